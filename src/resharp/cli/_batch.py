@@ -1,0 +1,78 @@
+"""What commands over photos share: where results go, one bad photo among many, the summary, `--json`."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from resharp.errors import PhotoError, ResharpError
+
+Work = Callable[[Path, Path], dict[str, Any]]
+
+
+def photo_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
+    """PHOTO... -o OUT --json, as every such command has them."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")(command)
+    command = click.option(
+        "-o", "--out", required=True, type=click.Path(path_type=Path), help="A file, or a folder for several photos."
+    )(command)
+    photos = click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
+    return photos(command)
+
+
+def planned_outputs(photos: Sequence[Path], out: Path) -> list[Path]:
+    """The file that each photo's result goes to.  Raises PhotoError for plans that would lose something."""
+    from resharp.photo import SUFFIXES, output_format
+
+    if len(photos) == 1 and out.suffix.lower() in SUFFIXES and not out.is_dir():
+        outputs = [out]
+    elif out.is_dir() or not out.suffix:
+        outputs = [out / photo.name for photo in photos]
+    elif len(photos) == 1:
+        output_format(out)  # a suffix that names no format: say which do
+        outputs = [out]
+    else:
+        raise PhotoError(f"{out}: {len(photos)} photos need a folder; name one with -o")
+    taken: dict[Path, Path] = {}
+    for photo, output in zip(photos, outputs, strict=True):
+        if output.exists() and photo.exists() and output.samefile(photo):
+            raise PhotoError(f"{output}: is the photo itself; choose another name or folder with -o")
+        if output in taken:
+            raise PhotoError(f"{taken[output]} and {photo} would both be written to {output}; restore them one by one")
+        taken[output] = photo
+    return outputs
+
+
+def run_over_photos(photos: Sequence[Path], out: Path, work: Work, *, as_json: bool) -> None:
+    """Do `work(photo, output)` for each photo; a bad one is named and does not stop the others.
+
+    Ends the process with the gravest exit code of its photos: 1 (failure) before 2 (user's mistake) before 0.
+    """
+    records: list[dict[str, Any]] = []
+    codes: list[int] = []
+    for photo, output in zip(photos, planned_outputs(photos, out), strict=True):
+        started = time.perf_counter()
+        record: dict[str, Any] = {"input": str(photo), "output": str(output)}
+        try:
+            record |= work(photo, output)
+        except ResharpError as error:
+            codes.append(error.exit_code)
+            record |= {"output": None, "error": str(error)}
+            if not as_json:
+                click.echo(f"resharp: {error}", err=True)
+        else:
+            record["seconds"] = round(time.perf_counter() - started, 3)
+            if not as_json:
+                click.echo(f"{photo} -> {output}  ({record['seconds']:.1f} s)")
+        records.append(record)
+    if as_json:
+        click.echo(json.dumps({"photos": records, "n_failed": len(codes)}))
+    elif codes and len(photos) > 1:
+        failed = ", ".join(record["input"] for record in records if "error" in record)
+        click.echo(f"resharp: {len(codes)} of {len(photos)} photos failed: {failed}", err=True)
+    if codes:
+        sys.exit(1 if 1 in codes else 2)

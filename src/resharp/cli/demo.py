@@ -1,0 +1,28 @@
+"""resharp demo."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for the pictures.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
+def demo(out: Path, as_json: bool) -> None:
+    """Blur a shipped photo, restore it, print what that gained, and leave the pictures to look at."""
+    import tqdm
+
+    from resharp.demo import N_ITERATIONS, run_demo
+
+    with tqdm.tqdm(total=2 * N_ITERATIONS, desc="restoring", unit="it", disable=None, leave=False) as bar:
+        rows = run_demo(out, on_step=lambda _: bar.update() and None)
+    if as_json:
+        click.echo(json.dumps({"folder": str(out), "results": [dataclasses.asdict(row) for row in rows]}))
+        return
+    click.echo(f"{'':<12}{'PSNR':>10}{'SSIM':>9}{'time':>9}")
+    for row in rows:
+        seconds = f"{row.seconds:.1f} s" if row.seconds is not None else ""
+        click.echo(f"{row.name:<12}{row.psnr:>7.2f} dB{row.ssim:>9.4f}{seconds:>9}")
+    click.echo(f"Pictures in {out}; look at {out / 'side-by-side.png'}")

@@ -1,0 +1,56 @@
+"""resharp weights."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def weights(context: click.Context) -> None:
+    """List, show and import weights."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_weights)
+
+
+@weights.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
+def list_weights(as_json: bool = False) -> None:
+    """The weights that come with resharp."""
+    from resharp.weights import SHIPPED, read_card
+
+    cards = [read_card(name) for name in SHIPPED]
+    if as_json:
+        click.echo(json.dumps({"weights": [dataclasses.asdict(card) for card in cards]}))
+        return
+    for card in cards:
+        click.echo(f"{card.name}  {card.network}, noise sigma {card.noise_sigma:.4f}; {card.licence}; {card.quality}")
+
+
+@weights.command()
+@click.argument("name", metavar="NAME|FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
+def show(name: str, as_json: bool) -> None:
+    """The card of one set of weights."""
+    from resharp.weights import read_card
+
+    card = dataclasses.asdict(read_card(name))
+    if as_json:
+        click.echo(json.dumps(card))
+        return
+    for key, value in card.items():
+        click.echo(f"{key.replace('_', ' '):>14}  {value}")
+
+
+@weights.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--as", "kind", required=True, metavar="KIND", help="What the file holds: dae (the DMSP authors' .mat).")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .safetensors file to write.")
+def import_command(file: Path, kind: str, out: Path) -> None:
+    """Convert a foreign weights file into safetensors; its licence stays that of its source."""
+    from resharp.weights import import_weights
+
+    card = import_weights(file, kind, out)
+    click.echo(f"{file} -> {out}  ({card.network}, {card.arguments})")

@@ -1,0 +1,95 @@
+"""Blur by one kernel: y = k * x over the region where the kernel lies inside the image.
+
+The kernel is a point spread function: the picture that a point of light leaves.  A x is a true convolution, so the
+kernel enters as it looks.  (The DMSP authors' code correlates; a kernel made for it is turned by 180 degrees first.)
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from resharp.errors import KernelError
+
+from .base import LinearDegradation
+from .kernels import gaussian_kernel
+
+DIRECT_TAPS = 100  # kernels with more taps go through the FFT; measured in benchmarks/blur_paths.py
+
+
+class Blur(LinearDegradation):
+    """Valid convolution of each channel with a kernel (kh, kw), both odd: (..., H, W) -> (..., H - kh + 1, W - kw + 1).
+
+    `method` is "direct", "fft" or "auto" (by the kernel's size); the two agree to 1e-5 in float32.  Raises KernelError
+    for an image smaller than the kernel.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, kernel: Tensor | None = None, *, method: str = "auto") -> None:
+        super().__init__()
+        kernel = gaussian_kernel(1.6) if kernel is None else kernel
+        if kernel.ndim != 2 or kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
+            raise KernelError(f"a blur takes a kernel (height, width), both odd, not {tuple(kernel.shape)}")
+        if method not in ("auto", "direct", "fft"):
+            raise ValueError(f"method is 'auto', 'direct' or 'fft', not {method!r}")
+        self.register_buffer("kernel", kernel)
+        self.uses_fft = method == "fft" or (method == "auto" and kernel.numel() > DIRECT_TAPS)
+        self._spectrum: tuple[tuple[object, ...], Tensor] | None = None
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """(rows, columns) that the measurement lacks on each side of the image."""
+        return self.kernel.shape[0] // 2, self.kernel.shape[1] // 2
+
+    @property
+    def row_energy(self) -> float:
+        return float(self.kernel.double().square().sum())
+
+    def forward(self, image: Tensor) -> Tensor:
+        kh, kw = self.kernel.shape
+        height, width = image.shape[-2:]
+        if height < kh or width < kw:
+            raise KernelError(f"the kernel ({kh}x{kw}) is larger than the image ({height}x{width})")
+        if not self.uses_fft:
+            return self._correlate(image, self.kernel.flip(0, 1), padding=(0, 0))
+        grid = fast_length(height), fast_length(width)
+        spectrum = torch.fft.rfft2(image, s=grid) * self._kernel_spectrum(grid, image)
+        # The circular wrap reaches the first kh - 1 rows and kw - 1 columns only, which are no valid outputs.
+        return torch.fft.irfft2(spectrum, s=grid)[..., kh - 1 : height, kw - 1 : width]
+
+    def adjoint(self, measurement: Tensor) -> Tensor:
+        """Full correlation with the kernel: (..., h, w) -> (..., h + kh - 1, w + kw - 1)."""
+        kh, kw = self.kernel.shape
+        if not self.uses_fft:
+            return self._correlate(measurement, self.kernel, padding=(kh - 1, kw - 1))
+        height, width = measurement.shape[-2] + kh - 1, measurement.shape[-1] + kw - 1
+        grid = fast_length(height), fast_length(width)
+        placed = functional.pad(measurement, (kw - 1, 0, kh - 1, 0))
+        spectrum = torch.fft.rfft2(placed, s=grid) * self._kernel_spectrum(grid, measurement).conj()
+        return torch.fft.irfft2(spectrum, s=grid)[..., :height, :width]
+
+    def _correlate(self, image: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
+        planes = image.reshape(-1, 1, *image.shape[-2:])
+        result = functional.conv2d(planes, kernel.to(image)[None, None], padding=padding)
+        return result.reshape(*image.shape[:-2], *result.shape[-2:])
+
+    def _kernel_spectrum(self, grid: tuple[int, int], like: Tensor) -> Tensor:
+        """The kernel's transform on this grid, kept for the next call: iterations ask for the same one."""
+        key = (grid, like.dtype, like.device, self.kernel.data_ptr(), self.kernel._version)
+        if self._spectrum is None or self._spectrum[0] != key:
+            self._spectrum = key, torch.fft.rfft2(self.kernel.to(like), s=grid)
+        return self._spectrum[1]
+
+
+def fast_length(length: int) -> int:
+    """The smallest number of the form 2^a 3^b 5^c that is at least `length`: the sizes that FFTs are fast on."""
+    best = 1 << (length - 1).bit_length()
+    five = 1
+    while five < best:
+        three = five
+        while three < best:
+            two = three << max(0, (-(-length // three) - 1).bit_length())
+            best = min(best, two)
+            three *= 3
+        five *= 5
+    return best

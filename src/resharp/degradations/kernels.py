@@ -1,0 +1,182 @@
+"""Blur kernels: float32 (height, width), both odd, not negative, sum 1; the picture that a point of light leaves."""
+
+import importlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from resharp.errors import KernelError, PhotoError
+from resharp.photo import read_photo
+
+_FINE = 8  # subsamples per pixel and axis for shapes with an edge
+
+
+def checked_kernel(kernel: Tensor, *, name: str = "kernel") -> Tensor:
+    """`kernel` normalised to sum 1, as float32.  Raises KernelError for what is no blur kernel."""
+    shape = "x".join(str(n) for n in kernel.shape)
+    if kernel.ndim != 2 or kernel.numel() == 0:
+        raise KernelError(f"{name}: a kernel is one plane (height, width), not an array of shape ({shape})")
+    kernel = kernel.double()
+    if not bool(torch.isfinite(kernel).all()):
+        raise KernelError(f"{name}: holds NaN or infinite values; a kernel is finite, not negative, with a sum above 0")
+    if bool((kernel < 0).any()):
+        raise KernelError(f"{name}: holds negative values (down to {kernel.min():.3g}); set them to 0 first")
+    if float(kernel.sum()) <= 0:
+        raise KernelError(f"{name}: is zero everywhere; a kernel has a sum above 0")
+    if kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
+        raise KernelError(f"{name}: is {shape}; height and width must be odd: add a row or column of zeros")
+    return (kernel / kernel.sum()).float()
+
+
+def gaussian_kernel(sigma: float) -> Tensor:
+    """Isotropic Gaussian, sigma in pixels, cut at 4 sigma."""
+    if not 0 < sigma <= 100:
+        raise KernelError(f"gaussian:{sigma:g}: sigma must lie above 0 and up to 100 pixels")
+    radius = max(1, math.ceil(4 * sigma))
+    line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)
+    return checked_kernel(line[:, None] * line)
+
+
+def disk_kernel(radius: float) -> Tensor:
+    """Defocus: a uniform disk, radius in pixels, its edge antialiased."""
+    if not 0 < radius <= 200:
+        raise KernelError(f"disk:{radius:g}: the radius must lie above 0 and up to 200 pixels")
+    reach = max(1, math.ceil(radius))
+    y, x = _fine_grid(reach)
+    return checked_kernel(_to_pixels((y**2 + x**2 <= radius**2).double()))
+
+
+def motion_kernel(length: float, angle: float) -> Tensor:
+    """Uniform straight motion over `length` pixels; `angle` in degrees, 0 to the right, counter-clockwise."""
+    if not 1 <= length <= 500 or not math.isfinite(angle):
+        raise KernelError(f"motion:{length:g},{angle:g}: the length must lie between 1 and 500 pixels")
+    direction = math.radians(angle)
+    reach = max(1, math.ceil(length / 2))
+    y, x = _fine_grid(reach)
+    along = x * math.cos(direction) - y * math.sin(direction)
+    across = x * math.sin(direction) + y * math.cos(direction)
+    return checked_kernel(_to_pixels(((along.abs() <= length / 2) & (across.abs() <= 0.5)).double()))
+
+
+def _fine_grid(reach: int) -> tuple[Tensor, Tensor]:
+    n = (2 * reach + 1) * _FINE
+    axis = (torch.arange(n, dtype=torch.float64) + 0.5) / _FINE - (reach + 0.5)
+    return axis[:, None], axis[None, :]
+
+
+def _to_pixels(fine: Tensor) -> Tensor:
+    pixels = torch.nn.functional.avg_pool2d(fine[None, None], _FINE)[0, 0]
+    rows, columns = pixels.sum(1) > 0, pixels.sum(0) > 0
+    while min(pixels.shape) > 1 and not (rows[0] or rows[-1] or columns[0] or columns[-1]):
+        pixels, rows, columns = pixels[1:-1, 1:-1], rows[1:-1], columns[1:-1]
+    return pixels
+
+
+SHAPES: dict[str, tuple[int, Callable[..., Tensor]]] = {
+    "gaussian": (1, gaussian_kernel),
+    "disk": (1, disk_kernel),
+    "motion": (2, motion_kernel),
+}
+SHAPE_EXAMPLES = "gaussian:1.6, disk:3, motion:15,30"
+
+
+def parse_kernel(text: str) -> Tensor:
+    """A kernel from the command line: `gaussian:1.6`, `disk:3`, `motion:15,30` or a file (see `load_kernel`)."""
+    shape, colon, numbers = text.partition(":")
+    if not colon or shape not in SHAPES:
+        return load_kernel(text)
+    n_arguments, make = SHAPES[shape]
+    try:
+        arguments = [float(number) for number in numbers.split(",")]
+    except ValueError:
+        arguments = []
+    if len(arguments) != n_arguments:
+        raise KernelError(f"{text!r}: not understood; write it like {SHAPE_EXAMPLES}")
+    return make(*arguments)
+
+
+def load_kernel(text: str | Path) -> Tensor:
+    """A kernel from an image file, `.npy`, or `.mat` of any version; `FILE.mat#2` names the second of several."""
+    path, _, number = str(text).partition("#") if "#" in str(text) and not Path(text).exists() else (str(text), "", "")
+    suffix = Path(path).suffix.lower()
+    if not Path(path).is_file():
+        what = "is a folder" if Path(path).is_dir() else "no such kernel file"
+        raise KernelError(f"{path}: {what}; name a PNG, .npy or .mat file, or a shape such as {SHAPE_EXAMPLES}")
+    if suffix == ".mat":
+        return _choose(_mat_arrays(path), number, path)
+    if number:
+        raise KernelError(f"{text}: only .mat files hold several kernels")
+    if suffix == ".npy":
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise KernelError(f"{path}: cannot be read as an .npy array ({error})") from None
+        return checked_kernel(_as_tensor(array, path), name=path)
+    try:
+        photo = read_photo(path)
+    except PhotoError as error:
+        raise KernelError(f"{error} (a kernel is a PNG, .npy or .mat file, or a shape such as {SHAPE_EXAMPLES})") from None
+    return checked_kernel(photo.image.mean(0), name=path)
+
+
+def _as_tensor(array: NDArray[Any], name: str) -> Tensor:
+    if array.dtype.kind not in "fiub":
+        raise KernelError(f"{name}: holds {array.dtype} values; a kernel holds numbers")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+
+
+def _choose(arrays: list[tuple[str, NDArray[Any]]], number: str, path: str) -> Tensor:
+    if not arrays:
+        raise KernelError(f"{path}: holds no two-dimensional numeric array")
+    if not number and len(arrays) > 1:
+        raise KernelError(f"{path}: holds {len(arrays)} kernels; name one as {path}#1 ... {path}#{len(arrays)}")
+    if number and (not number.isdigit() or not 1 <= int(number) <= len(arrays)):
+        raise KernelError(f"{path}#{number}: the file holds kernels 1 to {len(arrays)}")
+    name, array = arrays[int(number or 1) - 1]
+    return checked_kernel(_as_tensor(array, path), name=f"{path} ({name})")
+
+
+def _mat_arrays(path: str) -> list[tuple[str, NDArray[Any]]]:
+    """Every two-dimensional numeric array with its name, those in cells one by one in MATLAB's order."""
+    with Path(path).open("rb") as file:
+        is_hdf5 = b"MATLAB 7.3" in file.read(128)
+    try:
+        return _hdf5_arrays(path) if is_hdf5 else _mat5_arrays(path)
+    except ImportError:
+        raise KernelError(f"{path}: reading .mat files takes more: pip install 'resharp[matlab]'") from None
+    except (OSError, ValueError, TypeError, NotImplementedError, KeyError, EOFError) as error:
+        raise KernelError(f"{path}: cannot be read as a MATLAB file ({error})") from None
+
+
+def _mat5_arrays(path: str) -> list[tuple[str, NDArray[Any]]]:
+    contents: dict[str, Any] = importlib.import_module("scipy.io").loadmat(path)
+    found = []
+    for name, value in contents.items():
+        if name.startswith("__"):
+            continue
+        cells = [value] if value.dtype != object else list(value.ravel(order="F"))
+        found += [(name, cell) for cell in cells if _is_plane(cell)]
+    return found
+
+
+def _hdf5_arrays(path: str) -> list[tuple[str, NDArray[Any]]]:
+    found = []
+    with importlib.import_module("h5py").File(path, "r") as file:
+        for name, item in file.items():
+            if name == "#refs#" or not hasattr(item, "shape"):
+                continue
+            value = item[()]
+            # HDF5 stores MATLAB's columns first: arrays come transposed, and so do cells (hence plain ravel).
+            cells = [value] if value.dtype != object else [file[reference][()] for reference in value.ravel()]
+            found += [(name, cell.T) for cell in cells if _is_plane(cell)]
+    return found
+
+
+def _is_plane(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "fiu" and value.size > 1

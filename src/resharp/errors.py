@@ -1,0 +1,44 @@
+"""Every error that resharp raises on purpose, as one family.
+
+    ResharpError                exit code of the command line
+    +-- PhotoError        2     a photo that cannot be read as one
+    +-- KernelError       2     a blur kernel that is none
+    +-- WeightsError      2     unknown, damaged or unsafe weights
+    +-- RecipeError       2     a training recipe or an override that does not hold
+    +-- ArgumentError     2     an argument out of its range (also a ValueError)
+    +-- OutputError       1     a result that could not be written
+
+Each message names the thing and the way out in one line.  A broken invariant of our own is an AssertionError instead.
+"""
+
+
+class ResharpError(Exception):
+    """Base of the family; catch it to catch everything that resharp reports on purpose."""
+
+    exit_code = 2
+
+
+class PhotoError(ResharpError):
+    """A photo is missing, damaged, or of a kind that resharp does not read or write."""
+
+
+class KernelError(ResharpError):
+    """A blur kernel is missing, malformed, or does not fit the photo."""
+
+
+class WeightsError(ResharpError):
+    """Weights are unknown, damaged, in an unsafe format, or for another network."""
+
+
+class RecipeError(ResharpError):
+    """A training recipe, or an override on the command line, does not validate."""
+
+
+class ArgumentError(ResharpError, ValueError):
+    """An argument lies outside the range that its documentation states."""
+
+
+class OutputError(ResharpError):
+    """A result could not be written; what stood there before is untouched."""
+
+    exit_code = 1

@@ -1,0 +1,55 @@
+"""Files are written whole or not at all."""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import OutputError
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that takes the name `path` when the block ends well; else nothing changes.
+
+    Missing parent folders are made.  Raises OutputError for what the disk refuses.
+    """
+    part: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, path)
+        part = None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({_reason(error)})") from error
+    finally:
+        if part is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _reason(error: OSError) -> str:
+    return {
+        errno.ENOSPC: "the disk is full; free some space or choose another folder",
+        errno.EACCES: "no permission there; choose a folder that you may write to",
+        errno.EROFS: "a read-only disk; choose a folder that you may write to",
+        errno.EISDIR: "a folder has this name; name a file",
+        errno.ENOTDIR: "a file stands where a folder belongs; choose another folder",
+        errno.EEXIST: "a file stands where a folder belongs; choose another folder",
+    }.get(error.errno or 0, error.strerror or str(error))

@@ -1,0 +1,84 @@
+"""The denoising autoencoder behind the mean-shift prior (Bigdeli et al. 2017, arXiv 1709.03749, section 4).
+
+A residual network without skips, of the DnCNN kind: r(z) = z + f(z), where f is 20 convolutions of 3x3 with ReLUs
+between.  In and out: float RGB (..., 3, H, W) in [0, 1], with Gaussian noise of one fixed sigma added.
+"""
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+
+class DAE(nn.Module):
+    """Residual denoiser r(z) = z + f(z): conv + ReLU, 18 x (conv [+ batch norm] + ReLU), conv; 668,227 parameters.
+
+    noisy: (N, channels, H, W) in [0, 1], any H and W;  returns the same shape, not clipped.
+
+    `batch_norm` is a training-time option (affine-free, as in the authors' Caffe definition); `folded` moves it into the
+    convolutions, so that deployed networks are plain.  The inner convolutions start near the identity, which makes
+    the plain network as easy to train as one with skips.
+    """
+
+    scale = 1
+    multiple_of = 1
+
+    def __init__(
+        self,
+        *,
+        channels: int = 3,
+        width: int = 64,
+        depth: int = 20,
+        batch_norm: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if depth < 2:
+            raise ValueError(f"a DAE has at least 2 convolutions, not {depth}")
+        sizes = [channels, *[width] * (depth - 1), channels]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(n_in, n_out, 3, padding=1) for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for _ in range(depth - 2 if batch_norm else 0))
+        self.arguments = {"channels": channels, "width": width, "depth": depth, "batch_norm": batch_norm}
+        self.receptive_field = 2 * depth + 1
+        self._initialise(generator)
+
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        head, *inner, tail = self.convs
+        for conv in self.convs:
+            nn.init.zeros_(conv.bias)
+        nn.init.kaiming_normal_(head.weight, nonlinearity="relu", generator=generator)
+        for conv in inner:
+            spread = math.sqrt(2 / (9 * conv.in_channels))
+            nn.init.dirac_(conv.weight)
+            with torch.no_grad():
+                conv.weight.add_(torch.randn(conv.weight.shape, generator=generator), alpha=0.2 * spread)
+        nn.init.normal_(tail.weight, std=0.1 * math.sqrt(2 / (9 * tail.in_channels)), generator=generator)
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        return noisy + self.residual(noisy)
+
+    def residual(self, noisy: Tensor) -> Tensor:
+        """f(z), the negative of the noise that the network sees.  Shapes as in `forward`."""
+        features = torch.relu_(self.convs[0](noisy))
+        for index, conv in enumerate(self.convs[1:-1]):
+            features = conv(features)
+            if self.norms:
+                features = self.norms[index](features)
+            features = torch.relu_(features)
+        residual: Tensor = self.convs[-1](features)
+        return residual
+
+    @torch.no_grad()
+    def folded(self) -> Self:
+        """The same function in eval mode, with batch norm moved into the convolutions."""
+        plain = type(self)(**{**self.arguments, "batch_norm": False})
+        plain.to(self.convs[0].weight)
+        plain.convs.load_state_dict(self.convs.state_dict())
+        for conv, norm in zip(plain.convs[1:-1], self.norms, strict=False):
+            gain = torch.rsqrt(norm.running_var + norm.eps)
+            conv.weight.mul_(gain[:, None, None, None])
+            conv.bias.sub_(norm.running_mean).mul_(gain)
+        return plain.eval()

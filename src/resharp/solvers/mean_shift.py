@@ -1,0 +1,113 @@
+"""Deep Mean-Shift Priors: Bayesian restoration with a denoiser (Bigdeli, Jin, Favaro, Zwicker, NIPS 2017)."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class LinearMap(Protocol):
+    """What the solver asks of a degradation; see `resharp.degradations.LinearDegradation`."""
+
+    @property
+    def row_energy(self) -> float: ...
+    def __call__(self, image: Tensor) -> Tensor: ...
+    def adjoint(self, measurement: Tensor) -> Tensor: ...
+
+
+class DenoisingPrior(Protocol):
+    """What the solver asks of a prior; see `resharp.priors.MeanShift`."""
+
+    sigma: float
+
+    def residual(self, image: Tensor, *, generator: torch.Generator) -> Tensor: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """The state after one iteration, as `on_step` sees it."""
+
+    iteration: int  # counts from 1
+    image: Tensor  # (..., C, H, W); the solver's own memory: clone what you keep
+    data_weight: Tensor  # (...,) w_t, the share of the data term in the step
+    noise_sigma: Tensor  # (...,) given, or the running estimate sqrt(1 / lambda_t), on the [0, 1] scale
+
+
+OnStep = Callable[[Step], bool | None]
+
+
+def mean_shift(
+    measurement: Tensor,
+    degradation: LinearMap,
+    prior: DenoisingPrior,
+    initial: Tensor,
+    *,
+    generator: torch.Generator,
+    noise_sigma: float | None = None,
+    n_iterations: int = 300,
+    step_size: float = 0.1,
+    momentum: float = 0.9,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Find the image behind y = A x + n by gradient descent with momentum on the data term and the mean-shift prior.
+
+    Non-blind with `noise_sigma` > 0 given; noise-blind with None, where the noise is estimated on the way
+    (eq. 12; its floor is sqrt(2 row_energy) sigma_prior, so it wants a wide blur).  With the prior's residual
+    x - r(x + eta), every iteration takes
+
+        G = w A^T (A x - y) + (1 - w) (x - r(x + eta)),   v <- momentum v - step_size G,   x <- clip(x + v, 0, 1)
+
+    measurement: (..., C, h, w);  initial: (..., C, H, W), the domain of A, left untouched;  returns that shape.
+    Each image of a batch has its own weight w.  `on_step` sees every iteration and stops the solver by returning False.
+    """
+    image = initial.clone()
+    velocity = torch.zeros_like(image)
+    weight, sigma = _fixed_weight(measurement, noise_sigma, prior.sigma)
+    for iteration in range(1, n_iterations + 1):
+        misfit = degradation(image) - measurement
+        if noise_sigma is None:
+            weight, sigma = noise_blind_weight(misfit, degradation.row_energy, prior.sigma)
+        share = weight[..., None, None, None]
+        gradient = prior.residual(image, generator=generator).mul_(1 - share)
+        gradient.addcmul_(share, degradation.adjoint(misfit))
+        velocity.mul_(momentum).sub_(gradient, alpha=step_size)
+        image.add_(velocity).clamp_(0, 1)
+        if on_step is not None and on_step(Step(iteration, image, weight, sigma)) is False:
+            break
+    return image
+
+
+def noise_blind_weight(misfit: Tensor, row_energy: float, prior_sigma: float) -> tuple[Tensor, Tensor]:
+    """(w_t, estimated noise sigma) of the noise-blind mode, one of each per image.
+
+    misfit: A x - y, (..., C, h, w).  The precision is lambda = N / (||A x - y||^2 + N 2 sigma^2 row_energy): twice
+    the prior's variance, as in the authors' code, since the denoiser smooths once more what the noise has smoothed.
+    """
+    mean_square = misfit.square().mean(dim=(-3, -2, -1))
+    variance = mean_square + 2 * prior_sigma**2 * row_energy
+    return prior_sigma**2 / (prior_sigma**2 + variance), variance.sqrt()
+
+
+def _fixed_weight(measurement: Tensor, noise_sigma: float | None, prior_sigma: float) -> tuple[Tensor, Tensor]:
+    """w = (1 / s^2) / (1 / s^2 + 1 / sigma^2) and s, spread over the batch."""
+    sigma = measurement.new_full(measurement.shape[:-3], noise_sigma or 0.0)
+    return prior_sigma**2 / (prior_sigma**2 + sigma**2), sigma
+
+
+def until_settled(tolerance: float, *, every: int = 10) -> OnStep:
+    """An `on_step` that stops once `every` iterations together move the image by less than `tolerance` (RMS, [0, 1]).
+
+    The prior is random, so single steps never settle; sums of ten do.
+    """
+    kept: list[Tensor] = []
+
+    def stop(step: Step) -> bool:
+        if step.iteration % every:
+            return True
+        moved = float((step.image - kept[0]).square().mean().sqrt()) if kept else float("inf")
+        kept[:] = [step.image.clone()]
+        return moved >= tolerance
+
+    return stop

@@ -1,0 +1,33 @@
+"""Checkpoints of a run folder: written whole or not at all, loaded without running code."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resharp.errors import RecipeError
+
+NAME = "checkpoint.pt"
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Replace the folder's checkpoint in one step: a crash leaves the old one or the new one, never a part."""
+    temporary = folder / (NAME + ".part")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / NAME)
+
+
+def latest_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The folder's checkpoint, or None where a run has not saved one yet."""
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises several kinds for a damaged file
+        raise RecipeError(f"{path}: damaged checkpoint ({type(error).__name__}); delete it to start anew") from error
+    return state

@@ -1,0 +1,142 @@
+"""A training recipe: strict TOML, read once, with `key=value` overrides.
+
+Unknown keys and values out of range are errors that say where they stand; lengths are counted in images seen.
+"""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from resharp.errors import RecipeError
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataRecipe(_Strict):
+    """Where the clean photos come from; `n_holdout` of them, evenly spread, are kept for validation."""
+
+    photos: Path
+    crop: Positive = 56
+    n_holdout: Positive = 10
+
+
+class DegradationRecipe(_Strict):
+    """What is done to them: white Gaussian noise, sigma on the [0, 1] scale."""
+
+    kind: Literal["gaussian-noise"] = "gaussian-noise"
+    noise_sigma: Rate
+
+
+class NetworkRecipe(_Strict):
+    """A row of the table of networks and its keyword arguments."""
+
+    kind: Literal["dae"] = "dae"
+    arguments: dict[str, int | float | bool] = {}
+
+
+class OptimizerRecipe(_Strict):
+    """Muon (Jordan et al. 2024) on the inner convolutions with Adam on the rest, or Adam on all."""
+
+    kind: Literal["muon", "adam"] = "muon"
+    learning_rate: Rate = 0.02
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    adam_learning_rate: Rate = 1e-3
+
+
+class ScheduleRecipe(_Strict):
+    """Linear warm-up, then a half cosine down to zero at the end of the training."""
+
+    warmup_images: Annotated[int, Field(ge=0)] = 0
+
+
+class TrainingRecipe(_Strict):
+    """Length and pace; everything counts in images (crops) seen."""
+
+    n_images: Positive
+    batch_size: Positive = 32
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    validate_every: Positive = 16_000
+    save_every: Positive = 16_000
+
+
+class WeightsRecipe(_Strict):
+    """What the finished weights say of themselves."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    licence: str
+    training_data: str
+
+
+class Recipe(_Strict):
+    """One training run, whole."""
+
+    seed: int = 0
+    data: DataRecipe
+    degradation: DegradationRecipe
+    network: NetworkRecipe = NetworkRecipe()
+    optimizer: OptimizerRecipe = OptimizerRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
+    training: TrainingRecipe
+    weights: WeightsRecipe
+
+
+def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a TOML recipe and apply overrides such as `training.batch_size=16`.
+
+    Raises RecipeError with one line per problem, each naming the key and, for a misspelt one, the nearest name.
+    """
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe; the repository keeps its recipes in recipes/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read as a recipe ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: " + "; ".join(_explain(e["loc"], e) for e in error.errors())) from None
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one `dotted.key=value`; the value is TOML, and a bare word counts as a string."""
+    key, equals, text = override.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w]*(\.[A-Za-z_][\w]*)*", key):
+        raise RecipeError(f"{override!r} is not an override; write key=value, such as training.batch_size=16")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"{override!r}: {table} is a value, not a table of settings")
+    values[last] = value
+
+
+def _explain(location: tuple[int | str, ...], error: Any) -> str:
+    """One validation error in the user's words."""
+    name = ".".join(str(part) for part in location)
+    if error["type"] != "extra_forbidden":
+        return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    model: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"the settings there are {', '.join(model.model_fields)}"
+    return f"{name} is not a setting; {hint}"

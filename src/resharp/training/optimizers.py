@@ -1,0 +1,66 @@
+"""Optimisers over a network's parameters, with one learning-rate factor for the schedule to set."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from .config import OptimizerRecipe
+
+
+class Optimizers:
+    """Several optimisers that step as one; `scale` multiplies every base learning rate."""
+
+    def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
+        self.optimizers = optimizers
+        self._base = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+
+    def step(self, scale: float) -> None:
+        for optimizer, rates in zip(self.optimizers, self._base, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * scale
+            optimizer.step()
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return [optimizer.state_dict() for optimizer in self.optimizers]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+
+
+class ConvMuon(torch.optim.Muon):
+    """torch's Muon over convolution weights, each seen as the matrix (outputs, inputs * height * width).
+
+    Muon replaces each matrix of a gradient by its nearest orthogonal one (Jordan et al. 2024).  On the plain 20-layer
+    DAE it is worth far more than Adam: no normalisation is needed and minutes do the work of hours.
+    """
+
+    def __init__(self, weights: Iterable[nn.Parameter], **settings: Any) -> None:
+        self._weights = list(weights)
+        # The matrices share the weights' memory, so a step on them is a step on the network.
+        self._matrices = [nn.Parameter(weight.detach().view(len(weight), -1)) for weight in self._weights]
+        super().__init__(self._matrices, **settings)
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for weight, matrix in zip(self._weights, self._matrices, strict=True):
+            assert weight.data_ptr() == matrix.data_ptr(), "the network was moved after its optimiser was made"
+            matrix.grad = None if weight.grad is None else weight.grad.reshape(matrix.shape)
+        super().step(closure)
+
+
+def build_optimizers(network: nn.Module, recipe: OptimizerRecipe) -> Optimizers:
+    """The optimisers of a recipe for all parameters of `network`."""
+    parameters: list[nn.Parameter] = list(network.parameters())
+    if recipe.kind == "adam":
+        return Optimizers(torch.optim.Adam(parameters, lr=recipe.learning_rate))
+    inner = [p for p in parameters if p.ndim == 4 and min(p.shape[:2]) >= 16]
+    chosen = {id(p) for p in inner}
+    rest = [p for p in parameters if id(p) not in chosen]
+    return Optimizers(
+        ConvMuon(inner, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=0.0),
+        torch.optim.Adam(rest, lr=recipe.adam_learning_rate),
+    )
+
+
