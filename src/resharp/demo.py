@@ -55,5 +55,3 @@ def run_demo(out: Path, *, on_step: OnStep | None = None) -> list[DemoRow]:
     panels.append(("original", "kodim of the Kodak set", sharp))
     write_photo(Photo(side_by_side(panels)), out / "side-by-side.png")
     return rows
-
-

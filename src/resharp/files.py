@@ -17,25 +17,26 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
     Missing parent folders are made.  Raises OutputError for what the disk refuses.
     """
-    part: str | None = None
+    part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        part = Path(name)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, 0o666 & ~_umask())
-        os.replace(part, path)
+        part.chmod(0o666 & ~_umask())
+        part.replace(path)
         part = None
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({_reason(error)})") from error
     finally:
         if part is not None:
             with contextlib.suppress(OSError):
-                os.unlink(part)
+                part.unlink()
 
 
 def _umask() -> int:

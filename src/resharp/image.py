@@ -1,9 +1,9 @@
-"""The image convention, stated once: float32 RGB, shape (..., 3, H, W), values in [0, 1], sRGB unless a name says linear.
+"""The image convention, stated once: float32 RGB (..., 3, H, W), values in [0, 1], sRGB unless a name says linear.
 
 Conversion happens at two doors: `photo` for files, and here for what Python users hold in their hands.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import ArgumentError
+
+Picture = TypeVar("Picture", Tensor, NDArray[Any])
 
 _SCALES = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 
@@ -34,14 +36,16 @@ def as_image(value: Tensor | NDArray[Any]) -> Tensor:
         image = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32) / _SCALES.get(array.dtype, 1))
     if image.shape[-3] not in (1, 3) or image.numel() == 0:
         shape = tuple(image.shape)
-        raise ArgumentError(f"an image has 1 or 3 channels and some pixels; this one is {shape} (channels, height, width)")
+        raise ArgumentError(
+            f"an image has 1 or 3 channels and some pixels; this one is {shape} (channels, height, width)"
+        )
     low, high = float(image.min()), float(image.max())
     if not (low >= -1 and high <= 2):  # also NaN; noise may lead a little past [0, 1]
         raise ArgumentError(f"image values must lie in [0, 1]; these lie in [{low:.3g}, {high:.3g}]")
     return image
 
 
-def like_input(image: Tensor, value: Tensor | NDArray[Any]) -> Tensor | NDArray[Any]:
+def like_input(image: Tensor, value: Picture) -> Picture:
     """`image` in the form in which `value` came to `as_image`: type, axis order, scale; integers are rounded."""
     if isinstance(value, Tensor):
         return image.to(value)

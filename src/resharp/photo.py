@@ -41,7 +41,7 @@ _ORIENTATION = 0x0112
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>))[2-8]""")
 _PNG_METADATA = (b"iCCP", b"pHYs", b"eXIf", b"iTXt")
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]  # (H, W), (H, W, 3) RGB or (H, W, 4) RGBA
+Pixels = NDArray[Any]  # uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,10 +89,12 @@ def decode_photo(data: bytes, *, name: str = "photo") -> Photo:
     """Like `read_photo`, from bytes; `name` is what error messages call them."""
     if not data:
         raise PhotoError(f"{name}: is empty (0 bytes); get the file again")
+    turn = _orientation(data)  # a TIFF file is laid out as an EXIF block is
+    data = _with_orientation_1(data)  # ... and decoders, which disagree on it, must find it upright
     header = _open(data, name)
-    pixels, depth = _pixels(data, header, name)
     exif = _exif_of(header)
-    turn = _orientation(exif)
+    turn = max(turn, _orientation(exif))
+    pixels, depth = _pixels(data, header, name)
     pixels = _upright(pixels, turn)
     dpi = header.info.get("dpi")
     if dpi is not None:
@@ -154,6 +156,8 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo") -> byte
     if icc is not None and icc[16:20] in (b"GRAY", b"RGB "):
         # A profile describes its own number of channels; beside another number it would make the file invalid.
         icc = icc if (icc[16:20] == b"GRAY") == (pixels.ndim == 2) else None
+    if depth == 16 and pixels.ndim == 3 and pixels.shape[-1] == 2:
+        pixels = pixels[..., [0, 0, 0, 1]]  # few programs read grey with alpha in 16 bits
     if format_name == "TIFF":
         return encode_tiff(pixels, exif=photo.exif, icc=icc, xmp=photo.xmp, dpi=photo.dpi)
     metadata: dict[str, Any] = {"exif": photo.exif, "icc_profile": icc, "dpi": photo.dpi, "xmp": photo.xmp}
@@ -179,7 +183,7 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo") -> byte
 
 def _open(data: bytes, name: str) -> Image.Image:
     try:
-        header = Image.open(io.BytesIO(data), formats=("JPEG", "MPO", "PNG", "TIFF", "WEBP", "GIF"))
+        header = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF", "WEBP", "GIF"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise PhotoError(f"{name}: has more than {limit} megapixels, too large to be an honest photo; cut it") from None
@@ -282,13 +286,22 @@ def _orientation(exif: bytes | None) -> int:
     return 1
 
 
-def _exif_upright(exif: bytes) -> bytes:
-    """Set the orientation to 1 and unlink the thumbnail, which shows the photo as it was; all else stays in place."""
+def _with_orientation_1(exif: bytes) -> bytes:
+    """The same EXIF block or TIFF file with orientation 1; anything else comes back as it is."""
+    if _orientation(exif) == 1:
+        return exif
     patched = bytearray(exif)
     order, start, count = _entries(exif)
     for at in range(start, start + 12 * count, 12):
         if struct.unpack_from(order + "H", exif, at)[0] == _ORIENTATION:
             struct.pack_into(order + "H", patched, at + 8, 1)
+    return bytes(patched)
+
+
+def _exif_upright(exif: bytes) -> bytes:
+    """Set the orientation to 1 and unlink the thumbnail, which shows the photo as it was; all else stays in place."""
+    patched = bytearray(_with_orientation_1(exif))
+    order, start, count = _entries(exif)
     link = start + 12 * count
     if count and link + 4 <= len(exif):
         struct.pack_into(order + "I", patched, link, 0)
@@ -305,7 +318,7 @@ def _quantised(photo: Photo, depth: int, *, keep_grey: bool) -> Pixels:
         image = torch.cat([image, photo.alpha[None]])
     top = 2**depth - 1
     values = image.clamp(0, 1).mul(top).round_().permute(1, 2, 0).numpy()
-    pixels: Pixels = values.astype(np.uint8 if depth == 8 else np.uint16)
+    pixels = values.astype(np.uint8 if depth == 8 else np.uint16)
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
@@ -324,8 +337,7 @@ def _encode_png(pixels: Pixels, metadata: dict[str, Any]) -> bytes:
     # 16 bits: OpenCV encodes the pixels; the metadata chunks are those that Pillow writes for a 1x1 stand-in.
     Image.new("L", (1, 1)).save(buffer, "PNG", **settings)
     if pixels.ndim == 3:
-        grey_alpha = pixels.shape[-1] == 2
-        pixels = pixels[..., [0, 0, 0, 1] if grey_alpha else [2, 1, 0, 3][: pixels.shape[-1]]]
+        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]]
     done, encoded = cv2.imencode(".png", pixels)
     assert done, "OpenCV encodes every uint16 array as PNG"
     stream = encoded.tobytes()

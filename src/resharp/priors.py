@@ -22,7 +22,7 @@ class MeanShift:
         self.sigma = sigma
 
     def residual(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
-        """x - r(x + eta), shape of `image`: the step that the denoiser would take back."""
+        """X - r(x + eta), shape of `image`: the step that the denoiser would take back."""
         noise = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=generator.device)
         return image - self.denoiser(torch.add(image, noise.to(image.device), alpha=self.sigma))
 

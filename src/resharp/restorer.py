@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import torch
 from numpy.typing import NDArray
@@ -13,10 +13,13 @@ from torch.nn import functional
 from .degradations import Blur, GaussianNoise, checked_kernel, parse_kernel
 from .degradations.noise import checked_sigma
 from .errors import ArgumentError, KernelError, WeightsError
-from .image import as_image, like_input
+from .image import Picture, as_image, like_input
+from .networks import DAE
 from .priors import Denoiser, MeanShift
 from .solvers.mean_shift import OnStep, mean_shift
 from .weights import DEFAULT_DAE, Card, load_weights
+
+Kernel = Tensor | NDArray[Any] | str | Path
 
 PRECISIONS = ("auto", "bfloat16", "float32")
 
@@ -27,13 +30,9 @@ class Restorer(Protocol):
     def __call__(self, image: Tensor) -> Tensor: ...
 
 
-@overload
-def deconvolve(image: Tensor, kernel: Tensor | NDArray[Any] | str | Path, noise_sigma: float | None = None, **options: Any) -> Tensor: ...
-@overload
-def deconvolve(image: NDArray[Any], kernel: Tensor | NDArray[Any] | str | Path, noise_sigma: float | None = None, **options: Any) -> NDArray[Any]: ...
 def deconvolve(
-    image: Tensor | NDArray[Any],
-    kernel: Tensor | NDArray[Any] | str | Path,
+    image: Picture,
+    kernel: Kernel,
     noise_sigma: float | None = None,
     *,
     n_iterations: int = 300,
@@ -42,7 +41,7 @@ def deconvolve(
     precision: str = "auto",
     device: str = "cpu",
     on_step: OnStep | None = None,
-) -> Tensor | NDArray[Any]:
+) -> Picture:
     """Sharpen a photo whose blur kernel is known, with Deep Mean-Shift Priors.
 
     image: float tensor (..., C, H, W) in [0, 1], or an array (H, W[, C]), uint8, uint16 or float; C is 1 or 3.
@@ -78,7 +77,7 @@ def deconvolve(
     return like_input(restored, image)
 
 
-def blur(image: Tensor, kernel: Tensor | NDArray[Any] | str | Path, noise_sigma: float = 0.0, *, seed: int = 0) -> Tensor:
+def blur(image: Tensor, kernel: Kernel, noise_sigma: float = 0.0, *, seed: int = 0) -> Tensor:
     """Blur with a kernel and add white Gaussian noise; the size stays, the border sees repeated edge pixels.
 
     image: (..., C, H, W) in [0, 1];  noise_sigma on that scale;  returns the same shape, not clipped.  The inverse of
@@ -112,7 +111,9 @@ def without_margin(image: Tensor, margin: tuple[int, int]) -> Tensor:
     return image[..., rows : height - rows, columns : width - columns]
 
 
-def load_denoiser(weights: str | Path = DEFAULT_DAE, *, precision: str = "auto", device: str = "cpu") -> tuple[Denoiser, Card]:
+def load_denoiser(
+    weights: str | Path = DEFAULT_DAE, *, precision: str = "auto", device: str = "cpu"
+) -> tuple[Denoiser, Card]:
     """A denoiser (..., 3, H, W) -> the same shape, ready to run, and the card of its weights.
 
     precision: "float32", "bfloat16" (within 0.05 dB, about twice as fast where the processor knows it), or "auto".
@@ -125,13 +126,14 @@ def load_denoiser(weights: str | Path = DEFAULT_DAE, *, precision: str = "auto",
     if precision == "auto":
         precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
     dtype = getattr(torch, precision)
-    network = network.requires_grad_(False).to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    assert isinstance(network, DAE)
+    network.requires_grad_(False).to(device=device, dtype=dtype)
     return functools.partial(_denoise, network.residual, dtype), card
 
 
 @torch.inference_mode()
 def _denoise(residual: Callable[[Tensor], Tensor], dtype: torch.dtype, noisy: Tensor) -> Tensor:
-    """z + f(z), the sum in float32 whatever the network's precision."""
+    """Z + f(z), the sum in float32 whatever the network's precision."""
     flat = noisy.reshape(-1, *noisy.shape[-3:])
     seen = flat.to(dtype=dtype, memory_format=torch.channels_last)
     return (flat + residual(seen)).reshape(noisy.shape)
@@ -154,7 +156,7 @@ def _cpu_flags() -> frozenset[str]:
     return frozenset(word for line in text.splitlines() if line.startswith("flags") for word in line.split())
 
 
-def _as_kernel(kernel: Tensor | NDArray[Any] | str | Path) -> Tensor:
+def _as_kernel(kernel: Kernel) -> Tensor:
     if isinstance(kernel, str | Path):
         return parse_kernel(str(kernel))
     tensor = kernel if isinstance(kernel, Tensor) else torch.from_numpy(kernel)

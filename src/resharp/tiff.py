@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 _SUB_IFDS = (0x8769, 0x8825)  # EXIF, GPS
+_PLACEHOLDER = -1  # added to their codes for tifffile, which writes no pointers to IFDs; the order of tags stays
 # Tags of the first IFD that describe the photo; all others describe how the pixels are stored.
 _DESCRIPTIVE = {270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software", 306: "DateTime"}
 _DESCRIPTIVE |= {315: "Artist", 316: "HostComputer", 33432: "Copyright"}
@@ -50,7 +51,7 @@ def encode_tiff(
             tags.append((tag, 2, len(text), text, True))
     tags.append((_ORIENTATION, 3, 1, 1, True))
     sub_ifds = {tag: content for tag in _SUB_IFDS if (content := parsed.get_ifd(tag))}
-    tags.extend((tag, 4, 1, 0, True) for tag in sub_ifds)  # their offsets are set below
+    tags.extend((tag + _PLACEHOLDER, 4, 1, 0, True) for tag in sub_ifds)
 
     n_channels = 1 if pixels.ndim == 2 else pixels.shape[-1]
     buffer = io.BytesIO()
@@ -74,10 +75,10 @@ def encode_tiff(
 
 
 def _append_ifds(buffer: io.BytesIO, sub_ifds: dict[int, dict[int, Any]]) -> None:
-    """Write each IFD behind the file's end and point its placeholder tag there."""
+    """Write each IFD behind the file's end and turn its placeholder tag into a pointer there."""
     buffer.seek(0)
     with tifffile.TiffFile(buffer) as file:
-        places = {tag: file.pages.first.tags[tag].valueoffset for tag in sub_ifds}
+        places = {tag: file.pages.first.tags[tag + _PLACEHOLDER] for tag in sub_ifds}
     for tag, content in sub_ifds.items():
         directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0", group=tag)
         directory.update(content)
@@ -85,7 +86,7 @@ def _append_ifds(buffer: io.BytesIO, sub_ifds: dict[int, dict[int, Any]]) -> Non
         buffer.write(b"\0" * (buffer.tell() % 2))
         offset = buffer.tell()
         buffer.write(directory.tobytes(offset))
-        buffer.seek(places[tag])
+        buffer.seek(places[tag].offset)
+        buffer.write(struct.pack("<H", tag))
+        buffer.seek(places[tag].valueoffset)
         buffer.write(struct.pack("<I", offset))
-
-

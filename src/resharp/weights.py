@@ -77,7 +77,9 @@ def read_card(name_or_file: str | Path) -> Card:
             path=str(path),
         )
     except (KeyError, ValueError) as error:
-        raise WeightsError(f"{path}: safetensors without resharp's card ({error}); see `resharp weights import`") from None
+        raise WeightsError(
+            f"{path}: safetensors without resharp's card ({error}); see `resharp weights import`"
+        ) from None
 
 
 def load_weights(name_or_file: str | Path) -> tuple[nn.Module, Card]:
@@ -152,7 +154,9 @@ def import_dae_mat(path: Path) -> DAE:
         layers = [cell for cell in contents["net"].ravel() if "weights" in (cell.dtype.names or ())]
         pairs = [cell["weights"][0, 0] for cell in layers]
         pairs = [pair.ravel() for pair in pairs if pair.size == 2]
-        tensors = [(torch.from_numpy(np.array(w.T)).float(), torch.from_numpy(np.array(b).ravel()).float()) for w, b in pairs]
+        tensors = [
+            (torch.from_numpy(np.array(w.T)).float(), torch.from_numpy(np.array(b).ravel()).float()) for w, b in pairs
+        ]
         dae = DAE(channels=3, width=tensors[0][0].shape[0], depth=len(tensors))
         state: dict[str, Tensor] = {}
         for index, (weight, bias) in enumerate(tensors):

@@ -18,11 +18,13 @@ def degrade() -> None:
 @click.option(
     "--kernel", required=True, metavar="K", help="gaussian:1.6, disk:3, motion:15,30, or a PNG, .npy or .mat file."
 )
-@click.option("--noise-sigma", type=float, default=0.0, metavar="S", help="Noise on the [0,1] scale (0.01 = 2.55 grey levels).")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the noise; the second photo has seed + 1.")
-def blur(
-    photos: tuple[Path, ...], out: Path, as_json: bool, kernel: str, noise_sigma: float, seed: int
-) -> None:
+@click.option(
+    "--noise-sigma", type=float, default=0.0, metavar="S", help="Noise on the [0,1] scale (0.01 = 2.55 grey levels)."
+)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the noise; the second photo has seed + 1."
+)
+def blur(photos: tuple[Path, ...], out: Path, as_json: bool, kernel: str, noise_sigma: float, seed: int) -> None:
     """Blur photos with a kernel, then add noise.  The frame keeps its size; its border sees repeated edge pixels."""
     import resharp
 

@@ -8,7 +8,14 @@ import click
 
 
 @click.command()
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Folder for the pictures.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Folder for the pictures.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
 def demo(out: Path, as_json: bool) -> None:
     """Blur a shipped photo, restore it, print what that gained, and leave the pictures to look at."""

@@ -11,7 +11,7 @@ from resharp.photo import SUFFIXES, read_photo
 
 
 def photo_paths(folder: Path) -> list[Path]:
-    """Every photo below `folder`, recursively, in the order of their paths.  Raises ArgumentError where there is none."""
+    """Every photo below `folder`, recursively, in the order of the paths.  Raises ArgumentError where there is none."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise ArgumentError(f"{folder}: no photos there ({', '.join(sorted(SUFFIXES))}); name a folder that holds some")

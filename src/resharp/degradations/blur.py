@@ -55,7 +55,8 @@ class Blur(LinearDegradation):
         grid = fast_length(height), fast_length(width)
         spectrum = torch.fft.rfft2(image, s=grid) * self._kernel_spectrum(grid, image)
         # The circular wrap reaches the first kh - 1 rows and kw - 1 columns only, which are no valid outputs.
-        return torch.fft.irfft2(spectrum, s=grid)[..., kh - 1 : height, kw - 1 : width]
+        circular: Tensor = torch.fft.irfft2(spectrum, s=grid)
+        return circular[..., kh - 1 : height, kw - 1 : width]
 
     def adjoint(self, measurement: Tensor) -> Tensor:
         """Full correlation with the kernel: (..., h, w) -> (..., h + kh - 1, w + kw - 1)."""
@@ -66,7 +67,8 @@ class Blur(LinearDegradation):
         grid = fast_length(height), fast_length(width)
         placed = functional.pad(measurement, (kw - 1, 0, kh - 1, 0))
         spectrum = torch.fft.rfft2(placed, s=grid) * self._kernel_spectrum(grid, measurement).conj()
-        return torch.fft.irfft2(spectrum, s=grid)[..., :height, :width]
+        circular: Tensor = torch.fft.irfft2(spectrum, s=grid)
+        return circular[..., :height, :width]
 
     def _correlate(self, image: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
         planes = image.reshape(-1, 1, *image.shape[-2:])

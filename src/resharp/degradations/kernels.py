@@ -121,7 +121,9 @@ def load_kernel(text: str | Path) -> Tensor:
     try:
         photo = read_photo(path)
     except PhotoError as error:
-        raise KernelError(f"{error} (a kernel is a PNG, .npy or .mat file, or a shape such as {SHAPE_EXAMPLES})") from None
+        raise KernelError(
+            f"{error} (a kernel is a PNG, .npy or .mat file, or a shape such as {SHAPE_EXAMPLES})"
+        ) from None
     return checked_kernel(photo.image.mean(0), name=path)
 
 

@@ -22,5 +22,7 @@ def checked_sigma(sigma: float) -> float:
     if not sigma >= 0:
         raise ArgumentError(f"noise sigma is {sigma:g}; it must be 0 or above, on the [0, 1] scale")
     if sigma > 1:
-        raise ArgumentError(f"noise sigma is {sigma:g}; it is on the [0, 1] scale: {sigma:g} levels = {sigma / 255:.4g}")
+        raise ArgumentError(
+            f"noise sigma is {sigma:g}; it is on the [0, 1] scale: {sigma:g} levels = {sigma / 255:.4g}"
+        )
     return sigma

@@ -4,8 +4,9 @@ A residual network without skips, of the DnCNN kind: r(z) = z + f(z), where f is
 between.  In and out: float RGB (..., 3, H, W) in [0, 1], with Gaussian noise of one fixed sigma added.
 """
 
+import itertools
 import math
-from typing import Self
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,9 @@ class DAE(nn.Module):
 
     noisy: (N, channels, H, W) in [0, 1], any H and W;  returns the same shape, not clipped.
 
-    `batch_norm` is a training-time option (affine-free, as in the authors' Caffe definition); `folded` moves it into the
-    convolutions, so that deployed networks are plain.  The inner convolutions start near the identity, which makes
-    the plain network as easy to train as one with skips.
+    `batch_norm` is a training-time option (affine-free, as in the authors' Caffe definition); `folded` moves it into
+    the convolutions, so that deployed networks are plain.  The inner convolutions start near the identity, which
+    makes the plain network as easy to train as one with skips.
     """
 
     scale = 1
@@ -37,17 +38,21 @@ class DAE(nn.Module):
         if depth < 2:
             raise ValueError(f"a DAE has at least 2 convolutions, not {depth}")
         sizes = [channels, *[width] * (depth - 1), channels]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(n_in, n_out, 3, padding=1) for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(n_in, n_out, 3, padding=1) for n_in, n_out in itertools.pairwise(sizes))
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for _ in range(depth - 2 if batch_norm else 0))
-        self.arguments = {"channels": channels, "width": width, "depth": depth, "batch_norm": batch_norm}
+        self.arguments: dict[str, Any] = {
+            "channels": channels,
+            "width": width,
+            "depth": depth,
+            "batch_norm": batch_norm,
+        }
         self.receptive_field = 2 * depth + 1
         self._initialise(generator)
 
     def _initialise(self, generator: torch.Generator | None) -> None:
-        head, *inner, tail = self.convs
-        for conv in self.convs:
+        head, *inner, tail = self._layers()
+        for conv in (head, *inner, tail):
+            assert conv.bias is not None
             nn.init.zeros_(conv.bias)
         nn.init.kaiming_normal_(head.weight, nonlinearity="relu", generator=generator)
         for conv in inner:
@@ -57,27 +62,36 @@ class DAE(nn.Module):
                 conv.weight.add_(torch.randn(conv.weight.shape, generator=generator), alpha=0.2 * spread)
         nn.init.normal_(tail.weight, std=0.1 * math.sqrt(2 / (9 * tail.in_channels)), generator=generator)
 
+    def _layers(self) -> list[nn.Conv2d]:
+        return cast("list[nn.Conv2d]", list(self.convs))
+
     def forward(self, noisy: Tensor) -> Tensor:
         return noisy + self.residual(noisy)
 
     def residual(self, noisy: Tensor) -> Tensor:
         """f(z), the negative of the noise that the network sees.  Shapes as in `forward`."""
-        features = torch.relu_(self.convs[0](noisy))
-        for index, conv in enumerate(self.convs[1:-1]):
+        head, *inner, tail = self._layers()
+        features = torch.relu_(head(noisy))
+        for index, conv in enumerate(inner):
             features = conv(features)
             if self.norms:
                 features = self.norms[index](features)
             features = torch.relu_(features)
-        residual: Tensor = self.convs[-1](features)
+        residual: Tensor = tail(features)
         return residual
 
     @torch.no_grad()
-    def folded(self) -> Self:
+    def folded(self) -> "DAE":
         """The same function in eval mode, with batch norm moved into the convolutions."""
-        plain = type(self)(**{**self.arguments, "batch_norm": False})
-        plain.to(self.convs[0].weight)
+        arguments = {key: value for key, value in self.arguments.items() if key != "batch_norm"}
+        plain = DAE(**arguments)
+        plain.to(self._layers()[0].weight)
         plain.convs.load_state_dict(self.convs.state_dict())
-        for conv, norm in zip(plain.convs[1:-1], self.norms, strict=False):
+        norms = cast("list[nn.BatchNorm2d]", list(self.norms))
+        for conv, norm in zip(plain._layers()[1:-1], norms, strict=False):
+            assert conv.bias is not None
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             gain = torch.rsqrt(norm.running_var + norm.eps)
             conv.weight.mul_(gain[:, None, None, None])
             conv.bias.sub_(norm.running_mean).mul_(gain)

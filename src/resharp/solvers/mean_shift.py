@@ -91,7 +91,7 @@ def noise_blind_weight(misfit: Tensor, row_energy: float, prior_sigma: float) ->
 
 
 def _fixed_weight(measurement: Tensor, noise_sigma: float | None, prior_sigma: float) -> tuple[Tensor, Tensor]:
-    """w = (1 / s^2) / (1 / s^2 + 1 / sigma^2) and s, spread over the batch."""
+    """W = (1 / s^2) / (1 / s^2 + 1 / sigma^2) and s, spread over the batch."""
     sigma = measurement.new_full(measurement.shape[:-3], noise_sigma or 0.0)
     return prior_sigma**2 / (prior_sigma**2 + sigma**2), sigma
 

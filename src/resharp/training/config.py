@@ -135,7 +135,8 @@ def _explain(location: tuple[int | str, ...], error: Any) -> str:
     model: type[BaseModel] = Recipe
     for part in location[:-1]:
         annotation = model.model_fields[str(part)].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
         model = annotation
     near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"the settings there are {', '.join(model.model_fields)}"

@@ -53,7 +53,7 @@ def supervised_step(
     with torch.autocast(degraded.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         restored = network(degraded)
     loss = nn.functional.mse_loss(restored.float(), clean)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizers.step(scale)
     return {"psnr": -10 * math.log10(loss.item())}
 

@@ -47,7 +47,7 @@ class ConvMuon(torch.optim.Muon):
         for weight, matrix in zip(self._weights, self._matrices, strict=True):
             assert weight.data_ptr() == matrix.data_ptr(), "the network was moved after its optimiser was made"
             matrix.grad = None if weight.grad is None else weight.grad.reshape(matrix.shape)
-        super().step(closure)
+        super().step(closure)  # type: ignore[no-untyped-call]
 
 
 def build_optimizers(network: nn.Module, recipe: OptimizerRecipe) -> Optimizers:
@@ -62,5 +62,3 @@ def build_optimizers(network: nn.Module, recipe: OptimizerRecipe) -> Optimizers:
         ConvMuon(inner, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=0.0),
         torch.optim.Adam(rest, lr=recipe.adam_learning_rate),
     )
-
-
