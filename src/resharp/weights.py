@@ -4,7 +4,6 @@ Nothing here runs code from a file: pickles are refused, foreign files pass thro
 """
 
 import hashlib
-import importlib
 import json
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from .errors import OutputError, WeightsError
 from .files import written_whole
+from .matlab import read_mat
 from .networks import DAE, NETWORKS
 
 SHIPPED = {"dae-sigma11": "dae-sigma11.safetensors"}
@@ -150,8 +150,7 @@ def import_dae_mat(path: Path) -> DAE:
     biases are divided by 255, since a ReLU network is positively homogeneous.
     """
     try:
-        contents = importlib.import_module("scipy.io").loadmat(path)
-        layers = [cell for cell in contents["net"].ravel() if "weights" in (cell.dtype.names or ())]
+        layers = [cell for cell in read_mat(path)["net"].ravel() if "weights" in (cell.dtype.names or ())]
         pairs = [cell["weights"][0, 0] for cell in layers]
         pairs = [pair.ravel() for pair in pairs if pair.size == 2]
         tensors = [
@@ -167,11 +166,7 @@ def import_dae_mat(path: Path) -> DAE:
         state[f"convs.{last}.weight"] = state[f"convs.{last}.weight"].flip(0)
         state[f"convs.{last}.bias"] = state[f"convs.{last}.bias"].flip(0)
         dae.load_state_dict(state)
-    except ImportError:
-        raise WeightsError(f"{path}: reading .mat files takes more: pip install 'resharp[matlab]'") from None
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file") from None
-    except (ValueError, KeyError, IndexError, TypeError, RuntimeError, NotImplementedError, OSError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
         raise WeightsError(f"{path}: is not a DAE of the DMSP authors' layout ({error})") from None
     return dae.eval()
 

@@ -1,6 +1,5 @@
 """Blur kernels: float32 (height, width), both odd, not negative, sum 1; the picture that a point of light leaves."""
 
-import importlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resharp.errors import KernelError, PhotoError
+from resharp.matlab import read_mat
 from resharp.photo import read_photo
 
 _FINE = 8  # subsamples per pixel and axis for shapes with an edge
@@ -146,37 +146,14 @@ def _choose(arrays: list[tuple[str, NDArray[Any]]], number: str, path: str) -> T
 
 def _mat_arrays(path: str) -> list[tuple[str, NDArray[Any]]]:
     """Every two-dimensional numeric array with its name, those in cells one by one in MATLAB's order."""
-    with Path(path).open("rb") as file:
-        is_hdf5 = b"MATLAB 7.3" in file.read(128)
     try:
-        return _hdf5_arrays(path) if is_hdf5 else _mat5_arrays(path)
-    except ImportError:
-        raise KernelError(f"{path}: reading .mat files takes more: pip install 'resharp[matlab]'") from None
-    except (OSError, ValueError, TypeError, NotImplementedError, KeyError, EOFError) as error:
-        raise KernelError(f"{path}: cannot be read as a MATLAB file ({error})") from None
-
-
-def _mat5_arrays(path: str) -> list[tuple[str, NDArray[Any]]]:
-    contents: dict[str, Any] = importlib.import_module("scipy.io").loadmat(path)
+        contents = read_mat(path)
+    except ValueError as error:
+        raise KernelError(f"{path}: {error}") from None
     found = []
     for name, value in contents.items():
-        if name.startswith("__"):
-            continue
-        cells = [value] if value.dtype != object else list(value.ravel(order="F"))
+        cells = list(value.ravel(order="F")) if value.dtype == object else [value]
         found += [(name, cell) for cell in cells if _is_plane(cell)]
-    return found
-
-
-def _hdf5_arrays(path: str) -> list[tuple[str, NDArray[Any]]]:
-    found = []
-    with importlib.import_module("h5py").File(path, "r") as file:
-        for name, item in file.items():
-            if name == "#refs#" or not hasattr(item, "shape"):
-                continue
-            value = item[()]
-            # HDF5 stores MATLAB's columns first: arrays come transposed, and so do cells (hence plain ravel).
-            cells = [value] if value.dtype != object else [file[reference][()] for reference in value.ravel()]
-            found += [(name, cell.T) for cell in cells if _is_plane(cell)]
     return found
 
 

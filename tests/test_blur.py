@@ -1,0 +1,68 @@
+import pytest
+import scipy.signal
+import torch
+from torch.testing import assert_close
+
+from resharp.degradations import Blur, gaussian_kernel, motion_kernel
+from resharp.degradations.blur import fast_length
+from resharp.errors import KernelError
+from tests.conftest import rand
+
+
+@pytest.mark.parametrize("method", ["direct", "fft"])
+def test_it_is_a_true_valid_convolution(method: str) -> None:
+    kernel = rand(5, 9)
+    image = rand(2, 20, 23)
+    expected = [scipy.signal.convolve2d(plane.numpy(), kernel.numpy(), mode="valid") for plane in image]
+    for plane, reference in zip(Blur(kernel, method=method)(image), expected, strict=True):
+        assert_close(plane, torch.from_numpy(reference))
+
+
+def test_a_point_of_light_leaves_the_kernel() -> None:
+    kernel = rand(5, 7)
+    point = torch.zeros(1, 13, 17, dtype=torch.float64)
+    point[0, 6, 8] = 1
+    assert_close(Blur(kernel, method="direct")(point)[0, 2:7, 2:9], kernel)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (15, 7), (31, 33)])
+def test_both_paths_agree_in_float32(size: tuple[int, int]) -> None:
+    kernel = rand(*size, dtype=torch.float32)
+    kernel = kernel / kernel.sum()
+    image = rand(2, 3, 64, 71, dtype=torch.float32)
+    direct, fft = Blur(kernel, method="direct"), Blur(kernel, method="fft")
+    assert_close(direct(image), fft(image), rtol=0, atol=1e-5)
+    measurement = rand(*direct(image).shape, dtype=torch.float32)
+    assert_close(direct.adjoint(measurement), fft.adjoint(measurement), rtol=0, atol=1e-5)
+
+
+def test_the_path_is_chosen_by_size() -> None:
+    assert not Blur(gaussian_kernel(0.5)).uses_fft
+    assert Blur(motion_kernel(41, 45)).uses_fft
+
+
+def test_a_changed_kernel_is_noticed() -> None:
+    blur = Blur(gaussian_kernel(3.0), method="fft")
+    image = rand(1, 40, 40)
+    blur(image)
+    blur.kernel.copy_(torch.zeros_like(blur.kernel))
+    assert float(blur(image).abs().max()) == 0
+
+
+def test_what_does_not_fit_is_named() -> None:
+    with pytest.raises(KernelError, match="4, 3"):
+        Blur(rand(4, 3))
+    with pytest.raises(KernelError, match="larger than the image"):
+        Blur(gaussian_kernel(3.0))(rand(3, 8, 8))
+
+
+def test_fast_lengths_are_the_next_regular_numbers() -> None:
+    def regular(n: int) -> bool:
+        for prime in (2, 3, 5):
+            while n % prime == 0:
+                n //= prime
+        return n == 1
+
+    for length in [*range(1, 300), 1021, 1283]:
+        expected = next(n for n in range(length, 2 * length + 1) if regular(n))
+        assert fast_length(length) == expected
