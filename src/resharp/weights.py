@@ -24,6 +24,8 @@ from .networks import DAE, NETWORKS
 SHIPPED = {"dae-sigma11": "dae-sigma11.safetensors"}
 DEFAULT_DAE = "dae-sigma11"
 
+_CARD_KEY = "resharp"  # one key, since safetensors orders several at random and the file's hash would change
+
 # How the usual pickle containers begin: torch's zip, and bare pickles of protocol 2 to 5.
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -61,22 +63,12 @@ def read_card(name_or_file: str | Path) -> Card:
     data = _read(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+            stored = json.loads((file.metadata() or {}).get(_CARD_KEY, "null"))
+    except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: is damaged or no safetensors file ({error}); get the file again") from None
     try:
-        return Card(
-            name=metadata.get("name", path.stem),
-            network=metadata["network"],
-            arguments=json.loads(metadata["arguments"]),
-            noise_sigma=float(metadata["noise_sigma"]),
-            training_data=metadata.get("training_data", "not stated"),
-            licence=metadata.get("licence", "not stated"),
-            quality=metadata.get("quality", "not stated"),
-            sha256=hashlib.sha256(data).hexdigest(),
-            path=str(path),
-        )
-    except (KeyError, ValueError) as error:
+        return Card(**stored, sha256=hashlib.sha256(data).hexdigest(), path=str(path))
+    except TypeError as error:
         raise WeightsError(
             f"{path}: safetensors without resharp's card ({error}); see `resharp weights import`"
         ) from None
@@ -114,19 +106,18 @@ def save_weights(
     """Write a network as safetensors with its card, whole or not at all.  Raises WeightsError for another suffix."""
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path}: weights are written as .safetensors; choose that suffix")
-    metadata = {
+    card = {
         "name": name or path.stem,
         "network": kind,
-        "arguments": json.dumps(arguments),
-        "noise_sigma": repr(noise_sigma),
+        "arguments": arguments,
+        "noise_sigma": noise_sigma,
         "training_data": training_data,
         "licence": licence,
+        "quality": quality or "not stated",
     }
-    if quality is not None:
-        metadata["quality"] = quality
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
     with written_whole(path) as file:
-        file.write(safetensors.torch.save(state, metadata))
+        file.write(safetensors.torch.save(state, {_CARD_KEY: json.dumps(card)}))
 
 
 def _read(path: Path) -> bytes:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from resharp.errors import ArgumentError
+
 _MIX = 0x9E3779B97F4A7C15  # odd constant of the golden ratio: neighbouring indices get unrelated seeds
 
 
@@ -23,7 +25,10 @@ class CleanCrops:
     def __init__(self, photos: Sequence[Tensor], crop: int) -> None:
         small = [tuple(photo.shape) for photo in photos if min(photo.shape[-2:]) < crop]
         if small:
-            raise ValueError(f"{len(small)} photos are smaller than the crop of {crop} pixels, the first {small[0]}")
+            raise ArgumentError(
+                f"{len(small)} of {len(photos)} photos are smaller than the crop of {crop} pixels, the first is "
+                f"{small[0][-1]}x{small[0][-2]}; choose a smaller crop or leave them out"
+            )
         self.photos = photos
         self.crop = crop
         self._ends = torch.tensor([photo.shape[-2] * photo.shape[-1] for photo in photos]).cumsum(0)

@@ -1,24 +1,20 @@
 """Checkpoints of a run folder: written whole or not at all, loaded without running code."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from resharp.errors import RecipeError
+from resharp.files import written_whole
 
 NAME = "checkpoint.pt"
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Replace the folder's checkpoint in one step: a crash leaves the old one or the new one, never a part."""
-    temporary = folder / (NAME + ".part")
-    with temporary.open("wb") as file:
+    with written_whole(folder / NAME) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / NAME)
 
 
 def latest_checkpoint(folder: Path) -> dict[str, Any] | None:

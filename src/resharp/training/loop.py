@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from resharp.data.folders import load_pixels, photo_paths, split_holdout
 from resharp.data.synthesis import CleanCrops, noisy_batch, sample_generator
 from resharp.errors import RecipeError
+from resharp.files import written_whole
 from resharp.metrics import psnr
 from resharp.networks import NETWORKS
 
@@ -89,6 +90,7 @@ def train(recipe: Recipe, out: Path, *, on_step: Callable[[dict[str, Any]], None
         network.load_state_dict(state["network"])
         optimizers.load_state_dict(state["optimizers"])
         n_seen = state["n_seen"]
+        _forget_after(out / "metrics.jsonl", n_seen)
     (out / "recipe.json").write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
 
     with (out / "metrics.jsonl").open("a", encoding="utf-8") as log:
@@ -118,6 +120,14 @@ def train(recipe: Recipe, out: Path, *, on_step: Callable[[dict[str, Any]], None
                 state = {"network": network.state_dict(), "optimizers": optimizers.state_dict()}
                 save_checkpoint(out, {**state, "n_seen": n_seen, "recipe": identity})
     return network.eval()
+
+
+def _forget_after(log: Path, n_seen: int) -> None:
+    """Drop the records of steps that no checkpoint holds: they are about to be run again."""
+    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    kept = [line for line in lines if line.endswith("}") and json.loads(line)["n_seen"] <= n_seen]
+    with written_whole(log) as file:
+        file.write("".join(line + "\n" for line in kept).encode())
 
 
 def _validation_set(paths: list[Path], recipe: Recipe) -> tuple[Tensor, Tensor]:

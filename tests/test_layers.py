@@ -1,0 +1,73 @@
+"""Imports go down only; rooms on one line do not know each other."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import resharp
+
+PACKAGE = Path(resharp.__file__).parent
+LADDER = [
+    {"__main__", "__init__"},
+    {"cli"},
+    {"training", "demo"},
+    {"restorer"},
+    {"weights"},
+    {"solvers"},
+    {"metrics", "priors", "data", "figures"},
+    {"degradations", "networks"},
+    {"image", "photo"},
+    {"tiff", "files", "matlab"},
+    {"errors"},
+]
+LEVEL = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """The rooms that a file imports, also inside functions; names from the package itself are their home rooms."""
+    found = set()
+    depth = len(path.relative_to(PACKAGE).parts) - 1
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                if node.level <= depth:
+                    continue  # within the room
+                base = f"resharp.{base}".rstrip(".")
+            names = [f"{base}.{alias.name}" if base == "resharp" else base for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "resharp" and len(parts) > 1:
+                found.add(resharp._HOME.get(parts[1], parts[1]) if parts[1] not in LEVEL else parts[1])
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_room_stands_on_the_ladder() -> None:
+    assert {room_of(path) for path in FILES} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down_only(path: Path) -> None:
+    room = room_of(path)
+    if room == "__init__":
+        return
+    for other in imported_rooms(path) - {"__version__", room}:
+        assert LEVEL[other] > LEVEL[room], f"{room} imports {other}, which does not stand below it"
+
+
+def test_the_walk_sees_steps_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.test_layers.PACKAGE", tmp_path)
+    file = tmp_path / "photo.py"
+    file.write_text("from . import cli\ndef f():\n    from resharp.training.loop import train\n    import resharp.weights\n")
+    assert imported_rooms(file) == {"cli", "training", "weights"}
