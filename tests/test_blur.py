@@ -49,6 +49,18 @@ def test_a_changed_kernel_is_noticed() -> None:
     assert float(blur(image).abs().max()) == 0
 
 
+def test_kernels_made_and_used_under_any_gradient_mode() -> None:
+    with torch.inference_mode():
+        blur = Blur(gaussian_kernel(3.0), method="fft")
+        blur(rand(1, 40, 40))
+    image = rand(1, 40, 40).requires_grad_()
+    blur(image).sum().backward()
+    assert image.grad is not None
+    learned = Blur(gaussian_kernel(3.0).double().requires_grad_(), method="fft")
+    learned(rand(1, 40, 40)).square().sum().backward()
+    assert learned.kernel.grad is not None
+
+
 def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(KernelError, match="4, 3"):
         Blur(rand(4, 3))

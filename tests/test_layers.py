@@ -69,5 +69,7 @@ def test_imports_go_down_only(path: Path) -> None:
 def test_the_walk_sees_steps_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.test_layers.PACKAGE", tmp_path)
     file = tmp_path / "photo.py"
-    file.write_text("from . import cli\ndef f():\n    from resharp.training.loop import train\n    import resharp.weights\n")
+    file.write_text(
+        "from . import cli\ndef f():\n    from resharp.training.loop import train\n    import resharp.weights\n"
+    )
     assert imported_rooms(file) == {"cli", "training", "weights"}

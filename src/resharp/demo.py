@@ -16,7 +16,7 @@ from .restorer import blur, deconvolve
 from .solvers.mean_shift import OnStep
 
 NOISE_SIGMA = 2.55 / 255
-N_ITERATIONS = 300
+N_ITERATIONS = 200
 
 
 @dataclasses.dataclass(frozen=True)

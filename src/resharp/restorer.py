@@ -52,7 +52,7 @@ def deconvolve(
     the frame are solved for like all others.  The same seed gives the same picture.  Raises ArgumentError, KernelError
     or WeightsError.
     """
-    degraded = as_image(image).to(device)
+    degraded = as_image(image).to(checked_device(device))
     blur = Blur(_as_kernel(kernel)).to(device)
     if noise_sigma is not None and checked_sigma(noise_sigma) == 0:
         raise ArgumentError("noise sigma is 0; give the camera's noise, such as 0.005, or leave it out to estimate it")
@@ -131,12 +131,21 @@ def load_denoiser(
     return functools.partial(_denoise, network.residual, dtype), card
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _denoise(residual: Callable[[Tensor], Tensor], dtype: torch.dtype, noisy: Tensor) -> Tensor:
     """Z + f(z), the sum in float32 whatever the network's precision."""
     flat = noisy.reshape(-1, *noisy.shape[-3:])
     seen = flat.to(dtype=dtype, memory_format=torch.channels_last)
     return (flat + residual(seen)).reshape(noisy.shape)
+
+
+def checked_device(device: str) -> torch.device:
+    """The device of this name, if there is one on this machine.  Raises ArgumentError."""
+    try:
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ArgumentError(f"device {device!r} is not to be had here ({reason}); 'cpu' always is") from None
 
 
 def has_fast_bfloat16(device: str) -> bool:

@@ -68,10 +68,8 @@ def read_card(name_or_file: str | Path) -> Card:
         raise WeightsError(f"{path}: is damaged or no safetensors file ({error}); get the file again") from None
     try:
         return Card(**stored, sha256=hashlib.sha256(data).hexdigest(), path=str(path))
-    except TypeError as error:
-        raise WeightsError(
-            f"{path}: safetensors without resharp's card ({error}); see `resharp weights import`"
-        ) from None
+    except TypeError:
+        raise WeightsError(f"{path}: safetensors without resharp's card; see `resharp weights import`") from None
 
 
 def load_weights(name_or_file: str | Path) -> tuple[nn.Module, Card]:

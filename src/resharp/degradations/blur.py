@@ -34,7 +34,7 @@ class Blur(LinearDegradation):
             raise ValueError(f"method is 'auto', 'direct' or 'fft', not {method!r}")
         self.register_buffer("kernel", kernel)
         self.uses_fft = method == "fft" or (method == "auto" and kernel.numel() > DIRECT_TAPS)
-        self._spectrum: tuple[tuple[object, ...], Tensor] | None = None
+        self._kept: tuple[tuple[object, ...], Tensor, Tensor] | None = None  # key, kernel, its spectrum
 
     @property
     def margin(self) -> tuple[int, int]:
@@ -77,10 +77,13 @@ class Blur(LinearDegradation):
 
     def _kernel_spectrum(self, grid: tuple[int, int], like: Tensor) -> Tensor:
         """The kernel's transform on this grid, kept for the next call: iterations ask for the same one."""
-        key = (grid, like.dtype, like.device, self.kernel.data_ptr(), self.kernel._version)
-        if self._spectrum is None or self._spectrum[0] != key:
-            self._spectrum = key, torch.fft.rfft2(self.kernel.to(like), s=grid)
-        return self._spectrum[1]
+        key = (grid, like.dtype, like.device, torch.is_inference_mode_enabled())
+        if self._kept is None or self._kept[0] != key or not torch.equal(self._kept[1], self.kernel):
+            spectrum = torch.fft.rfft2(self.kernel.to(like), s=grid)
+            if self.kernel.requires_grad:
+                return spectrum
+            self._kept = key, self.kernel.clone(), spectrum
+        return self._kept[2]
 
 
 def fast_length(length: int) -> int:

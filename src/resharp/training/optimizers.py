@@ -58,7 +58,7 @@ def build_optimizers(network: nn.Module, recipe: OptimizerRecipe) -> Optimizers:
     inner = [p for p in parameters if p.ndim == 4 and min(p.shape[:2]) >= 16]
     chosen = {id(p) for p in inner}
     rest = [p for p in parameters if id(p) not in chosen]
-    return Optimizers(
-        ConvMuon(inner, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=0.0),
-        torch.optim.Adam(rest, lr=recipe.adam_learning_rate),
-    )
+    adam = torch.optim.Adam(rest, lr=recipe.adam_learning_rate)
+    if not inner:  # a toy network
+        return Optimizers(adam)
+    return Optimizers(ConvMuon(inner, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=0.0), adam)

@@ -1,0 +1,343 @@
+"""The command line as a user meets it: outputs, exit codes, one clear line for each mistake, nothing half-written."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import resharp
+from resharp import cli
+from resharp.cli import main
+from tests.conftest import rand
+
+FAST = ("--iterations", "2")
+
+
+class Outcome:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["resharp", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        code = caught.value.code
+        return Outcome(code if isinstance(code, int) else 1, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    resharp.write_photo(resharp.Photo(rand(3, 32, 40).float()), path)
+    return path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_help_and_version(run) -> None:  # type: ignore[no-untyped-def]
+    assert run("--version").out.strip() == f"resharp {resharp.__version__}"
+    text = run("--help").out
+    for command in ("deconvolve", "degrade", "weights", "train", "demo"):
+        assert command in text
+
+
+def test_degrade_then_deconvolve(run, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    blurred, restored = tmp_path / "blurred.png", tmp_path / "out" / "restored.tif"
+    done = run("degrade", "blur", photo, "-o", blurred, "--kernel", "disk:2", "--noise-sigma", 0.01, "--seed", 3)
+    assert done.code == 0
+    assert str(blurred) in done.out
+    done = run("deconvolve", blurred, "-o", restored, "--kernel", "disk:2", *FAST)
+    assert (done.code, done.err) == (0, "")
+    assert resharp.read_photo(restored).image.shape == (3, 32, 40)
+
+
+def test_every_option_changes_the_result(run, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    skewed = np.zeros((3, 3))
+    skewed[0, :2] = 1
+    np.save(tmp_path / "k.npy", skewed)
+    base = ("deconvolve", photo, "--kernel", tmp_path / "k.npy")
+    variants: list[tuple[object, ...]] = [
+        FAST,
+        ("--iterations", 3),
+        (*FAST, "--noise-sigma", 0.02),
+        (*FAST, "--seed", 1),
+        (*FAST, "--flip-kernel"),
+        (*FAST, "--kernel", "disk:2"),
+    ]
+    results = set()
+    for index, variant in enumerate(variants):
+        assert run(*base, "-o", tmp_path / f"{index}.tif", *variant).code == 0
+        results.add((tmp_path / f"{index}.tif").read_bytes())
+    assert len(results) == len(variants)
+    outputs = []
+    for index, extra in enumerate([("--seed", 0), ("--seed", 0), ("--seed", 1), ("--noise-sigma", 0.02)]):
+        run(
+            "degrade",
+            "blur",
+            photo,
+            "-o",
+            tmp_path / f"d{index}.png",
+            "--kernel",
+            "disk:1",
+            "--noise-sigma",
+            0.1,
+            *extra,
+        )
+        outputs.append((tmp_path / f"d{index}.png").read_bytes())
+    assert outputs[0] == outputs[1]
+    assert len(set(outputs)) == 3
+
+
+def test_the_command_does_what_the_function_does(run, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run("deconvolve", photo, "-o", tmp_path / "a.png", "--kernel", "gaussian:1", "--noise-sigma", 0.01, *FAST)
+    expected = resharp.deconvolve(resharp.read_photo(photo).image, "gaussian:1", 0.01, n_iterations=2)
+    assert float((resharp.read_photo(tmp_path / "a.png").image - expected).abs().max()) <= 0.5 / 255 + 1e-6
+
+
+def test_alpha_is_carried_and_not_restored(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    assert run("deconvolve", tmp_path / "in.png", "-o", tmp_path / "out.png", "--kernel", "disk:1", *FAST).code == 0
+    out = np.asarray(Image.open(tmp_path / "out.png"))
+    assert (out[..., 3] == pixels[..., 3]).all()
+    assert (out[..., :3] != pixels[..., :3]).any()
+
+
+def test_grey_sixteen_bit_stays_so(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    cv2.imwrite(str(tmp_path / "in.png"), np.random.default_rng(0).integers(0, 65536, (24, 24), np.uint16))
+    assert run("deconvolve", tmp_path / "in.png", "-o", tmp_path / "out.png", "--kernel", "disk:1", *FAST).code == 0
+    out = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
+    assert out.dtype == np.uint16
+    assert out.shape == (24, 24)
+
+
+def test_several_photos_go_to_a_folder_and_a_bad_one_is_named(run, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no photo")
+    second = tmp_path / "second.png"
+    second.write_bytes(photo.read_bytes())
+    done = run("deconvolve", photo, bad, second, "-o", tmp_path / "out", "--kernel", "disk:1", *FAST)
+    assert done.code == 2
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["photo.png", "second.png"]
+    assert "1 of 3 photos failed" in done.err
+    assert str(bad) in done.err.splitlines()[-1]
+
+
+def test_json_is_one_object(run, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    missing = tmp_path / "missing.png"
+    done = run("deconvolve", photo, missing, "-o", tmp_path / "out", "--kernel", "disk:1", *FAST, "--json")
+    assert (done.code, done.err) == (2, "")
+    result = json.loads(done.out)
+    good, bad = result["photos"]
+    assert good["output"] == str(tmp_path / "out" / "photo.png")
+    assert 0 < good["noise_sigma"] < 1
+    assert bad["output"] is None
+    assert "no such file" in bad["error"]
+    for command in (("weights", "list"), ("weights", "show", "dae-sigma11")):
+        assert isinstance(json.loads(run(*command, "--json").out), dict)
+
+
+# --- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
+    """Arguments after `deconvolve`, and words that the error must hold."""
+    photo, out = folder / "photo.png", folder / "out.png"
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.png").write_text("hello")
+    (folder / "cut.png").write_bytes(photo.read_bytes()[:-700])
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 4), np.uint8)
+    Image.fromarray(noise[..., :3]).convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(noise[:1, :1, :3]).save(folder / "dot.png")
+    Image.fromarray(noise).save(folder / "alpha.png")
+    frames = [Image.new("L", (8, 8), 90 * i) for i in range(3)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    np.save(folder / "nan.npy", np.array([[np.nan]]))
+    np.save(folder / "even.npy", np.ones((4, 4)))
+    np.save(folder / "zero.npy", np.zeros((3, 3)))
+    np.save(folder / "negative.npy", -np.ones((3, 3)))
+    np.save(folder / "large.npy", np.ones((33, 33)))
+    (folder / "broken.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    (folder / "pickle.pth").write_bytes(b"\x80\x04\x95")
+    (folder / "file").write_text("")
+    kernel = ["--kernel", "disk:1", *FAST]
+    return {
+        "missing photo": ([folder / "no.png", "-o", out, *kernel], "no.png: no such file"),
+        "folder as photo": ([folder, "-o", folder / "o.png", *kernel], "is a folder"),
+        "no image": ([folder / "text.png", "-o", out, *kernel], "text.png: is not a JPEG"),
+        "truncated": ([folder / "cut.png", "-o", out, *kernel], "cut.png: is damaged or cut short"),
+        "empty": ([folder / "empty.jpg", "-o", out, *kernel], "empty.jpg: is empty"),
+        "cmyk": ([folder / "cmyk.jpg", "-o", out, *kernel], "CMYK"),
+        "animated": ([folder / "moving.gif", "-o", out, *kernel], "animated"),
+        "one pixel": ([folder / "dot.png", "-o", out, *kernel], "larger than the photo"),
+        "large kernel": ([photo, "-o", out, "--kernel", folder / "large.npy"], "larger than the photo (40x32)"),
+        "even kernel": ([photo, "-o", out, "--kernel", folder / "even.npy"], "must be odd"),
+        "negative kernel": ([photo, "-o", out, "--kernel", folder / "negative.npy"], "negative"),
+        "zero kernel": ([photo, "-o", out, "--kernel", folder / "zero.npy"], "zero everywhere"),
+        "nan kernel": ([photo, "-o", out, "--kernel", folder / "nan.npy"], "NaN"),
+        "missing kernel": ([photo, "-o", out, "--kernel", "no.png"], "no such kernel file"),
+        "grey levels": ([photo, "-o", out, *kernel, "--noise-sigma", 2.55], "2.55 levels = 0.01"),
+        "negative sigma": ([photo, "-o", out, *kernel, "--noise-sigma", -1], "0 or above"),
+        "iterations": ([photo, "-o", out, "--kernel", "disk:1", "--iterations", 0], "at least 1"),
+        "unknown weights": ([photo, "-o", out, *kernel, "--weights", "none"], "none: unknown weights"),
+        "damaged weights": ([photo, "-o", out, *kernel, "--weights", folder / "broken.safetensors"], "damaged"),
+        "pickle": ([photo, "-o", out, *kernel, "--weights", folder / "pickle.pth"], "pickle"),
+        "device": ([photo, "-o", out, *kernel, "--device", "abacus"], "abacus"),
+        "unknown suffix": ([photo, "-o", folder / "out.bmp", *kernel], "out.bmp"),
+        "onto itself": ([photo, "-o", photo, *kernel], "is the photo itself"),
+        "alpha to jpeg": ([folder / "alpha.png", "-o", folder / "o.jpg", *kernel], "transparency"),
+        "two to one file": ([photo, folder / "dot.png", "-o", out, *kernel], "need a folder"),
+        "same names": ([photo, folder / "sub" / "photo.png", "-o", folder / "o", *kernel], "both be written"),
+        "below a file": ([photo, "-o", folder / "file" / "o.png", *kernel], "a file stands where a folder belongs"),
+        "no output": ([photo, *kernel], "Missing option '-o'"),
+        "no photo": (["-o", out, *kernel], "Missing argument"),
+        "unknown option": ([photo, "-o", out, *kernel, "--nose-sigma", 1], "noise-sigma"),
+    }
+
+
+CASES = [
+    "missing photo", "folder as photo", "no image", "truncated", "empty", "cmyk", "animated", "one pixel",
+    "large kernel", "even kernel", "negative kernel", "zero kernel", "nan kernel", "missing kernel", "grey levels",
+    "negative sigma", "iterations", "unknown weights", "damaged weights", "pickle", "device", "unknown suffix",
+    "onto itself", "alpha to jpeg", "two to one file", "same names", "below a file", "no output", "no photo",
+    "unknown option",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mistakes_are_named_and_change_nothing(run, photo: Path, tmp_path: Path, case: str) -> None:  # type: ignore[no-untyped-def]
+    cases = bad_inputs(tmp_path)
+    assert sorted(cases) == sorted(CASES)
+    arguments, words = cases[case]
+    before = files(tmp_path)
+    done = run("deconvolve", *arguments)
+    assert done.code == (1 if case == "below a file" else 2), done.err
+    assert words in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    if not case.startswith(("no ", "unknown option")):  # those print click's usage lines first
+        assert len(done.err.strip().splitlines()) == 1
+    assert files(tmp_path) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission(run, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    done = run("degrade", "blur", photo, "-o", locked / "out.png", "--kernel", "disk:1")
+    assert done.code == 1
+    assert "no permission" in done.err
+
+
+@pytest.mark.parametrize(("number", "words"), [(28, "disk is full"), (13, "no permission"), (30, "read-only")])
+def test_what_the_disk_refuses(run, photo: Path, tmp_path: Path, monkeypatch, number: int, words: str) -> None:  # type: ignore[no-untyped-def]
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", refuse)
+    before = files(tmp_path)
+    done = run("degrade", "blur", photo, "-o", tmp_path / "out.png", "--kernel", "disk:1")
+    assert done.code == 1
+    assert words in done.err
+    assert files(tmp_path) == before
+
+
+def test_ctrl_c_leaves_nothing(photo: Path, tmp_path: Path) -> None:
+    """A real process and a real signal, in the middle of the iterations."""
+    command = [sys.executable, "-m", "resharp", "deconvolve", photo, "-o", tmp_path / "out.png"]
+    process = subprocess.Popen(
+        [*command, "--kernel", "disk:1", "--iterations", "1000000"], stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(6)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip().splitlines() == ["resharp: interrupted; what was finished is whole, nothing else was written"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photo.png"]
+
+
+# --- other commands ---------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_listed_shown_and_refused(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "dae-sigma11" in run("weights").out
+    shown = run("weights", "show", "dae-sigma11").out
+    assert resharp.read_card("dae-sigma11").sha256 in shown
+    done = run("weights", "import", tmp_path / "no.mat", "--as", "dae", "-o", tmp_path / "w.safetensors")
+    assert done.code == 2
+    assert "no.mat" in done.err
+    done = run("weights", "import", tmp_path / "no.mat", "--as", "vgg", "-o", tmp_path / "w.safetensors")
+    assert "choose dae" in done.err
+
+
+def test_train_dry_run_and_mistakes(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    recipe = Path(__file__).parent.parent / "recipes" / "dae.toml"
+    done = run("train", recipe, "--dry-run", "training.batch_size=8")
+    assert done.code == 0
+    assert json.loads(done.out)["training"]["batch_size"] == 8
+    assert "668,227 parameters" in done.err
+    done = run("train", recipe, "training.batch_sise=8")
+    assert done.code == 2
+    assert "did you mean 'batch_size'" in done.err
+    done = run("train", recipe, f"data.photos={tmp_path}", "--out", tmp_path / "run")
+    assert done.code == 2
+    assert "no photos there" in done.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_writes_weights_that_deconvolve_takes(run, photo: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for index in range(3):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        resharp.write_photo(resharp.Photo(rand(3, 32, 32, seed=index).float()), tmp_path / "photos" / f"{index}.png")
+    recipe = Path(__file__).parent.parent / "recipes" / "dae.toml"
+    small = ["data.crop=16", "data.n_holdout=1", "training.n_images=8", "training.batch_size=4"]
+    small += ["network.arguments.width=4", "network.arguments.depth=3"]
+    done = run("train", recipe, f"data.photos={tmp_path / 'photos'}", *small, "--out", tmp_path / "run")
+    assert done.code == 0, done.err
+    weights = tmp_path / "run" / "dae-sigma11.safetensors"
+    assert str(weights) in done.out
+    done = run("deconvolve", photo, "-o", tmp_path / "o.png", "--kernel", "disk:1", *FAST, "--weights", weights)
+    assert done.code == 0, done.err
+
+
+def test_demo_writes_its_pictures(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("resharp.demo.N_ITERATIONS", 6)
+    done = run("demo", "-o", tmp_path / "demo", "--json")
+    assert done.code == 0
+    blurred, non_blind, _ = json.loads(done.out)["results"]
+    assert non_blind["psnr"] > blurred["psnr"] - 1
+    names = ["blurred.png", "noise-blind.png", "non-blind.png", "side-by-side.png"]
+    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == names
+
+
+def test_every_option_has_a_help_text() -> None:
+    def walk(command) -> None:  # type: ignore[no-untyped-def]
+        assert command.help, command.name
+        for parameter in command.params:
+            assert isinstance(parameter, click.Argument) or parameter.help, f"{command.name} {parameter.name}"
+        for child in getattr(command, "commands", {}).values():
+            walk(child)
+
+    walk(cli.cli)
+    assert CliRunner().invoke(cli.cli, ["degrade", "blur", "--help"]).exit_code == 0
