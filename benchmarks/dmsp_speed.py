@@ -6,6 +6,7 @@ The transcription is what a reader of the paper would write: float32, 0..255, di
 precision tricks.  Each row runs in a process of its own; memory is that process's peak minus what imports take.
 """
 
+import itertools
 import json
 import resource
 import statistics
@@ -64,7 +65,7 @@ def measure(variant: str, photo: str, kernel_name: str, weights: str, n_iteratio
             precision=variant.split()[1],
             on_step=lambda _: times.append(time.perf_counter()),
         )
-        seconds = [b - a for a, b in zip(times[1:-1], times[2:], strict=True)]
+        seconds = [b - a for a, b in itertools.pairwise(times[1:])]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": statistics.median(seconds), "megabytes": (peak - before) / 1024}
 

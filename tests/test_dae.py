@@ -109,5 +109,5 @@ def test_what_is_no_dae_is_named(tmp_path: Path, content: bytes | None) -> None:
         scipy.io.savemat(path, {"net": np.ones((3, 3))})
     else:
         path.write_bytes(content)
-    with pytest.raises(WeightsError, match="other.mat"):
+    with pytest.raises(WeightsError, match=r"other\.mat"):
         import_dae_mat(path)

@@ -287,7 +287,7 @@ def test_one_pixel_is_a_photo() -> None:
 
 def test_names_that_ask_for_no_format() -> None:
     assert output_format(Path("a/B.JPG")) == "JPEG"
-    with pytest.raises(PhotoError, match="out.bmp"):
+    with pytest.raises(PhotoError, match=r"out\.bmp"):
         output_format(Path("out.bmp"))
 
 

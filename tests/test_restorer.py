@@ -33,7 +33,11 @@ def test_the_noise_estimate_is_near_the_truth_above_its_floor() -> None:
     for sigma in (0.02, 0.04):
         found: list[float] = []
         noisy = resharp.blur(sharp, kernel, sigma, seed=3)
-        resharp.deconvolve(noisy, kernel, n_iterations=40, on_step=lambda step: found.append(float(step.noise_sigma)))
+
+        def on_step(step: resharp.Step, found: list[float] = found) -> None:
+            found.append(float(step.noise_sigma))
+
+        resharp.deconvolve(noisy, kernel, n_iterations=40, on_step=on_step)
         assert found[-1] == pytest.approx((sigma**2 + floor**2) ** 0.5, rel=0.1)
 
 

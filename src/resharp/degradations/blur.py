@@ -4,6 +4,8 @@ The kernel is a point spread function: the picture that a point of light leaves.
 kernel enters as it looks.  (The DMSP authors' code correlates; a kernel made for it is turned by 180 degrees first.)
 """
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,7 +15,7 @@ from resharp.errors import KernelError
 from .base import LinearDegradation
 from .kernels import gaussian_kernel
 
-DIRECT_TAPS = 100  # kernels with more taps go through the FFT; measured in benchmarks/blur_paths.py
+DIRECT_TAPS = 25  # kernels with more taps go through the FFT; measured in benchmarks/blur_paths.py
 
 
 class Blur(LinearDegradation):
@@ -51,7 +53,7 @@ class Blur(LinearDegradation):
         if height < kh or width < kw:
             raise KernelError(f"the kernel ({kh}x{kw}) is larger than the image ({height}x{width})")
         if not self.uses_fft:
-            return self._correlate(image, self.kernel.flip(0, 1), padding=(0, 0))
+            return self._correlate(image, self.kernel.flip(0, 1))
         grid = fast_length(height), fast_length(width)
         spectrum = torch.fft.rfft2(image, s=grid) * self._kernel_spectrum(grid, image)
         # The circular wrap reaches the first kh - 1 rows and kw - 1 columns only, which are no valid outputs.
@@ -62,7 +64,8 @@ class Blur(LinearDegradation):
         """Full correlation with the kernel: (..., h, w) -> (..., h + kh - 1, w + kw - 1)."""
         kh, kw = self.kernel.shape
         if not self.uses_fft:
-            return self._correlate(measurement, self.kernel, padding=(kh - 1, kw - 1))
+            padded = functional.pad(measurement, (kw - 1, kw - 1, kh - 1, kh - 1))
+            return self._correlate(padded, self.kernel)
         height, width = measurement.shape[-2] + kh - 1, measurement.shape[-1] + kw - 1
         grid = fast_length(height), fast_length(width)
         placed = functional.pad(measurement, (kw - 1, 0, kh - 1, 0))
@@ -70,16 +73,21 @@ class Blur(LinearDegradation):
         circular: Tensor = torch.fft.irfft2(spectrum, s=grid)
         return circular[..., :height, :width]
 
-    def _correlate(self, image: Tensor, kernel: Tensor, padding: tuple[int, int]) -> Tensor:
-        planes = image.reshape(-1, 1, *image.shape[-2:])
-        result = functional.conv2d(planes, kernel.to(image)[None, None], padding=padding)
-        return result.reshape(*image.shape[:-2], *result.shape[-2:])
+    def _correlate(self, image: Tensor, kernel: Tensor) -> Tensor:
+        """Valid correlation as a sum of shifted images, which beats torch's own convolutions on few channels."""
+        (kh, kw), kernel = kernel.shape, kernel.to(image)
+        height, width = image.shape[-2] - kh + 1, image.shape[-1] - kw + 1
+        result = image.new_zeros(*image.shape[:-2], height, width)
+        for row, column in itertools.product(range(kh), range(kw)):
+            shifted = image[..., row : row + height, column : column + width]
+            result = torch.addcmul(result, shifted, kernel[row, column])
+        return result
 
     def _kernel_spectrum(self, grid: tuple[int, int], like: Tensor) -> Tensor:
         """The kernel's transform on this grid, kept for the next call: iterations ask for the same one."""
         key = (grid, like.dtype, like.device, torch.is_inference_mode_enabled())
         if self._kept is None or self._kept[0] != key or not torch.equal(self._kept[1], self.kernel):
-            spectrum = torch.fft.rfft2(self.kernel.to(like), s=grid)
+            spectrum: Tensor = torch.fft.rfft2(self.kernel.to(like), s=grid)
             if self.kernel.requires_grad:
                 return spectrum
             self._kept = key, self.kernel.clone(), spectrum
