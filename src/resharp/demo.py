@@ -52,6 +52,6 @@ def run_demo(out: Path, *, on_step: OnStep | None = None) -> list[DemoRow]:
         shown = with_inset(image, kernel) if name == "blurred" else image
         panels.append((title, f"PSNR {row.psnr:.2f} dB, SSIM {row.ssim:.3f}", shown))
         rows.append(row)
-    panels.append(("original", "kodim of the Kodak set", sharp))
+    panels.append(("original", "Kodak test image 19", sharp))
     write_photo(Photo(side_by_side(panels)), out / "side-by-side.png")
     return rows

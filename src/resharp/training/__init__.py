@@ -1,5 +1,6 @@
 """Makes weights: a recipe in, safetensors with their card out."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,5 +32,12 @@ def train_weights(recipe: Recipe, out: Path, *, on_step: Callable[[dict[str, Any
         training_data=recipe.weights.training_data,
         licence=recipe.weights.licence,
         name=recipe.weights.name,
+        quality=f"{_last_validation(out):.2f} dB on {recipe.data.n_holdout} held-out training photos",
     )
     return path
+
+
+def _last_validation(out: Path) -> float:
+    """The last validation PSNR (dB) that a run folder records."""
+    records = (json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return [float(record["validation_psnr"]) for record in records if "validation_psnr" in record][-1]
