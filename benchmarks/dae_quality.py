@@ -13,7 +13,7 @@ import torch
 from resharp.data.folders import photo_paths
 from resharp.metrics import psnr
 from resharp.photo import read_photo
-from resharp.restorer import load_denoiser
+from resharp.restorer import load_prior
 
 
 @click.command()
@@ -24,14 +24,14 @@ def main(folder: Path, weights: tuple[str, ...], precision: str) -> None:
     """Print one row per set of weights."""
     paths = photo_paths(folder)
     for name in weights:
-        denoiser, card = load_denoiser(name, precision=precision)
+        prior = load_prior(name, precision=precision)
         before, after = [], []
         for index, path in enumerate(paths):
             clean = read_photo(path).image
             noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(index))
-            noisy = clean + card.noise_sigma * noise
+            noisy = clean + prior.sigma * noise
             before.append(float(psnr(noisy, clean)))
-            after.append(float(psnr(denoiser(noisy).clamp(0, 1), clean)))
+            after.append(float(psnr(prior.denoiser(noisy).clamp(0, 1), clean)))
         mean_before, mean_after = (sum(values) / len(values) for values in (before, after))
         print(f"{name}: {len(paths)} photos, noisy {mean_before:.3f} dB, denoised {mean_after:.3f} dB ({precision})")
 

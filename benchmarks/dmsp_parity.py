@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import resharp
-from resharp.restorer import deconvolve, without_margin
+from resharp.degradations import without_margin
 
 OFFICIAL = {
     (10, "non-blind"): 21.15,
@@ -52,11 +52,11 @@ def main(weights: str, photo: str, kernel: str, seeds: int, checkpoints: tuple[i
                 if step.iteration in found:
                     found[step.iteration].append(authors_psnr(without_margin(step.image, blur.margin), inner))
 
-            deconvolve(
+            resharp.deconvolve(
                 y,
                 turned,
                 noise_sigma,
-                weights=weights,
+                prior=weights,
                 n_iterations=max(checkpoints),
                 seed=seed,
                 precision=precision,

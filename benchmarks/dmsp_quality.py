@@ -16,13 +16,9 @@ import tqdm
 
 import resharp
 from resharp.data.folders import photo_paths
+from resharp.degradations import without_margin
 
 NOISE_SIGMA = 2.55 / 255
-
-
-def inner(image: torch.Tensor, blur: resharp.Blur) -> torch.Tensor:
-    rows, columns = blur.margin
-    return image[..., rows : image.shape[-2] - rows, columns : image.shape[-1] - columns]
 
 
 @click.command()
@@ -59,15 +55,16 @@ def main(
             left = (image.shape[-1] - crop) // 2 - columns
             crops.append(image[:, top : top + crop + 2 * rows, left : left + crop + 2 * columns])
         clean = torch.stack(crops)
+        inner = without_margin(clean, blur.margin)
         y = resharp.GaussianNoise(NOISE_SIGMA)(blur(clean), generator=torch.Generator().manual_seed(number))
-        before += resharp.psnr(y, inner(clean, blur)).tolist()
+        before += resharp.psnr(y, inner).tolist()
         for mode, sigma in (("non-blind", NOISE_SIGMA), ("noise-blind", None)):
             for name in weights:
                 restored = resharp.deconvolve(
-                    y, blur.kernel, sigma, n_iterations=iterations, weights=name, precision=precision
+                    y, blur.kernel, sigma, n_iterations=iterations, prior=name, precision=precision
                 )
                 rounded = (restored * 255).round() / 255
-                found.setdefault((mode, name), []).extend(resharp.psnr(rounded, inner(clean, blur)).tolist())
+                found.setdefault((mode, name), []).extend(resharp.psnr(rounded, inner).tolist())
     print(f"{len(before)} pairs, {crop}x{crop}, blurred {statistics.mean(before):.3f} dB")
     for (mode, name), values in found.items():
         rivals = [other for (m, n), other in found.items() if m == mode and n != name]

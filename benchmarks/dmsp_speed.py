@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import resharp
-from resharp.restorer import edge_padded
+from resharp.degradations import edge_padded
 
 VARIANTS = ("transcription", "resharp float32", "resharp bfloat16")
 
@@ -61,7 +61,7 @@ def measure(variant: str, photo: str, kernel_name: str, weights: str, n_iteratio
             kernel,
             2.55 / 255,
             n_iterations=n_iterations,
-            weights=weights,
+            prior=weights,
             precision=variant.split()[1],
             on_step=lambda _: times.append(time.perf_counter()),
         )

@@ -7,10 +7,7 @@ import resharp
 
 
 def test_all_is_sorted_complete_and_importable() -> None:
-    constants = sorted(name for name in resharp.__all__ if name.isupper())
-    classes = sorted(name for name in resharp.__all__ if name[0].isupper() and not name.isupper())
-    functions = sorted(name for name in resharp.__all__ if name[0].islower())
-    assert resharp.__all__ == [*constants, *classes, *functions]
+    assert resharp.__all__ == sorted(resharp.__all__)
     assert set(resharp.__all__) == set(resharp._HOME)
     for name in resharp.__all__:
         value = getattr(resharp, name)

@@ -1,6 +1,7 @@
 """The training path: recipes, exact resume, and that it learns."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from PIL import Image
 
 from resharp.data.folders import photo_paths, split_holdout
 from resharp.data.synthesis import CleanCrops, noisy_batch
-from resharp.errors import ArgumentError, RecipeError
+from resharp.errors import ArgumentError, OutputError, RecipeError
 from resharp.training import load_recipe, train_weights
-from resharp.training.loop import learning_rate_scale
+from resharp.training.loop import Pace, learning_rate_scale
 from resharp.weights import load_weights, weights_path
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
@@ -36,7 +37,7 @@ def tiny(photos: Path, **changes: object) -> tuple[Path, tuple[str, ...]]:
         "data.n_holdout": 2,
         "network.arguments.width": 16,
         "network.arguments.depth": 4,
-        "schedule.warmup_images": 8,
+        "training.warmup_images": 8,
         "training.n_images": 240,
         "training.batch_size": 4,
         "training.validate_every": 80,
@@ -68,7 +69,7 @@ def test_it_learns_and_says_what_it_did(photos: Path, tmp_path: Path) -> None:
     assert not network.training
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer.kind": "adam", "optimizer.learning_rate": 1e-3}])
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "{ kind = 'adam', learning_rate = 1e-3 }"}])
 @pytest.mark.parametrize("batch_norm", ["false", "true"])
 def test_a_killed_run_ends_in_the_same_bits(
     photos: Path, tmp_path: Path, changes: dict[str, object], batch_norm: str
@@ -104,9 +105,45 @@ def test_a_finished_run_only_writes_its_weights_again(photos: Path, tmp_path: Pa
 def test_a_folder_of_another_run_is_left_alone(photos: Path, tmp_path: Path) -> None:
     train_weights(load_recipe(*tiny(photos, **{"training.n_images": 8})), tmp_path)
     kept = (tmp_path / "checkpoint.pt").read_bytes()
-    with pytest.raises(RecipeError, match="another recipe"):
+    with pytest.raises(RecipeError, match="its training differ"):
         train_weights(load_recipe(*tiny(photos, **{"training.n_images": 12})), tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+
+
+def test_what_decides_no_bits_may_change(photos: Path, tmp_path: Path) -> None:
+    settings = {"training.n_images": 8, "training.save_every": 4}
+    first, _ = load_weights(train_weights(load_recipe(*tiny(photos, **settings)), tmp_path / "run"))
+    settings |= {"training.save_every": 80, "weights.licence": "MIT"}
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(photos, moved)
+    second, card = load_weights(train_weights(load_recipe(*tiny(moved, **settings)), tmp_path / "run"))
+    assert card.licence == "MIT"
+    assert all(torch.equal(tensor, second.state_dict()[key]) for key, tensor in first.state_dict().items())
+    (moved / "0.png").unlink()
+    with pytest.raises(RecipeError, match="its photos differ"):
+        train_weights(load_recipe(*tiny(moved, **settings)), tmp_path / "run")
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(photos: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(*tiny(photos, **{"training.n_images": 16}))
+
+    def killed(report: dict[str, object]) -> None:
+        if report["n_seen"] == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_weights(recipe, tmp_path, on_step=killed)
+    with (tmp_path / "metrics.jsonl").open("a") as log:
+        log.write('{"psnr": 27.0, "n_se')  # a line cut short by the kill
+    train_weights(recipe, tmp_path)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [record["n_seen"] for record in records] == [4, 8, 12, 16]
+
+
+def test_a_run_folder_that_is_a_file_is_named(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="a file stands where a folder belongs"):
+        train_weights(load_recipe(*tiny(photos)), tmp_path / "file")
 
 
 def test_a_damaged_checkpoint_is_named(photos: Path, tmp_path: Path) -> None:
@@ -123,7 +160,10 @@ def test_a_damaged_checkpoint_is_named(photos: Path, tmp_path: Path) -> None:
         ("optimiser.kind=adam", "optimiser is not a setting; did you mean 'optimizer'"),
         ("training.batch_size=0", "training.batch_size: input should be greater than 0"),
         ("degradation.noise_sigma=nan", "degradation.noise_sigma"),
-        ("optimizer.kind=sgd", "optimizer.kind: input should be 'muon' or 'adam'"),
+        ("optimizer.kind=sgd", "'muon', 'adam'"),
+        ("optimizer.kind=adam", "optimizer.momentum is not a setting; the settings there are kind, learning_rate"),
+        ("optimizer.learning_rat=1", "optimizer.learning_rat is not a setting; did you mean 'learning_rate'"),
+        ("optimizer.learning_rate=-1", "optimizer.learning_rate: input should be greater than 0"),
         ("training.batch_size", "write key=value"),
         ("seed.low=1", "is a value, not a table"),
     ],
@@ -150,10 +190,10 @@ def test_unknown_network_arguments_are_named(photos: Path, tmp_path: Path) -> No
 
 
 def test_the_schedule_has_its_end_points() -> None:
-    schedule = load_recipe(RECIPES[0], ("schedule.warmup_images=99",)).schedule
-    assert learning_rate_scale(0, 1000, schedule) == pytest.approx(0.01)
-    assert learning_rate_scale(500, 1000, schedule) == pytest.approx(0.5)
-    assert learning_rate_scale(1000, 1000, schedule) == pytest.approx(0)
+    pace = Pace(n_images=1000, batch_size=1, warmup_images=99, validate_every=1, save_every=1)
+    assert learning_rate_scale(0, pace) == pytest.approx(0.01)
+    assert learning_rate_scale(500, pace) == pytest.approx(0.5)
+    assert learning_rate_scale(1000, pace) == pytest.approx(0)
 
 
 # --- data -------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Weights files: round trip, and everything that is refused."""
 
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -14,15 +15,14 @@ from resharp.errors import WeightsError
 from resharp.metrics import psnr
 from resharp.networks import DAE
 from resharp.photo import read_photo
-from resharp.restorer import load_denoiser
-from resharp.weights import SHIPPED, load_weights, read_card, save_weights, weights_path
+from resharp.restorer import load_prior
+from resharp.weights import SHIPPED, Card, load_weights, read_card, save_weights, weights_path
 from tests.conftest import rand, reference
 
 
 def save(path: Path, network: DAE, **changes: object) -> None:
-    options = {"kind": "dae", "arguments": network.arguments, "noise_sigma": 0.04}
-    options |= {"training_data": "none", "licence": "CC0-1.0"} | changes
-    save_weights(network, path, **options)  # type: ignore[arg-type]
+    card = Card(network="dae", arguments=network.arguments, name="a", noise_sigma=0.04, licence="CC0-1.0")
+    save_weights(network, path, dataclasses.replace(card, **changes))  # type: ignore[arg-type]
 
 
 def small() -> DAE:
@@ -42,6 +42,20 @@ def test_weights_come_back_with_their_card(tmp_path: Path) -> None:
 def test_half_precision_storage_is_loaded_as_float32(tmp_path: Path) -> None:
     save(tmp_path / "a.safetensors", small().half())
     assert next(load_weights(tmp_path / "a.safetensors")[0].parameters()).dtype == torch.float32
+
+
+def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(tmp_path: Path) -> None:
+    path, starts = tmp_path / "w.safetensors", set()
+    for length in range(500):
+        save(path, small(), training_data="x" * length)
+        starts.add(path.read_bytes()[:2])
+        load_weights(path)
+    assert b"\x80\x04" in starts
+
+
+def test_keys_of_later_cards_are_ignored(tmp_path: Path) -> None:
+    card = {"format": 1, "network": "dae", "arguments": {"width": 4, "depth": 3}, "invented": 1}
+    assert load_weights(with_card(tmp_path, card))[1].noise_sigma is None
 
 
 def damaged(tmp_path: Path) -> Path:
@@ -75,9 +89,31 @@ def of_another_size(tmp_path: Path) -> Path:
     return path
 
 
+def of_a_later_format(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {"format": 2, "network": "dae", "arguments": {}})
+
+
+def with_a_strange_card(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": ["width"]})
+
+
+def with_a_strange_sigma(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": {}, "noise_sigma": "11"})
+
+
+def with_a_list_as_card(tmp_path: Path) -> Path:
+    return with_card(tmp_path, [])
+
+
+def with_card(tmp_path: Path, card: object) -> Path:
+    path = tmp_path / "w.safetensors"
+    safetensors.torch.save_file(small().state_dict(), path, {"resharp": json.dumps(card)})
+    return path
+
+
 def of_another_network(tmp_path: Path) -> Path:
     path = tmp_path / "w.safetensors"
-    save(path, small(), kind="unet")
+    save(path, small(), network="unet")
     return path
 
 
@@ -99,6 +135,10 @@ def with_nan(tmp_path: Path) -> Path:
         (of_another_size, "do not fit"),
         (of_another_network, "'unet'"),
         (with_nan, "NaN"),
+        (of_a_later_format, "update resharp"),
+        (with_a_strange_card, "no network with arguments"),
+        (with_a_strange_sigma, "noise sigma '11'"),
+        (with_a_list_as_card, "without resharp's card"),
         (lambda tmp_path: tmp_path / "missing", "unknown weights.*dae-sigma11"),
         (lambda tmp_path: tmp_path, "folder"),
     ],
@@ -143,13 +183,12 @@ def test_shipped_denoiser_on_kodak() -> None:
 
 def denoised_psnr(path: Path, *, seed: int) -> tuple[float, float]:
     clean = read_photo(path).image[:, :256, :256]
-    denoiser, card = load_denoiser("dae-sigma11", precision="float32")
-    noisy = clean + card.noise_sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
-    return float(psnr(noisy, clean)), float(psnr(denoiser(noisy).clamp(0, 1), clean))
+    prior = load_prior("dae-sigma11", precision="float32")
+    noisy = clean + prior.sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+    return float(psnr(noisy, clean)), float(psnr(prior.denoiser(noisy).clamp(0, 1), clean))
 
 
 def test_precisions_agree() -> None:
     image = rand(3, 40, 40, dtype=torch.float32)
-    exact, _ = load_denoiser(precision="float32")
-    fast, _ = load_denoiser(precision="bfloat16")
+    exact, fast = (load_prior(precision=precision).denoiser for precision in ("float32", "bfloat16"))
     assert float((exact(image) - fast(image)).abs().max()) < 0.02

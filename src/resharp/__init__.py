@@ -7,103 +7,65 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .degradations import (
-        Blur,
-        GaussianNoise,
-        LinearDegradation,
-        disk_kernel,
-        gaussian_kernel,
-        load_kernel,
-        motion_kernel,
-        parse_kernel,
-    )
-    from .errors import (
-        ArgumentError,
-        KernelError,
-        OutputError,
-        PhotoError,
-        RecipeError,
-        ResharpError,
-        WeightsError,
-    )
-    from .metrics import psnr, ssim
-    from .networks import DAE
-    from .photo import Photo, output_format, read_photo, write_photo
-    from .priors import MeanShift
-    from .restorer import blur, deconvolve, load_denoiser
-    from .solvers import Step, mean_shift, until_settled
-    from .training import load_recipe, train_weights
-    from .weights import load_weights, read_card, save_weights
+    from .degradations import Blur as Blur
+    from .degradations import GaussianNoise as GaussianNoise
+    from .degradations import LinearDegradation as LinearDegradation
+    from .degradations import disk_kernel as disk_kernel
+    from .degradations import gaussian_kernel as gaussian_kernel
+    from .degradations import load_kernel as load_kernel
+    from .degradations import motion_kernel as motion_kernel
+    from .degradations import parse_kernel as parse_kernel
+    from .demo import run_demo as run_demo
+    from .errors import ArgumentError as ArgumentError
+    from .errors import KernelError as KernelError
+    from .errors import OutputError as OutputError
+    from .errors import PhotoError as PhotoError
+    from .errors import RecipeError as RecipeError
+    from .errors import ResharpError as ResharpError
+    from .errors import ResourceError as ResourceError
+    from .errors import WeightsError as WeightsError
+    from .metrics import psnr as psnr
+    from .metrics import ssim as ssim
+    from .networks import DAE as DAE
+    from .photo import Photo as Photo
+    from .photo import output_format as output_format
+    from .photo import read_photo as read_photo
+    from .photo import write_photo as write_photo
+    from .priors import MeanShift as MeanShift
+    from .restorer import blur as blur
+    from .restorer import deconvolve as deconvolve
+    from .restorer import load_prior as load_prior
+    from .solvers import Step as Step
+    from .solvers import mean_shift as mean_shift
+    from .solvers import until_settled as until_settled
+    from .training import Recipe as Recipe
+    from .training import load_recipe as load_recipe
+    from .training import train_weights as train_weights
+    from .weights import Card as Card
+    from .weights import import_weights as import_weights
+    from .weights import load_weights as load_weights
+    from .weights import read_card as read_card
+    from .weights import save_weights as save_weights
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "degradations": (
-        "Blur",
-        "GaussianNoise",
-        "LinearDegradation",
-        "disk_kernel",
-        "gaussian_kernel",
-        "load_kernel",
-        "motion_kernel",
-        "parse_kernel",
-    ),
-    "errors": (
-        "ArgumentError",
-        "KernelError",
-        "OutputError",
-        "PhotoError",
-        "RecipeError",
-        "ResharpError",
-        "WeightsError",
-    ),
-    "metrics": ("psnr", "ssim"),
-    "networks": ("DAE",),
-    "photo": ("Photo", "output_format", "read_photo", "write_photo"),
-    "priors": ("MeanShift",),
-    "restorer": ("blur", "deconvolve", "load_denoiser"),
-    "solvers": ("Step", "mean_shift", "until_settled"),
-    "training": ("load_recipe", "train_weights"),
-    "weights": ("load_weights", "read_card", "save_weights"),
+    "degradations": "Blur GaussianNoise LinearDegradation disk_kernel "
+    "gaussian_kernel load_kernel motion_kernel parse_kernel",
+    "demo": "run_demo",
+    "errors": "ArgumentError KernelError OutputError PhotoError RecipeError ResharpError ResourceError WeightsError",
+    "metrics": "psnr ssim",
+    "networks": "DAE",
+    "photo": "Photo output_format read_photo write_photo",
+    "priors": "MeanShift",
+    "restorer": "blur deconvolve load_prior",
+    "solvers": "Step mean_shift until_settled",
+    "training": "Recipe load_recipe train_weights",
+    "weights": "Card import_weights load_weights read_card save_weights",
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = [
-    "DAE",
-    "ArgumentError",
-    "Blur",
-    "GaussianNoise",
-    "KernelError",
-    "LinearDegradation",
-    "MeanShift",
-    "OutputError",
-    "Photo",
-    "PhotoError",
-    "RecipeError",
-    "ResharpError",
-    "Step",
-    "WeightsError",
-    "blur",
-    "deconvolve",
-    "disk_kernel",
-    "gaussian_kernel",
-    "load_denoiser",
-    "load_kernel",
-    "load_recipe",
-    "load_weights",
-    "mean_shift",
-    "motion_kernel",
-    "output_format",
-    "parse_kernel",
-    "psnr",
-    "read_card",
-    "read_photo",
-    "save_weights",
-    "ssim",
-    "train_weights",
-    "until_settled",
-    "write_photo",
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
@@ -115,4 +77,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return [*__all__, "__version__"]

@@ -7,6 +7,7 @@
     +-- RecipeError       2     a training recipe or an override that does not hold
     +-- ArgumentError     2     an argument out of its range (also a ValueError)
     +-- OutputError       1     a result that could not be written
+    +-- ResourceError     1     not enough memory
 
 Each message names the thing and the way out in one line.  A broken invariant of our own is an AssertionError instead.
 """
@@ -36,6 +37,12 @@ class RecipeError(ResharpError):
 
 class ArgumentError(ResharpError, ValueError):
     """An argument lies outside the range that its documentation states."""
+
+
+class ResourceError(ResharpError):
+    """The machine has not enough memory for what was asked."""
+
+    exit_code = 1
 
 
 class OutputError(ResharpError):

@@ -12,27 +12,35 @@ from .errors import OutputError
 
 
 @contextlib.contextmanager
+def refusals_named(path: Path) -> Iterator[None]:
+    """Turns what the disk refuses while writing `path` into an OutputError that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({_reason(error)})") from error
+
+
+@contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that takes the name `path` when the block ends well; else nothing changes.
+    """A binary file that takes the name `path` when the block ends well; else what stood there stays.
 
     Missing parent folders are made.  Raises OutputError for what the disk refuses.
     """
     part: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        part = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-        part = None
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({_reason(error)})") from error
+        with refusals_named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            handle, name = tempfile.mkstemp(prefix=".resharp-", suffix=".part", dir=path.parent)
+            part = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.chmod(0o666 & ~_umask())
+            part.replace(path)
+            part = None
     finally:
         if part is not None:
             with contextlib.suppress(OSError):

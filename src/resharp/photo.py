@@ -12,6 +12,7 @@ import errno
 import io
 import re
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import PhotoError
+from .exif import exif_orientation, with_orientation_1, without_thumbnail
 from .files import written_whole
 from .tiff import encode_tiff, exif_of_tiff
 
@@ -37,7 +39,6 @@ FORMATS = {
 }
 SUFFIXES = frozenset(FORMATS)
 
-_ORIENTATION = 0x0112
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>))[2-8]""")
 _PNG_METADATA = (b"iCCP", b"pHYs", b"eXIf", b"iTXt")
 
@@ -61,11 +62,16 @@ class Photo:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
 
-    def with_image(self, image: Tensor) -> "Photo":
-        """The same photo around other pixels of the same size: (3, H, W)."""
-        if image.shape != self.image.shape:
-            raise ValueError(f"expected an image of {tuple(self.image.shape)}, not {tuple(image.shape)}")
-        return dataclasses.replace(self, image=image.detach().float().cpu())
+    @property
+    def planes(self) -> Tensor:
+        """What there is to restore: (1, H, W) of a grey photo, (3, H, W) of a colour one."""
+        return self.image[:1] if self.grey else self.image
+
+    def with_planes(self, planes: Tensor) -> "Photo":
+        """The same photo around other pixels of the same size: (1, H, W) or (3, H, W)."""
+        if planes.shape[-2:] != self.image.shape[-2:] or len(planes) not in (1, 3):
+            raise ValueError(f"expected planes of {tuple(self.planes.shape)}, not {tuple(planes.shape)}")
+        return dataclasses.replace(self, image=planes.detach().float().cpu().expand(3, -1, -1))
 
 
 def read_photo(path: str | Path) -> Photo:
@@ -89,11 +95,11 @@ def decode_photo(data: bytes, *, name: str = "photo") -> Photo:
     """Like `read_photo`, from bytes; `name` is what error messages call them."""
     if not data:
         raise PhotoError(f"{name}: is empty (0 bytes); get the file again")
-    turn = _orientation(data)  # a TIFF file is laid out as an EXIF block is
-    data = _with_orientation_1(data)  # ... and decoders, which disagree on it, must find it upright
+    turn = exif_orientation(data)  # a TIFF file is laid out as an EXIF block is
+    data = with_orientation_1(data)  # ... and decoders, which disagree on it, must find it upright
     header = _open(data, name)
     exif = _exif_of(header)
-    turn = max(turn, _orientation(exif))
+    turn = max(turn, exif_orientation(exif or b""))
     pixels, depth = _pixels(data, header, name)
     pixels = _upright(pixels, turn)
     dpi = header.info.get("dpi")
@@ -113,7 +119,7 @@ def decode_photo(data: bytes, *, name: str = "photo") -> Photo:
         alpha=alpha,
         grey=grey,
         depth=depth,
-        exif=_exif_upright(exif) if exif else None,
+        exif=without_thumbnail(with_orientation_1(exif)) if exif else None,  # it shows the photo as it was
         icc=header.info.get("icc_profile") or None,
         xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else None,
         dpi=dpi,
@@ -183,8 +189,10 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo") -> byte
 
 def _open(data: bytes, name: str) -> Image.Image:
     try:
-        header = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF", "WEBP", "GIF"))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of the limit on
+            header = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF", "WEBP", "GIF"))
+    except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise PhotoError(f"{name}: has more than {limit} megapixels, too large to be an honest photo; cut it") from None
     except UnidentifiedImageError:
@@ -242,6 +250,14 @@ def _damaged(name: str, error: Exception) -> NoReturn:
     raise PhotoError(f"{name}: is damaged or cut short ({reason.splitlines()[0]}); get the file again") from error
 
 
+def _exif_of(header: Image.Image) -> bytes | None:
+    """The EXIF block from its TIFF header on, or None."""
+    if header.format == "TIFF":
+        return exif_of_tiff(header)
+    exif: bytes | None = header.info.get("exif")
+    return exif.removeprefix(b"Exif\0\0") or None if exif else None
+
+
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
     """Apply an EXIF orientation (1-8, TIFF 6.0) to (H, W[, C]) pixels."""
     if orientation >= 5:
@@ -251,61 +267,6 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
-
-
-# --- EXIF -------------------------------------------------------------------------------------------------------------
-
-
-def _exif_of(header: Image.Image) -> bytes | None:
-    """The EXIF block from its TIFF header on, or None."""
-    if header.format == "TIFF":
-        return exif_of_tiff(header)
-    exif: bytes | None = header.info.get("exif")
-    return exif.removeprefix(b"Exif\0\0") or None if exif else None
-
-
-def _entries(exif: bytes) -> tuple[str, int, int]:
-    """(byte order, offset of the first entry of IFD 0, number of entries); (_, 0, 0) where there is none."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None or len(exif) < 10:
-        return "<", 0, 0
-    start = struct.unpack_from(order + "I", exif, 4)[0]
-    if start + 2 > len(exif):
-        return "<", 0, 0
-    count = struct.unpack_from(order + "H", exif, start)[0]
-    return order, start + 2, min(count, (len(exif) - start - 2) // 12)
-
-
-def _orientation(exif: bytes | None) -> int:
-    order, start, count = _entries(exif or b"")
-    for at in range(start, start + 12 * count, 12):
-        tag, kind = struct.unpack_from(order + "HH", exif or b"", at)
-        if tag == _ORIENTATION and kind == 3:
-            value: int = struct.unpack_from(order + "H", exif or b"", at + 8)[0]
-            return value if 1 <= value <= 8 else 1
-    return 1
-
-
-def _with_orientation_1(exif: bytes) -> bytes:
-    """The same EXIF block or TIFF file with orientation 1; anything else comes back as it is."""
-    if _orientation(exif) == 1:
-        return exif
-    patched = bytearray(exif)
-    order, start, count = _entries(exif)
-    for at in range(start, start + 12 * count, 12):
-        if struct.unpack_from(order + "H", exif, at)[0] == _ORIENTATION:
-            struct.pack_into(order + "H", patched, at + 8, 1)
-    return bytes(patched)
-
-
-def _exif_upright(exif: bytes) -> bytes:
-    """Set the orientation to 1 and unlink the thumbnail, which shows the photo as it was; all else stays in place."""
-    patched = bytearray(_with_orientation_1(exif))
-    order, start, count = _entries(exif)
-    link = start + 12 * count
-    if count and link + 4 <= len(exif):
-        struct.pack_into(order + "I", patched, link, 0)
-    return bytes(patched)
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------------

@@ -1,33 +1,24 @@
 """Restoration as one call: image in, image out."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from .degradations import Blur, GaussianNoise, checked_kernel, parse_kernel
+from .degradations import Blur, GaussianNoise, Kernel, as_kernel, edge_padded, without_margin
 from .degradations.noise import checked_sigma
-from .errors import ArgumentError, KernelError, WeightsError
+from .device import checked_device, has_fast_bfloat16
+from .errors import ArgumentError, KernelError, ResourceError, WeightsError
 from .image import Picture, as_image, like_input
 from .networks import DAE
-from .priors import Denoiser, MeanShift
+from .priors import MeanShift
 from .solvers.mean_shift import OnStep, mean_shift
-from .weights import DEFAULT_DAE, Card, load_weights
-
-Kernel = Tensor | NDArray[Any] | str | Path
+from .weights import DEFAULT_DAE, load_weights
 
 PRECISIONS = ("auto", "bfloat16", "float32")
-
-
-class Restorer(Protocol):
-    """Degraded image (..., C, H, W) in [0, 1] -> restored image of the same shape."""
-
-    def __call__(self, image: Tensor) -> Tensor: ...
 
 
 def deconvolve(
@@ -35,8 +26,8 @@ def deconvolve(
     kernel: Kernel,
     noise_sigma: float | None = None,
     *,
+    prior: MeanShift | str | Path = DEFAULT_DAE,
     n_iterations: int = 300,
-    weights: str | Path = DEFAULT_DAE,
     seed: int = 0,
     precision: str = "auto",
     device: str = "cpu",
@@ -47,126 +38,101 @@ def deconvolve(
     image: float tensor (..., C, H, W) in [0, 1], or an array (H, W[, C]), uint8, uint16 or float; C is 1 or 3.
     kernel: the picture of a point of light, (height, width), both odd: tensor, array, or what `--kernel` takes.
     noise_sigma: standard deviation on the [0, 1] scale (0.01 = 2.55 grey levels); None estimates it.
+    prior: weights of a denoiser by name or file, or what `load_prior` made of them, once for many photos.
 
     Returns the restored image in the form of the input, the same size: pixels whose light partly came from outside
-    the frame are solved for like all others.  The same seed gives the same picture.  Raises ArgumentError, KernelError
-    or WeightsError.
+    the frame are solved for like all others.  The same seed gives the same picture.  Raises ArgumentError, KernelError,
+    WeightsError or ResourceError.
     """
     degraded = as_image(image).to(checked_device(device))
-    blur = Blur(_as_kernel(kernel)).to(device)
-    if noise_sigma is not None and checked_sigma(noise_sigma) == 0:
-        raise ArgumentError("noise sigma is 0; give the camera's noise, such as 0.005, or leave it out to estimate it")
-    if n_iterations < 1:
-        raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 300 are usual")
-    check_fits(blur, degraded)
-    denoiser, card = load_denoiser(weights, precision=precision, device=device)
+    operator = Blur(as_kernel(kernel)).to(degraded.device)
+    check_settings(noise_sigma, n_iterations)
+    check_fits(operator, degraded)
+    if not isinstance(prior, MeanShift):
+        prior = load_prior(prior, precision=precision, device=device)
     colour = degraded.expand(*degraded.shape[:-3], 3, -1, -1) if degraded.shape[-3] == 1 else degraded
-    restored = mean_shift(
-        colour,
-        blur,
-        MeanShift(denoiser, card.noise_sigma),
-        edge_padded(colour, blur.margin),
-        generator=torch.Generator().manual_seed(seed),
-        noise_sigma=noise_sigma,
-        n_iterations=n_iterations,
-        on_step=on_step,
-    )
-    restored = without_margin(restored, blur.margin)
+    with _memory_named(degraded):
+        restored = mean_shift(
+            colour,
+            operator,
+            prior,
+            edge_padded(colour, operator.margin),
+            generator=torch.Generator().manual_seed(seed),
+            noise_sigma=noise_sigma,
+            n_iterations=n_iterations,
+            on_step=on_step,
+        )
+    restored = without_margin(restored, operator.margin)
     if degraded.shape[-3] == 1:
         restored = restored.mean(-3, keepdim=True)
     return like_input(restored, image)
 
 
-def blur(image: Tensor, kernel: Kernel, noise_sigma: float = 0.0, *, seed: int = 0) -> Tensor:
+def blur(image: Picture, kernel: Kernel, noise_sigma: float = 0.0, *, seed: int = 0) -> Picture:
     """Blur with a kernel and add white Gaussian noise; the size stays, the border sees repeated edge pixels.
 
-    image: (..., C, H, W) in [0, 1];  noise_sigma on that scale;  returns the same shape, not clipped.  The inverse of
-    what `deconvolve` solves, but for the border.
+    image, kernel, noise_sigma: as `deconvolve` takes them.  Returns the form of the input; floats are not clipped.
     """
-    operator = Blur(_as_kernel(kernel))
-    check_fits(operator, image)
-    blurred: Tensor = operator(edge_padded(image, operator.margin))
-    return GaussianNoise(noise_sigma)(blurred, generator=torch.Generator().manual_seed(seed))
+    clean = as_image(image)
+    operator = Blur(as_kernel(kernel)).to(clean.device)
+    check_fits(operator, clean)
+    blurred: Tensor = operator(edge_padded(clean, operator.margin))
+    return like_input(GaussianNoise(noise_sigma)(blurred, generator=torch.Generator().manual_seed(seed)), image)
 
 
-def check_fits(blur: Blur, image: Tensor) -> None:
+def check_settings(noise_sigma: float | None, n_iterations: int) -> None:
+    """Raises ArgumentError for settings of `deconvolve` that hold for no photo."""
+    if noise_sigma is not None and checked_sigma(noise_sigma) == 0:
+        raise ArgumentError("noise sigma is 0; give the camera's noise, such as 0.005, or leave it out to estimate it")
+    if n_iterations < 1:
+        raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 300 are usual")
+
+
+def check_fits(operator: Blur, image: Tensor) -> None:
     """Raises KernelError where the kernel is larger than the image."""
-    (kh, kw), (height, width) = blur.kernel.shape, image.shape[-2:]
+    (kh, kw), (height, width) = operator.kernel.shape, image.shape[-2:]
     if kh > height or kw > width:
         raise KernelError(f"the kernel ({kw}x{kh}) is larger than the photo ({width}x{height}); use a smaller kernel")
 
 
-def edge_padded(image: Tensor, margin: tuple[int, int]) -> Tensor:
-    """(..., C, H, W) with its edge pixels repeated outward by (rows, columns) on each side."""
-    rows, columns = margin
-    flat = image.reshape(-1, *image.shape[-3:])
-    padded = functional.pad(flat, (columns, columns, rows, rows), mode="replicate")
-    return padded.reshape(*image.shape[:-2], *padded.shape[-2:])
-
-
-def without_margin(image: Tensor, margin: tuple[int, int]) -> Tensor:
-    """The inverse of `edge_padded`; a margin of 0 takes nothing off."""
-    rows, columns = margin
-    height, width = image.shape[-2:]
-    return image[..., rows : height - rows, columns : width - columns]
-
-
-def load_denoiser(
-    weights: str | Path = DEFAULT_DAE, *, precision: str = "auto", device: str = "cpu"
-) -> tuple[Denoiser, Card]:
-    """A denoiser (..., 3, H, W) -> the same shape, ready to run, and the card of its weights.
+def load_prior(weights: str | Path = DEFAULT_DAE, *, precision: str = "auto", device: str = "cpu") -> MeanShift:
+    """The mean-shift prior of a denoiser's weights, ready to run on images (..., 3, H, W).
 
     precision: "float32", "bfloat16" (within 0.05 dB, about twice as fast where the processor knows it), or "auto".
     """
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision {precision!r}; choose {', '.join(PRECISIONS)}")
     network, card = load_weights(weights)
-    if card.network != "dae":
-        raise WeightsError(f"{card.path}: is a {card.network!r}, not a denoising autoencoder ('dae')")
+    if not isinstance(network, DAE) or card.noise_sigma is None:
+        raise WeightsError(
+            f"{card.path}: is a {card.network!r}, not a denoising autoencoder ('dae') of one noise level"
+        )
+    place = checked_device(device)
     if precision == "auto":
-        precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    dtype = getattr(torch, precision)
-    assert isinstance(network, DAE)
-    network.requires_grad_(False).to(device=device, dtype=dtype)
-    return functools.partial(_denoise, network.residual, dtype), card
+        precision = "bfloat16" if has_fast_bfloat16(place) else "float32"
+    dtype: torch.dtype = getattr(torch, precision)
+    network.requires_grad_(False).to(device=place, dtype=dtype)
+    return MeanShift(functools.partial(_denoise, network.residual, dtype), card.noise_sigma)
 
 
 @torch.no_grad()
 def _denoise(residual: Callable[[Tensor], Tensor], dtype: torch.dtype, noisy: Tensor) -> Tensor:
-    """Z + f(z), the sum in float32 whatever the network's precision."""
+    """Z + f(z), the sum in the image's own precision whatever the network's."""
     flat = noisy.reshape(-1, *noisy.shape[-3:])
     seen = flat.to(dtype=dtype, memory_format=torch.channels_last)
     return (flat + residual(seen)).reshape(noisy.shape)
 
 
-def checked_device(device: str) -> torch.device:
-    """The device of this name, if there is one on this machine.  Raises ArgumentError."""
+@contextlib.contextmanager
+def _memory_named(image: Tensor) -> Iterator[None]:
+    """Turns a failed allocation into a ResourceError; torch reports those on the CPU as plain RuntimeErrors."""
     try:
-        return torch.zeros(1, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise ArgumentError(f"device {device!r} is not to be had here ({reason}); 'cpu' always is") from None
-
-
-def has_fast_bfloat16(device: str) -> bool:
-    """Whether convolutions in bfloat16 run faster than in float32 there."""
-    if torch.device(device).type != "cpu":
-        return torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
-    return "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags()
-
-
-@functools.cache
-def _cpu_flags() -> frozenset[str]:
-    """The processor's features, as Linux lists them; empty elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return frozenset()
-    return frozenset(word for line in text.splitlines() if line.startswith("flags") for word in line.split())
-
-
-def _as_kernel(kernel: Kernel) -> Tensor:
-    if isinstance(kernel, str | Path):
-        return parse_kernel(str(kernel))
-    tensor = kernel if isinstance(kernel, Tensor) else torch.from_numpy(kernel)
-    return checked_kernel(tensor)
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        height, width = image.shape[-2:]
+        raise ResourceError(
+            f"not enough memory on {image.device} for a photo of {width}x{height}; restore it in parts or on a larger "
+            "machine"
+        ) from error

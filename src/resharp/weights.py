@@ -3,12 +3,13 @@
 Nothing here runs code from a file: pickles are refused, foreign files pass through importers with a written key map.
 """
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -16,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from .errors import OutputError, WeightsError
+from .errors import WeightsError
 from .files import written_whole
 from .matlab import read_mat
 from .networks import DAE, NETWORKS
@@ -28,21 +29,22 @@ _CARD_KEY = "resharp"  # one key, since safetensors orders several at random and
 
 # How the usual pickle containers begin: torch's zip, and bare pickles of protocol 2 to 5.
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_FORMAT = 1  # of the card; readers ignore keys that they do not know
 
 
 @dataclass(frozen=True)
 class Card:
     """What a weights file says of itself."""
 
-    name: str
     network: str
     arguments: dict[str, int | float | bool]
-    noise_sigma: float  # the level that a denoiser was trained for, [0, 1] scale
-    training_data: str
-    licence: str
-    quality: str
-    sha256: str
-    path: str
+    name: str = "not stated"
+    noise_sigma: float | None = None  # the level that a denoiser was trained for, [0, 1] scale
+    training_data: str = "not stated"
+    licence: str = "not stated"
+    quality: str = "not stated"
+    sha256: str = ""
+    path: str = ""
 
 
 def weights_path(name_or_file: str | Path) -> Path:
@@ -66,10 +68,18 @@ def read_card(name_or_file: str | Path) -> Card:
             stored = json.loads((file.metadata() or {}).get(_CARD_KEY, "null"))
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path}: is damaged or no safetensors file ({error}); get the file again") from None
-    try:
-        return Card(**stored, sha256=hashlib.sha256(data).hexdigest(), path=str(path))
-    except TypeError:
-        raise WeightsError(f"{path}: safetensors without resharp's card; see `resharp weights import`") from None
+    if not isinstance(stored, dict):
+        raise WeightsError(f"{path}: safetensors without resharp's card; see `resharp weights import`")
+    if stored.get("format") != _FORMAT:
+        raise WeightsError(f"{path}: its card has format {stored.get('format')!r}, known is {_FORMAT}; update resharp")
+    sigma, arguments = stored.get("noise_sigma"), stored.get("arguments")
+    if not (isinstance(arguments, dict) and isinstance(stored.get("network"), str)):
+        raise WeightsError(f"{path}: its card names no network with arguments; write it again with `save_weights`")
+    if not (sigma is None or (isinstance(sigma, int | float) and 0 < sigma <= 1)):
+        raise WeightsError(f"{path}: its card gives noise sigma {sigma!r}; it lies above 0 and up to 1")
+    known = {field.name for field in dataclasses.fields(Card)}
+    card = Card(**{key: value for key, value in stored.items() if key in known})
+    return dataclasses.replace(card, sha256=hashlib.sha256(data).hexdigest(), path=str(path))
 
 
 def load_weights(name_or_file: str | Path) -> tuple[nn.Module, Card]:
@@ -89,33 +99,18 @@ def load_weights(name_or_file: str | Path) -> tuple[nn.Module, Card]:
     return network.eval(), card
 
 
-def save_weights(
-    network: nn.Module,
-    path: Path,
-    *,
-    kind: str,
-    arguments: dict[str, Any],
-    noise_sigma: float,
-    training_data: str,
-    licence: str,
-    name: str | None = None,
-    quality: str | None = None,
-) -> None:
-    """Write a network as safetensors with its card, whole or not at all.  Raises WeightsError for another suffix."""
+def save_weights(network: nn.Module, path: Path, card: Card) -> None:
+    """Write a network as safetensors with its card, whole or not at all; the card's hash and path are not stored.
+
+    The same network and card give the same bytes.  Raises WeightsError for a suffix other than .safetensors.
+    """
     if path.suffix != ".safetensors":
         raise WeightsError(f"{path}: weights are written as .safetensors; choose that suffix")
-    card = {
-        "name": name or path.stem,
-        "network": kind,
-        "arguments": arguments,
-        "noise_sigma": noise_sigma,
-        "training_data": training_data,
-        "licence": licence,
-        "quality": quality or "not stated",
-    }
+    stored = {"format": _FORMAT, **dataclasses.asdict(card)}
+    del stored["sha256"], stored["path"]
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
     with written_whole(path) as file:
-        file.write(safetensors.torch.save(state, {_CARD_KEY: json.dumps(card)}))
+        file.write(safetensors.torch.save(state, {_CARD_KEY: json.dumps(stored)}))
 
 
 def _read(path: Path) -> bytes:
@@ -123,7 +118,9 @@ def _read(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if data.startswith(_PICKLE_STARTS):
+    # Safetensors begin with the length of a JSON header, whose bytes may look like a pickle's first ones.
+    is_safetensors = data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
+    if data.startswith(_PICKLE_STARTS) and not is_safetensors:
         raise WeightsError(f"{path}: is a pickle, which can run code when opened; only .safetensors are loaded")
     return data
 
@@ -160,24 +157,26 @@ def import_dae_mat(path: Path) -> DAE:
     return dae.eval()
 
 
-IMPORTERS = {"dae": import_dae_mat}
+def _import_dae(path: Path) -> tuple[nn.Module, Card]:
+    dae = import_dae_mat(path)
+    card = Card(
+        network="dae",
+        arguments=dae.arguments,
+        noise_sigma=11 / 255,
+        training_data="ImageNet, by the DMSP authors",
+        licence="CC BY-NC-SA 4.0, if the file is the DMSP authors'",
+    )
+    return dae, card
 
 
-def import_weights(path: Path, kind: str, out: Path) -> Card:
+IMPORTERS: dict[str, Callable[[Path], tuple[nn.Module, Card]]] = {"dae": _import_dae}
+
+
+def import_weights(path: str | Path, kind: str, out: str | Path) -> Card:
     """Convert a foreign file to our safetensors; the licence stays that of the source.  Raises WeightsError."""
     if kind not in IMPORTERS:
         raise WeightsError(f"{kind!r} is no kind of weights that can be imported; choose {', '.join(IMPORTERS)}")
-    network = IMPORTERS[kind](path)
-    try:
-        save_weights(
-            network,
-            out,
-            kind="dae",
-            arguments=network.arguments,
-            noise_sigma=11 / 255,
-            training_data=f"imported from {path.name}; see its source",
-            licence="that of the imported file (the DMSP authors': CC BY-NC-SA 4.0)",
-        )
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error})") from error
+    network, card = IMPORTERS[kind](Path(path))
+    out = Path(out)
+    save_weights(network, out, dataclasses.replace(card, name=out.stem))
     return read_card(out)

@@ -1,5 +1,6 @@
 """The command line: parse, call one public function, print.  Heavy imports wait until a command runs."""
 
+import json
 import sys
 
 import click
@@ -7,6 +8,7 @@ import click
 import resharp
 from resharp.errors import ResharpError
 
+from ._batch import InterruptedRunError
 from .degrade import degrade
 from .demo import demo
 from .restore import deconvolve
@@ -31,11 +33,16 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except ResharpError as error:
+        if "--json" in sys.argv:
+            click.echo(json.dumps({"error": str(error)}))
         click.echo(f"resharp: {error}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
+    except InterruptedRunError as error:
+        click.echo(f"resharp: {error}", err=True)
+        sys.exit(INTERRUPTED)
     except (click.Abort, KeyboardInterrupt):
         click.echo("resharp: interrupted; what was finished is whole, nothing else was written", err=True)
         sys.exit(INTERRUPTED)

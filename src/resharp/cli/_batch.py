@@ -11,6 +11,11 @@ import click
 
 from resharp.errors import PhotoError, ResharpError
 
+
+class InterruptedRunError(Exception):
+    """Ctrl-C, with a command's own words on what is left."""
+
+
 Work = Callable[[Path, Path], dict[str, Any]]
 
 

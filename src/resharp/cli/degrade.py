@@ -34,9 +34,8 @@ def blur(photos: tuple[Path, ...], out: Path, as_json: bool, kernel: str, noise_
     def work(photo_path: Path, output: Path) -> dict[str, Any]:
         resharp.output_format(output)
         photo = resharp.read_photo(photo_path)
-        image = photo.image[:1] if photo.grey else photo.image
-        blurred = resharp.blur(image, point_spread, noise_sigma, seed=seeds[photo_path])
-        resharp.write_photo(photo.with_image(blurred.expand(3, -1, -1)), output)
+        blurred = resharp.blur(photo.planes, point_spread, noise_sigma, seed=seeds[photo_path])
+        resharp.write_photo(photo.with_planes(blurred), output)
         return {"noise_sigma": noise_sigma, "seed": seeds[photo_path]}
 
     run_over_photos(photos, out, work, as_json=as_json)

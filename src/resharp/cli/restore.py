@@ -52,11 +52,12 @@ def deconvolve(
     import tqdm
 
     import resharp
-    from resharp.weights import read_card
+    from resharp.restorer import check_settings
 
     point_spread = resharp.parse_kernel(kernel)
     point_spread = point_spread.flip(0, 1) if flip_kernel else point_spread
-    read_card(weights)  # a wrong name is one mistake, not one for each photo
+    check_settings(noise_sigma, iterations)  # a mistake here is one mistake, not one for each photo
+    prior = resharp.load_prior(weights, precision=precision, device=device)
 
     def work(photo_path: Path, output: Path) -> dict[str, Any]:
         resharp.output_format(output)
@@ -69,17 +70,16 @@ def deconvolve(
                 last[:] = [float(step.noise_sigma), float(step.data_weight)]
 
             restored = resharp.deconvolve(
-                photo.image[:1] if photo.grey else photo.image,
+                photo.planes,
                 point_spread,
                 noise_sigma,
+                prior=prior,
                 n_iterations=iterations,
-                weights=weights,
                 seed=seed,
-                precision=precision,
                 device=device,
                 on_step=on_step,
             )
-        resharp.write_photo(photo.with_image(restored.expand(3, -1, -1)), output)
+        resharp.write_photo(photo.with_planes(restored), output)
         return {"noise_sigma": round(last[0], 6), "data_weight": round(last[1], 6), "iterations": iterations}
 
     run_over_photos(photos, out, work, as_json=as_json)

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from ._batch import InterruptedRunError
+
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
@@ -36,5 +38,10 @@ def train(recipe: Path, overrides: tuple[str, ...], out: Path | None, dry_run: b
             bar.set_postfix(shown, refresh=False)
             bar.update(report["n_seen"] - bar.n)
 
-        path = train_weights(resolved, out, on_step=on_step)
+        try:
+            path = train_weights(resolved, out, on_step=on_step)
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                f"interrupted; the same command goes on from the last checkpoint in {out}"
+            ) from None
     click.echo(f"trained {resolved.weights.name} -> {path}")

@@ -1,8 +1,18 @@
 """How clean images become bad: y = A x + n."""
 
-from .base import Degradation, LinearDegradation
+from .base import LinearDegradation
 from .blur import Blur
-from .kernels import checked_kernel, disk_kernel, gaussian_kernel, load_kernel, motion_kernel, parse_kernel
+from .kernels import (
+    Kernel,
+    as_kernel,
+    checked_kernel,
+    disk_kernel,
+    gaussian_kernel,
+    load_kernel,
+    motion_kernel,
+    parse_kernel,
+)
+from .margin import edge_padded, without_margin
 from .noise import GaussianNoise
 
 LINEAR: dict[str, type[LinearDegradation]] = {"blur": Blur}
@@ -12,13 +22,16 @@ __all__ = [
     "LINEAR",
     "RANDOM",
     "Blur",
-    "Degradation",
     "GaussianNoise",
+    "Kernel",
     "LinearDegradation",
+    "as_kernel",
     "checked_kernel",
     "disk_kernel",
+    "edge_padded",
     "gaussian_kernel",
     "load_kernel",
     "motion_kernel",
     "parse_kernel",
+    "without_margin",
 ]

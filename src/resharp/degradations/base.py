@@ -1,34 +1,25 @@
 """What happens to a clean image on its way to a photo: y = A x + n."""
 
-from abc import abstractmethod
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
-
-
-class Degradation(Protocol):
-    """Anything that turns a clean image into a degraded one, drawing its random numbers from `generator`."""
-
-    def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor: ...
 
 
 class LinearDegradation(nn.Module):
     """A linear map A on images (..., C, H, W), with its exact transpose; `B @ A` means A first, then B."""
 
-    @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
         """A x."""
+        raise NotImplementedError
 
-    @abstractmethod
     def adjoint(self, measurement: Tensor) -> Tensor:
         """A^T y, the map with <A x, y> = <x, A^T y> for all x and y."""
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def row_energy(self) -> float:
         """Mean over the measurements of the squared norm of A's rows: white noise of variance v comes out with
         variance row_energy * v.  For a blur this is the sum of the squared kernel."""
+        raise NotImplementedError
 
     def __matmul__(self, first: "LinearDegradation") -> "LinearDegradation":
         return _Composition(self, first)
@@ -52,4 +43,4 @@ class _Composition(LinearDegradation):
         """Exact for compositions of blurs: the squared norm of what the adjoint makes of one central impulse."""
         probe = torch.zeros(1, 129, 129, dtype=torch.float64)
         probe[0, 64, 64] = 1
-        return float(self.adjoint(probe).square().sum())
+        return float(self.adjoint(probe).detach().square().sum())

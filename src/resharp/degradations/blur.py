@@ -45,7 +45,7 @@ class Blur(LinearDegradation):
 
     @property
     def row_energy(self) -> float:
-        return float(self.kernel.double().square().sum())
+        return float(self.kernel.detach().cpu().double().square().sum())
 
     def forward(self, image: Tensor) -> Tensor:
         kh, kw = self.kernel.shape

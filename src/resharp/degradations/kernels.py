@@ -14,6 +14,9 @@ from resharp.errors import KernelError, PhotoError
 from resharp.matlab import read_mat
 from resharp.photo import read_photo
 
+Kernel = Tensor | NDArray[Any] | str | Path
+"""A kernel as the Python API takes it: tensor, array, or the text that `--kernel` takes."""
+
 _FINE = 8  # subsamples per pixel and axis for shapes with an edge
 
 
@@ -22,7 +25,7 @@ def checked_kernel(kernel: Tensor, *, name: str = "kernel") -> Tensor:
     shape = "x".join(str(n) for n in kernel.shape)
     if kernel.ndim != 2 or kernel.numel() == 0:
         raise KernelError(f"{name}: a kernel is one plane (height, width), not an array of shape ({shape})")
-    kernel = kernel.double()
+    kernel = kernel.detach().cpu().double()
     if not bool(torch.isfinite(kernel).all()):
         raise KernelError(f"{name}: holds NaN or infinite values; a kernel is finite, not negative, with a sum above 0")
     if bool((kernel < 0).any()):
@@ -72,9 +75,10 @@ def _fine_grid(reach: int) -> tuple[Tensor, Tensor]:
 
 def _to_pixels(fine: Tensor) -> Tensor:
     pixels = torch.nn.functional.avg_pool2d(fine[None, None], _FINE)[0, 0]
-    rows, columns = pixels.sum(1) > 0, pixels.sum(0) > 0
-    while min(pixels.shape) > 1 and not (rows[0] or rows[-1] or columns[0] or columns[-1]):
-        pixels, rows, columns = pixels[1:-1, 1:-1], rows[1:-1], columns[1:-1]
+    while len(pixels) > 1 and not pixels[[0, -1]].any():
+        pixels = pixels[1:-1]
+    while pixels.shape[1] > 1 and not pixels[:, [0, -1]].any():
+        pixels = pixels[:, 1:-1]
     return pixels
 
 
@@ -125,6 +129,13 @@ def load_kernel(text: str | Path) -> Tensor:
             f"{error} (a kernel is a PNG, .npy or .mat file, or a shape such as {SHAPE_EXAMPLES})"
         ) from None
     return checked_kernel(photo.image.mean(0), name=path)
+
+
+def as_kernel(kernel: Kernel) -> Tensor:
+    """A kernel from whatever the Python API takes: tensor, array, or the text that `--kernel` takes."""
+    if isinstance(kernel, str | Path):
+        return parse_kernel(str(kernel))
+    return checked_kernel(kernel if isinstance(kernel, Tensor) else _as_tensor(kernel, "kernel"))
 
 
 def _as_tensor(array: NDArray[Any], name: str) -> Tensor:

@@ -38,6 +38,7 @@ class Step:
 OnStep = Callable[[Step], bool | None]
 
 
+@torch.no_grad()
 def mean_shift(
     measurement: Tensor,
     degradation: LinearMap,
@@ -64,11 +65,12 @@ def mean_shift(
     """
     image = initial.clone()
     velocity = torch.zeros_like(image)
+    row_energy = degradation.row_energy
     weight, sigma = _fixed_weight(measurement, noise_sigma, prior.sigma)
     for iteration in range(1, n_iterations + 1):
         misfit = degradation(image) - measurement
         if noise_sigma is None:
-            weight, sigma = noise_blind_weight(misfit, degradation.row_energy, prior.sigma)
+            weight, sigma = noise_blind_weight(misfit, row_energy, prior.sigma)
         share = weight[..., None, None, None]
         gradient = prior.residual(image, generator=generator).mul_(1 - share)
         gradient.addcmul_(share, degradation.adjoint(misfit))
@@ -106,6 +108,8 @@ def until_settled(tolerance: float, *, every: int = 10) -> OnStep:
     def stop(step: Step) -> bool:
         if step.iteration % every:
             return True
+        if step.iteration == every:
+            kept.clear()  # another image begins
         moved = float((step.image - kept[0]).square().mean().sqrt()) if kept else float("inf")
         kept[:] = [step.image.clone()]
         return moved >= tolerance

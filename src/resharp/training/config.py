@@ -7,7 +7,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -43,26 +43,31 @@ class NetworkRecipe(_Strict):
     arguments: dict[str, int | float | bool] = {}
 
 
-class OptimizerRecipe(_Strict):
-    """Muon (Jordan et al. 2024) on the inner convolutions with Adam on the rest, or Adam on all."""
+class MuonRecipe(_Strict):
+    """Muon (Jordan et al. 2024) on the inner convolutions, Adam on the first and last one and on the biases."""
 
-    kind: Literal["muon", "adam"] = "muon"
-    learning_rate: Rate = 0.02
+    kind: Literal["muon"] = "muon"
+    learning_rate: Rate
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
     adam_learning_rate: Rate = 1e-3
 
 
-class ScheduleRecipe(_Strict):
-    """Linear warm-up, then a half cosine down to zero at the end of the training."""
+class AdamRecipe(_Strict):
+    """Adam on all parameters."""
 
-    warmup_images: Annotated[int, Field(ge=0)] = 0
+    kind: Literal["adam"]
+    learning_rate: Rate
 
 
 class TrainingRecipe(_Strict):
-    """Length and pace; everything counts in images (crops) seen."""
+    """Length and pace; everything counts in images (crops) seen.
+
+    The learning rate rises over `warmup_images`, then follows half a cosine down to zero at the end.
+    """
 
     n_images: Positive
     batch_size: Positive = 32
+    warmup_images: Annotated[int, Field(ge=0)] = 0
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     validate_every: Positive = 16_000
     save_every: Positive = 16_000
@@ -83,8 +88,7 @@ class Recipe(_Strict):
     data: DataRecipe
     degradation: DegradationRecipe
     network: NetworkRecipe = NetworkRecipe()
-    optimizer: OptimizerRecipe = OptimizerRecipe()
-    schedule: ScheduleRecipe = ScheduleRecipe()
+    optimizer: Annotated[MuonRecipe | AdamRecipe, Field(discriminator="kind")]
     training: TrainingRecipe
     weights: WeightsRecipe
 
@@ -129,15 +133,20 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _explain(location: tuple[int | str, ...], error: Any) -> str:
     """One validation error in the user's words."""
-    name = ".".join(str(part) for part in location)
+    names: list[str] = []
+    candidates: list[Any] = []
+    fields: dict[str, Any] = Recipe.model_fields
+    for part in location[:-1]:
+        if part in fields:
+            names.append(str(part))
+            annotation = fields[str(part)].annotation
+            candidates = [m for m in (annotation, *get_args(annotation)) if hasattr(m, "model_fields")]
+        else:  # the kind of a table that comes in several
+            candidates = [m for m in candidates if part in get_args(m.model_fields["kind"].annotation)]
+        fields = candidates[0].model_fields if candidates else {}
+    name = ".".join([*names, str(location[-1])])
     if error["type"] != "extra_forbidden":
         return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}"
-    model: type[BaseModel] = Recipe
-    for part in location[:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, BaseModel)
-        model = annotation
-    near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"the settings there are {', '.join(model.model_fields)}"
+    near = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"the settings there are {', '.join(fields) or 'none'}"
     return f"{name} is not a setting; {hint}"

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .config import OptimizerRecipe
+THIN = 16  # channels; convolutions from or to images have 3
 
 
 class Optimizers:
@@ -50,15 +50,18 @@ class ConvMuon(torch.optim.Muon):
         super().step(closure)  # type: ignore[no-untyped-call]
 
 
-def build_optimizers(network: nn.Module, recipe: OptimizerRecipe) -> Optimizers:
-    """The optimisers of a recipe for all parameters of `network`."""
-    parameters: list[nn.Parameter] = list(network.parameters())
-    if recipe.kind == "adam":
-        return Optimizers(torch.optim.Adam(parameters, lr=recipe.learning_rate))
-    inner = [p for p in parameters if p.ndim == 4 and min(p.shape[:2]) >= 16]
+def muon_and_adam(
+    network: nn.Module, *, learning_rate: float, momentum: float, adam_learning_rate: float
+) -> Optimizers:
+    """Muon on the inner convolutions; Adam on the first and last one, whose matrices are too thin, and on biases."""
+    inner = [p for p in network.parameters() if p.ndim == 4 and min(p.shape[:2]) >= THIN]
     chosen = {id(p) for p in inner}
-    rest = [p for p in parameters if id(p) not in chosen]
-    adam = torch.optim.Adam(rest, lr=recipe.adam_learning_rate)
+    adam = torch.optim.Adam([p for p in network.parameters() if id(p) not in chosen], lr=adam_learning_rate)
     if not inner:  # a toy network
         return Optimizers(adam)
-    return Optimizers(ConvMuon(inner, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=0.0), adam)
+    return Optimizers(ConvMuon(inner, lr=learning_rate, momentum=momentum, weight_decay=0.0), adam)
+
+
+def adam(network: nn.Module, *, learning_rate: float) -> Optimizers:
+    """Adam on all parameters."""
+    return Optimizers(torch.optim.Adam(network.parameters(), lr=learning_rate))
