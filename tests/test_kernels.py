@@ -112,6 +112,26 @@ def test_what_is_no_kernel_is_named(tmp_path: Path, array: np.ndarray, words: st
     assert "k.npy" in str(caught.value)
 
 
+def test_large_numbers_do_not_overflow(tmp_path: Path) -> None:
+    np.save(tmp_path / "k.npy", np.full((3, 3), 1e308))
+    assert_close(load_kernel(tmp_path / "k.npy"), torch.full((3, 3), 1 / 9))
+
+
+@pytest.mark.parametrize("name", ["k.npy", "k.mat", "k.png"])
+def test_files_that_are_something_else_are_named(tmp_path: Path, name: str) -> None:
+    contents = [b"", b"\x93NUMPY\x01\x00v\x00{'descr'", b"PK\x03\x04 no zip", b"MATLAB 7.3 MAT-file" + b" " * 200]
+    np.savez(tmp_path / "archive.npz", np.ones((3, 3)))
+    for content in [*contents, (tmp_path / "archive.npz").read_bytes()]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(KernelError, match=name):
+            load_kernel(tmp_path / name)
+
+
+def test_straight_motion_gets_no_empty_rows() -> None:
+    assert motion_kernel(101, 0).shape == (1, 101)
+    assert motion_kernel(101, 90).shape == (101, 1)
+
+
 def test_pickled_arrays_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "k.npy", np.array([{"a": 1}], dtype=object))
     with pytest.raises(KernelError, match="cannot be read"):

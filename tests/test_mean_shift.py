@@ -184,7 +184,7 @@ def test_until_settled_stops_early_and_not_too_early() -> None:
     for tolerance in (1e-2, 1e-3, 0.0):
         stop, seen = until_settled(tolerance), 0
 
-        def on_step(step: Step, stop=stop) -> bool | None:  # type: ignore[no-untyped-def]
+        def on_step(step: Step, stop=stop) -> bool | None:
             nonlocal seen
             seen = step.iteration
             return stop(step)

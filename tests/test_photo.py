@@ -223,7 +223,7 @@ def test_paths_beyond_ascii(tmp_path: Path) -> None:
 def test_jpeg_is_written_without_chroma_subsampling() -> None:
     photo = decode_photo(source_bytes("PNG", 8, 3, 1, None)[0])
     header = Image.open(io.BytesIO(encode_photo(photo, "JPEG")))
-    assert all(layer[1:3] == (1, 1) for layer in header.layer)  # type: ignore[attr-defined]
+    assert all(layer[1:3] == (1, 1) for layer in header.layer)
 
 
 def _png(n: int) -> bytes:
@@ -316,3 +316,119 @@ def test_a_file_where_a_folder_belongs(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="a file stands where a folder belongs"):
         write_photo(decode_photo(_png(8)), tmp_path / "file" / "out.png")
+
+
+# --- odd but legal files ----------------------------------------------------------------------------------------------
+
+
+def tiff(pixels: np.ndarray, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, metadata=None, **options)
+    return buffer.getvalue()
+
+
+def deep(n_channels: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 65536, (9, 11, n_channels), np.uint16)
+
+
+def stored(image: torch.Tensor) -> np.ndarray:
+    return (image * 65535).round().permute(1, 2, 0).numpy().astype(np.uint16)
+
+
+def test_tiffs_whose_white_is_zero() -> None:
+    grey = deep(1)[..., 0]
+    assert (stored(decode_photo(tiff(65535 - grey, photometric="miniswhite")).image)[..., 0] == grey).all()
+    eight = (grey >> 8).astype(np.uint8)
+    photo = decode_photo(tiff(255 - eight, photometric="miniswhite"))
+    assert ((photo.image[0] * 255).round().byte().numpy() == eight).all()
+
+
+def test_premultiplied_alpha_is_divided_out_and_other_extra_samples_are_no_alpha() -> None:
+    pixels = deep(4)
+    pixels[..., 3] = np.maximum(pixels[..., 3], 20000)
+    multiplied = pixels.copy()
+    multiplied[..., :3] = np.rint(pixels[..., :3] * (pixels[..., 3:] / 65535))
+    photo = decode_photo(tiff(multiplied, photometric="rgb", extrasamples=["assocalpha"]))
+    assert np.abs(stored(photo.image).astype(int) - pixels[..., :3]).max() <= 2
+    photo = decode_photo(tiff(pixels, photometric="rgb", extrasamples=["unspecified"]))
+    assert photo.alpha is None
+    assert (stored(photo.image) == pixels[..., :3]).all()
+
+
+@pytest.mark.parametrize("kind", [1, 3, 4])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_orientation_in_any_integer_type(kind: int, byteorder: str) -> None:
+    pixels = deep(3)
+    photo = decode_photo(
+        tiff(
+            pixels,
+            photometric="rgb",
+            byteorder=byteorder,
+            extratags=[(274, kind, 1, b"\x06" if kind == 1 else 6, True)],
+        )
+    )
+    assert (stored(photo.image) == np.rot90(pixels, -1)).all()
+
+
+def test_exif_behind_the_pixels_of_a_png() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(smooth_pixels(3, 8)).save(buffer, "PNG")
+    stream = buffer.getvalue()
+    chunk = png_chunk(b"eXIf" + exif_block(6).removeprefix(b"Exif\0\0"))
+    photo = decode_photo(stream[:-12] + chunk + stream[-12:])
+    assert photo.image.shape == (3, WIDTH, HEIGHT)
+    assert photo.exif is not None
+
+
+def test_clear_grey_of_a_sixteen_bit_png() -> None:
+    grey = deep(1)[..., 0]
+    stream = cv2.imencode(".png", grey)[1].tobytes()
+    chunk = png_chunk(b"tRNS" + struct.pack(">H", int(grey[2, 3])))
+    photo = decode_photo(stream[:33] + chunk + stream[33:])
+    assert photo.alpha is not None
+    assert float(photo.alpha[2, 3]) == 0
+    assert float(photo.alpha.mean()) > 0.9
+
+
+def test_tiffs_without_resolution_gain_none() -> None:
+    assert decode_photo(tiff(smooth_pixels(3, 8), photometric="rgb")).dpi is None
+
+
+def test_unreadable_exif_does_not_stop_a_tiff() -> None:
+    photo = decode_photo(_png(8))
+    for exif in (bytes(range(256)), b"II*\0", b"MM\0*\0\0\0\x08\0\x02\x01\x0f\0\x02\0\0\xff\xff\0\0\xff\xff"):
+        again = decode_photo(encode_photo(dataclasses.replace(photo, exif=exif), "TIFF"))
+        assert torch.equal(again.image, photo.image)
+
+
+def test_pointers_into_the_old_exif_block_are_dropped() -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2021:03:04 05:06:07"
+    exif.get_ifd(0x8769)[0xA005] = {1: "R98"}
+    photo = dataclasses.replace(decode_photo(_png(8)), exif=exif.tobytes().removeprefix(b"Exif\0\0"))
+    header = Image.open(io.BytesIO(encode_photo(photo, "TIFF")))
+    assert header.getexif().get_ifd(0x8769)[0x9003] == "2021:03:04 05:06:07"
+    assert 0xA005 not in header.getexif().get_ifd(0x8769)
+
+
+def test_profiles_follow_the_number_of_colours() -> None:
+    grey_icc = SRGB[:16] + b"GRAY" + SRGB[20:]
+    grey_alpha = dataclasses.replace(decode_photo(_png(8)), grey=True, alpha=torch.ones(8, 8))
+    for icc, target, kept in ((grey_icc, "PNG", True), (SRGB, "PNG", False), (grey_icc, "WEBP", False)):
+        again = decode_photo(encode_photo(dataclasses.replace(grey_alpha, icc=icc), target))
+        assert (again.icc == icc) == kept
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (tiff(np.moveaxis(deep(3), -1, 0), photometric="rgb", planarconfig="separate"), "interleaved"),
+        (tiff(deep(3), photometric="rgb", bigtiff=True), "BigTIFF"),
+        (tiff(deep(3).astype(np.float32), photometric="rgb"), "save it with 8 or 16 bits"),
+        (tiff(deep(1)[..., 0].astype(np.int8), photometric="minisblack"), "save it with 8 or 16 bits"),
+        (tiff(deep(5), photometric="rgb"), "save it with 8 or 16 bits"),
+    ],
+)
+def test_kinds_of_tiff_that_are_not_read_say_so(data: bytes, words: str) -> None:
+    with pytest.raises(PhotoError, match=words):
+        decode_photo(data)

@@ -104,10 +104,17 @@ def test_a_finished_run_only_writes_its_weights_again(photos: Path, tmp_path: Pa
 
 def test_a_folder_of_another_run_is_left_alone(photos: Path, tmp_path: Path) -> None:
     train_weights(load_recipe(*tiny(photos, **{"training.n_images": 8})), tmp_path)
-    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(RecipeError, match="its training differ"):
         train_weights(load_recipe(*tiny(photos, **{"training.n_images": 12})), tmp_path)
-    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_a_diverged_run_ends_with_an_error(photos: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(*tiny(photos, **{"optimizer.learning_rate": 1e30}))
+    with pytest.raises(RecipeError, match="diverged"):
+        train_weights(recipe, tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_what_decides_no_bits_may_change(photos: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch.testing import assert_close
 
+import resharp
 from resharp.errors import WeightsError
 from resharp.metrics import psnr
 from resharp.networks import DAE
@@ -20,9 +21,9 @@ from resharp.weights import SHIPPED, Card, load_weights, read_card, save_weights
 from tests.conftest import rand, reference
 
 
-def save(path: Path, network: DAE, **changes: object) -> None:
-    card = Card(network="dae", arguments=network.arguments, name="a", noise_sigma=0.04, licence="CC0-1.0")
-    save_weights(network, path, dataclasses.replace(card, **changes))  # type: ignore[arg-type]
+def save(path: Path, model: DAE, **changes: object) -> None:
+    card = Card(network="dae", arguments=model.arguments, name="a", noise_sigma=0.04, licence="CC0-1.0")
+    save_weights(model, path, dataclasses.replace(card, **changes))
 
 
 def small() -> DAE:
@@ -111,6 +112,18 @@ def with_card(tmp_path: Path, card: object) -> Path:
     return path
 
 
+def with_complex_tensors(tmp_path: Path) -> Path:
+    path = tmp_path / "w.safetensors"
+    state = {key: tensor.to(torch.complex64) for key, tensor in small().state_dict().items()}
+    card = {"format": 1, "network": "dae", "arguments": {"width": 4, "depth": 3}}
+    safetensors.torch.save_file(state, path, {"resharp": json.dumps(card)})
+    return path
+
+
+def of_no_size(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": {"width": 10**12}})
+
+
 def of_another_network(tmp_path: Path) -> Path:
     path = tmp_path / "w.safetensors"
     save(path, small(), network="unet")
@@ -119,7 +132,7 @@ def of_another_network(tmp_path: Path) -> Path:
 
 def with_nan(tmp_path: Path) -> Path:
     network = small()
-    torch.nn.init.constant_(network.convs[0].bias, float("nan"))  # type: ignore[arg-type]
+    torch.nn.init.constant_(network.convs[0].bias, float("nan"))
     path = tmp_path / "w.safetensors"
     save(path, network)
     return path
@@ -135,6 +148,8 @@ def with_nan(tmp_path: Path) -> Path:
         (of_another_size, "do not fit"),
         (of_another_network, "'unet'"),
         (with_nan, "NaN"),
+        (with_complex_tensors, "complex"),
+        (of_no_size, "between 1 and 4096"),
         (of_a_later_format, "update resharp"),
         (with_a_strange_card, "no network with arguments"),
         (with_a_strange_sigma, "noise sigma '11'"),
@@ -143,7 +158,7 @@ def with_nan(tmp_path: Path) -> Path:
         (lambda tmp_path: tmp_path, "folder"),
     ],
 )
-def test_what_cannot_be_trusted_is_refused(tmp_path: Path, make, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_cannot_be_trusted_is_refused(tmp_path: Path, make, words: str) -> None:
     path = make(tmp_path)
     with pytest.raises(WeightsError, match=words) as caught:
         load_weights(path)
@@ -186,6 +201,23 @@ def denoised_psnr(path: Path, *, seed: int) -> tuple[float, float]:
     prior = load_prior("dae-sigma11", precision="float32")
     noisy = clean + prior.sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
     return float(psnr(noisy, clean)), float(psnr(prior.denoiser(noisy).clamp(0, 1), clean))
+
+
+@pytest.mark.parametrize("changes", [{"channels": 1}, {"noise_sigma": None}])
+def test_weights_that_are_no_rgb_denoiser_are_no_prior(tmp_path: Path, changes: dict[str, object]) -> None:
+    network = DAE(channels=1, width=4, depth=3) if "channels" in changes else small()
+    save(tmp_path / "w.safetensors", network, **({} if "channels" in changes else changes))
+    with pytest.raises(WeightsError, match="no denoiser of RGB images"):
+        load_prior(tmp_path / "w.safetensors")
+
+
+def test_weights_that_overflow_write_no_black_photo(tmp_path: Path) -> None:
+    network = small()
+    for conv in network.convs:
+        conv.weight.data.mul_(1e30)
+    save(tmp_path / "w.safetensors", network)
+    with pytest.raises(WeightsError, match="not finite"):
+        resharp.deconvolve(rand(3, 16, 16), "disk:1", prior=tmp_path / "w.safetensors", n_iterations=2)
 
 
 def test_precisions_agree() -> None:

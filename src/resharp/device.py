@@ -10,11 +10,15 @@ from .errors import ArgumentError
 
 def checked_device(device: str) -> torch.device:
     """The device of this name, if there is one on this machine.  Raises ArgumentError."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    known = ["cpu"] if accelerator is None else ["cpu", accelerator.type]
     try:
+        if torch.device(device).type not in known:
+            raise RuntimeError(f"found: {', '.join(known)}")
         return torch.zeros(1, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise ArgumentError(f"device {device!r} is not to be had here ({reason}); 'cpu' always is") from None
+        raise ArgumentError(f"device {device!r} cannot be used here ({reason}); 'cpu' always can") from None
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

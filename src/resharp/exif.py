@@ -6,6 +6,7 @@ A block begins with a TIFF header, and a TIFF file is laid out alike, so these f
 import struct
 
 _ORIENTATION = 0x0112
+_INTEGERS = {1: "B", 3: "H", 4: "I"}  # TIFF types BYTE, SHORT, LONG
 
 
 def _entries(exif: bytes) -> tuple[str, int, int]:
@@ -20,26 +21,30 @@ def _entries(exif: bytes) -> tuple[str, int, int]:
     return order, start + 2, min(count, (len(exif) - start - 2) // 12)
 
 
-def _orientation_places(exif: bytes) -> tuple[str, list[int]]:
-    """Byte order, and where the values of orientation tags stand."""
+def _orientation_places(exif: bytes) -> list[tuple[str, int]]:
+    """(struct format, offset) of each orientation value, whichever integer type it is stored in."""
     order, start, count = _entries(exif)
-    entries = range(start, start + 12 * count, 12)
-    return order, [at + 8 for at in entries if struct.unpack_from(order + "HH", exif, at) == (_ORIENTATION, 3)]
+    places = []
+    for at in range(start, start + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", exif, at)
+        if tag == _ORIENTATION and kind in _INTEGERS:
+            places.append((order + _INTEGERS[kind], at + 8))
+    return places
 
 
 def exif_orientation(exif: bytes) -> int:
     """1 to 8, as TIFF 6.0 counts them; 1 for anything else."""
-    order, places = _orientation_places(exif)
-    value: int = struct.unpack_from(order + "H", exif, places[0])[0] if places else 1
-    return value if 1 <= value <= 8 else 1
+    for form, place in _orientation_places(exif):
+        value: int = struct.unpack_from(form, exif, place)[0]
+        return value if 1 <= value <= 8 else 1
+    return 1
 
 
 def with_orientation_1(exif: bytes) -> bytes:
     """The same EXIF block or TIFF file with orientation 1; bytes that are neither come back as they are."""
-    order, places = _orientation_places(exif)
     patched = bytearray(exif)
-    for place in places:
-        struct.pack_into(order + "H", patched, place, 1)
+    for form, place in _orientation_places(exif):
+        struct.pack_into(form, patched, place, 1)
     return bytes(patched)
 
 

@@ -27,13 +27,14 @@ def as_image(value: Tensor | NDArray[Any]) -> Tensor:
         if not value.is_floating_point() or value.ndim < 3:
             found = f"{tuple(value.shape)} {value.dtype}"
             raise ArgumentError(f"an image tensor is float (..., C, H, W) in [0, 1], not {found}; arrays may be uint8")
-        image = value.float()
+        image = value.detach().float()
     else:
         array = np.asarray(value)
-        if array.ndim not in (2, 3) or (array.dtype not in _SCALES and array.dtype.kind != "f"):
+        scale = _SCALES.get(array.dtype.newbyteorder("="), 1)
+        if array.ndim not in (2, 3) or (scale == 1 and array.dtype.kind != "f"):
             raise ArgumentError(f"an image array is (H, W) or (H, W, C), uint8, uint16 or float; not {_kind(array)}")
         planes = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
-        image = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32) / _SCALES.get(array.dtype, 1))
+        image = torch.from_numpy(np.ascontiguousarray(planes, dtype=np.float32) / scale)
     if image.shape[-3] not in (1, 3) or image.numel() == 0:
         shape = tuple(image.shape)
         raise ArgumentError(
@@ -52,7 +53,7 @@ def like_input(image: Tensor, value: Picture) -> Picture:
     array = np.asarray(value)
     planes = image.cpu().numpy()
     planes = planes[0] if array.ndim == 2 else np.moveaxis(planes, 0, -1)
-    if scale := _SCALES.get(array.dtype):
+    if scale := _SCALES.get(array.dtype.newbyteorder("=")):
         planes = np.rint(planes.clip(0, 1) * scale)
     return np.ascontiguousarray(planes, dtype=array.dtype)
 

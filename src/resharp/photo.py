@@ -40,6 +40,8 @@ FORMATS = {
 SUFFIXES = frozenset(FORMATS)
 
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>))[2-8]""")
+_KNOWN_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")
+_READABLE = "save it with 8 or 16 bits in grey, RGB or RGBA"
 _PNG_METADATA = (b"iCCP", b"pHYs", b"eXIf", b"iTXt")
 
 Pixels = NDArray[Any]  # uint8 or uint16, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA
@@ -97,12 +99,15 @@ def decode_photo(data: bytes, *, name: str = "photo") -> Photo:
         raise PhotoError(f"{name}: is empty (0 bytes); get the file again")
     turn = exif_orientation(data)  # a TIFF file is laid out as an EXIF block is
     data = with_orientation_1(data)  # ... and decoders, which disagree on it, must find it upright
-    header = _open(data, name)
-    exif = _exif_of(header)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's on odd metadata and on photos from half of its limit on
+        header = _open(data, name)
+        exif = exif_of_tiff(header) if header.format == "TIFF" else None
+        pixels, depth = _pixels(data, header, name)
+        exif = exif or _exif_beside(header)  # in a PNG it may stand behind the pixels
     turn = max(turn, exif_orientation(exif or b""))
-    pixels, depth = _pixels(data, header, name)
     pixels = _upright(pixels, turn)
-    dpi = header.info.get("dpi")
+    dpi = header.info.get("dpi") if header.format != "TIFF" or 282 in _tags(header) else None
     if dpi is not None:
         dpi = (float(dpi[0]), float(dpi[1])) if turn < 5 else (float(dpi[1]), float(dpi[0]))
         dpi = dpi if min(dpi) > 0 else None
@@ -139,6 +144,14 @@ def write_photo(photo: Photo, path: str | Path) -> None:
         file.write(data)
 
 
+def check_encodable(photo: Photo, path: Path) -> None:
+    """Raises PhotoError where `write_photo` would, before hours of work: tried on one pixel with all the metadata."""
+    pixel = dataclasses.replace(
+        photo, image=photo.image[:, :1, :1], alpha=None if photo.alpha is None else photo.alpha[:1, :1]
+    )
+    encode_photo(pixel, output_format(path), name=str(path))
+
+
 def output_format(path: Path) -> str:
     """The format that a file's name asks for.  Raises PhotoError for a name that asks for none."""
     try:
@@ -157,13 +170,14 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo") -> byte
     if format_name == "JPEG" and max(photo.image.shape[-2:]) > 65500:
         raise PhotoError(f"{name}: JPEG ends at 65500 pixels a side; choose .png or .tif")
     depth = photo.depth if format_name in ("PNG", "TIFF") else 8
-    pixels = _quantised(photo, depth, keep_grey=format_name != "WEBP")
+    # Few programs read grey with alpha in 16 bits; WebP has no grey at all.
+    keep_grey = format_name != "WEBP" and not (depth == 16 and photo.alpha is not None)
+    pixels = _quantised(photo, depth, keep_grey=keep_grey)
     icc = photo.icc
     if icc is not None and icc[16:20] in (b"GRAY", b"RGB "):
         # A profile describes its own number of channels; beside another number it would make the file invalid.
-        icc = icc if (icc[16:20] == b"GRAY") == (pixels.ndim == 2) else None
-    if depth == 16 and pixels.ndim == 3 and pixels.shape[-1] == 2:
-        pixels = pixels[..., [0, 0, 0, 1]]  # few programs read grey with alpha in 16 bits
+        is_grey = pixels.ndim == 2 or pixels.shape[-1] == 2
+        icc = icc if (icc[16:20] == b"GRAY") == is_grey else None
     if format_name == "TIFF":
         return encode_tiff(pixels, exif=photo.exif, icc=icc, xmp=photo.xmp, dpi=photo.dpi)
     metadata: dict[str, Any] = {"exif": photo.exif, "icc_profile": icc, "dpi": photo.dpi, "xmp": photo.xmp}
@@ -180,7 +194,7 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo") -> byte
     try:
         Image.fromarray(pixels).save(buffer, format_name, **settings)
     except (ValueError, OSError) as error:
-        raise PhotoError(f"{name}: cannot be encoded as {format_name} ({error})") from error
+        raise PhotoError(f"{name}: cannot be written as {format_name} ({error}); choose .png or .tif") from error
     return buffer.getvalue()
 
 
@@ -189,16 +203,18 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo") -> byte
 
 def _open(data: bytes, name: str) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # from half of the limit on
-            header = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF", "WEBP", "GIF"))
+        header = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF", "WEBP", "GIF"))
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise PhotoError(f"{name}: has more than {limit} megapixels, too large to be an honest photo; cut it") from None
     except UnidentifiedImageError:
+        if data.startswith(_KNOWN_STARTS):
+            raise PhotoError(f"{name}: is damaged, or of a kind not read here; {_READABLE}") from None
         raise PhotoError(f"{name}: is not a JPEG, PNG, TIFF or WebP image") from None
     except (OSError, ValueError, SyntaxError, struct.error) as error:
         _damaged(name, error)
+    if data.startswith((b"II+\0", b"MM\0+")):
+        raise PhotoError(f"{name}: is a BigTIFF; save it as a plain TIFF of up to 4 GB")
     frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
     if header.format == "GIF" or frames > 1:
         kind = "an animated image" if frames > 1 else "a GIF"
@@ -210,30 +226,63 @@ def _pixels(data: bytes, header: Image.Image, name: str) -> tuple[Pixels, int]:
     """Pixels as stored (not yet upright) and their bit depth."""
     if header.mode in ("CMYK", "LAB", "F", "HSV"):
         raise PhotoError(f"{name}: holds {header.mode} pixels; convert it to RGB first")
+    if header.format == "TIFF" and set(_as_tuple(_tags(header).get(339, 1))) != {1}:
+        raise PhotoError(f"{name}: holds signed or floating-point samples; {_READABLE}")
     deep = _bits_per_sample(data, header) > 8
+    tags = _tags(header) if header.format == "TIFF" else {}
     try:
         header.load()  # refuses truncated files, which OpenCV would fill up in silence
     except (OSError, ValueError, SyntaxError, struct.error, zlib.error, EOFError) as error:
         _damaged(name, error)
     if not deep:
         return np.asarray(header.convert(_plain_mode(header))), 8
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if tags.get(284, 1) == 2:
+        raise PhotoError(f"{name}: stores its 16-bit colour planes apart; save it with interleaved channels")
+    try:
+        flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        _damaged(name, error)
     if pixels is None or pixels.dtype != np.uint16:
-        raise PhotoError(f"{name}: has samples that are neither 8 nor 16 bits; convert it to one of these")
+        raise PhotoError(f"{name}: has samples that are neither 8 nor 16 bits; {_READABLE}")
     if pixels.ndim == 3:
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]] if pixels.shape[-1] > 2 else pixels
-    if header.mode.startswith(("I", "L")) and pixels.ndim == 3 and pixels.shape[-1] == 4:
+    if header.format == "PNG" and data[25] == 4:
         pixels = pixels[..., 2:]  # grey with alpha, which OpenCV spreads over four channels
+    if header.format == "PNG" and pixels.ndim == 2 and isinstance(clear := header.info.get("transparency"), int):
+        pixels = np.stack([pixels, np.where(pixels == clear, 0, 65535).astype(np.uint16)], -1)
+    if tags.get(262) == 0:  # white is zero
+        pixels = 65535 - pixels
+    if pixels.ndim == 3 and pixels.shape[-1] == 4 and tags:
+        pixels = _with_straight_alpha(pixels, _as_tuple(tags.get(338, 0))[0])
     return np.ascontiguousarray(pixels), 16
+
+
+def _with_straight_alpha(pixels: Pixels, kind: int) -> Pixels:
+    """16-bit RGBA from a TIFF whose ExtraSamples says: 2 straight alpha, 1 premultiplied, 0 something else."""
+    if kind == 0:
+        return pixels[..., :3]
+    if kind == 1:
+        alpha = pixels[..., 3:].astype(np.float64)
+        colour = np.divide(pixels[..., :3] * 65535.0, alpha, out=np.zeros(pixels[..., :3].shape), where=alpha > 0)
+        return np.concatenate([np.rint(colour).clip(0, 65535).astype(np.uint16), pixels[..., 3:]], -1)
+    return pixels
+
+
+def _tags(header: Image.Image) -> Any:
+    """The tags of an opened TIFF."""
+    return header.tag_v2  # type: ignore[attr-defined]
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _bits_per_sample(data: bytes, header: Image.Image) -> int:
     if header.format == "PNG":
         return data[24]
     if header.format == "TIFF":
-        bits: Any = header.tag_v2.get(258, 8)  # type: ignore[attr-defined]
-        return max(bits) if isinstance(bits, tuple) else int(bits)
+        return int(max(_as_tuple(_tags(header).get(258, 8))))
     return 8
 
 
@@ -250,12 +299,10 @@ def _damaged(name: str, error: Exception) -> NoReturn:
     raise PhotoError(f"{name}: is damaged or cut short ({reason.splitlines()[0]}); get the file again") from error
 
 
-def _exif_of(header: Image.Image) -> bytes | None:
-    """The EXIF block from its TIFF header on, or None."""
-    if header.format == "TIFF":
-        return exif_of_tiff(header)
-    exif: bytes | None = header.info.get("exif")
-    return exif.removeprefix(b"Exif\0\0") or None if exif else None
+def _exif_beside(header: Image.Image) -> bytes | None:
+    """The EXIF block of a JPEG, PNG or WebP from its TIFF header on, or None."""
+    exif: bytes = header.info.get("exif") or b""
+    return exif.removeprefix(b"Exif\0\0") or None
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .degradations import Blur, GaussianNoise, Kernel, as_kernel, edge_padded, without_margin
-from .degradations.noise import checked_sigma
+from .degradations.noise import checked_seed, checked_sigma
 from .device import checked_device, has_fast_bfloat16
 from .errors import ArgumentError, KernelError, ResourceError, WeightsError
 from .image import Picture, as_image, like_input
@@ -46,7 +46,7 @@ def deconvolve(
     """
     degraded = as_image(image).to(checked_device(device))
     operator = Blur(as_kernel(kernel)).to(degraded.device)
-    check_settings(noise_sigma, n_iterations)
+    check_settings(noise_sigma, n_iterations, seed)
     check_fits(operator, degraded)
     if not isinstance(prior, MeanShift):
         prior = load_prior(prior, precision=precision, device=device)
@@ -62,6 +62,8 @@ def deconvolve(
             n_iterations=n_iterations,
             on_step=on_step,
         )
+    if not bool(torch.isfinite(restored).all()):
+        raise WeightsError("the denoiser's output is not finite; try --precision float32 or other weights")
     restored = without_margin(restored, operator.margin)
     if degraded.shape[-3] == 1:
         restored = restored.mean(-3, keepdim=True)
@@ -77,15 +79,17 @@ def blur(image: Picture, kernel: Kernel, noise_sigma: float = 0.0, *, seed: int 
     operator = Blur(as_kernel(kernel)).to(clean.device)
     check_fits(operator, clean)
     blurred: Tensor = operator(edge_padded(clean, operator.margin))
-    return like_input(GaussianNoise(noise_sigma)(blurred, generator=torch.Generator().manual_seed(seed)), image)
+    noise = GaussianNoise(noise_sigma)
+    return like_input(noise(blurred, generator=torch.Generator().manual_seed(checked_seed(seed))), image)
 
 
-def check_settings(noise_sigma: float | None, n_iterations: int) -> None:
+def check_settings(noise_sigma: float | None, n_iterations: int, seed: int) -> None:
     """Raises ArgumentError for settings of `deconvolve` that hold for no photo."""
     if noise_sigma is not None and checked_sigma(noise_sigma) == 0:
         raise ArgumentError("noise sigma is 0; give the camera's noise, such as 0.005, or leave it out to estimate it")
     if n_iterations < 1:
         raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 300 are usual")
+    checked_seed(seed)
 
 
 def check_fits(operator: Blur, image: Tensor) -> None:
@@ -103,10 +107,8 @@ def load_prior(weights: str | Path = DEFAULT_DAE, *, precision: str = "auto", de
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision {precision!r}; choose {', '.join(PRECISIONS)}")
     network, card = load_weights(weights)
-    if not isinstance(network, DAE) or card.noise_sigma is None:
-        raise WeightsError(
-            f"{card.path}: is a {card.network!r}, not a denoising autoencoder ('dae') of one noise level"
-        )
+    if not isinstance(network, DAE) or card.noise_sigma is None or network.arguments["channels"] != 3:
+        raise WeightsError(f"{card.path}: is no denoiser of RGB images ('dae' with 3 channels and a noise sigma)")
     place = checked_device(device)
     if precision == "auto":
         precision = "bfloat16" if has_fast_bfloat16(place) else "float32"

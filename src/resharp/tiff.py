@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 from typing import Any
 
 import tifffile
@@ -14,6 +15,7 @@ _PLACEHOLDER = -1  # added to their codes for tifffile, which writes no pointers
 _DESCRIPTIVE = {270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software", 306: "DateTime"}
 _DESCRIPTIVE |= {315: "Artist", 316: "HostComputer", 33432: "Copyright"}
 _ORIENTATION = 274
+_INTEROPERABILITY = 0xA005
 
 
 def exif_of_tiff(header: Image.Image) -> bytes | None:
@@ -42,15 +44,15 @@ def encode_tiff(
         tags.append((34675, 7, len(icc), icc, True))
     if xmp is not None:
         tags.append((700, 1, len(xmp), xmp, True))
-    parsed = Image.Exif()
-    if exif is not None:
-        parsed.load(exif)
+    parsed = _parsed(exif) if exif is not None else Image.Exif()
     for tag in _DESCRIPTIVE:
         if tag in parsed:
             text = str(parsed[tag]).encode("utf-8", "replace") + b"\0"
             tags.append((tag, 2, len(text), text, True))
     tags.append((_ORIENTATION, 3, 1, 1, True))
-    sub_ifds = {tag: content for tag in _SUB_IFDS if (content := parsed.get_ifd(tag))}
+    sub_ifds = {tag: content for tag in _SUB_IFDS if (content := dict(parsed.get_ifd(tag)))}
+    for content in sub_ifds.values():
+        content.pop(_INTEROPERABILITY, None)  # a pointer into the block that it came from
     tags.extend((tag + _PLACEHOLDER, 4, 1, 0, True) for tag in sub_ifds)
 
     n_channels = 1 if pixels.ndim == 2 else pixels.shape[-1]
@@ -72,6 +74,20 @@ def encode_tiff(
     )
     _append_ifds(buffer, sub_ifds)
     return buffer.getvalue()
+
+
+def _parsed(block: bytes) -> Image.Exif:
+    """An EXIF block as Pillow sees it; an unreadable one counts as empty."""
+    exif = Image.Exif()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exif.load(block)
+            for tag in _SUB_IFDS:
+                TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\0\0\0\0", group=tag).update(exif.get_ifd(tag))
+    except (SyntaxError, struct.error, ValueError, KeyError, TypeError, OSError, RuntimeError):
+        return Image.Exif()
+    return exif
 
 
 def _append_ifds(buffer: io.BytesIO, sub_ifds: dict[int, dict[int, Any]]) -> None:

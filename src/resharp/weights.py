@@ -66,7 +66,7 @@ def read_card(name_or_file: str | Path) -> Card:
     try:
         with safe_open(path, framework="pt") as file:
             stored = json.loads((file.metadata() or {}).get(_CARD_KEY, "null"))
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: is damaged or no safetensors file ({error}); get the file again") from None
     if not isinstance(stored, dict):
         raise WeightsError(f"{path}: safetensors without resharp's card; see `resharp weights import`")
@@ -75,7 +75,7 @@ def read_card(name_or_file: str | Path) -> Card:
     sigma, arguments = stored.get("noise_sigma"), stored.get("arguments")
     if not (isinstance(arguments, dict) and isinstance(stored.get("network"), str)):
         raise WeightsError(f"{path}: its card names no network with arguments; write it again with `save_weights`")
-    if not (sigma is None or (isinstance(sigma, int | float) and 0 < sigma <= 1)):
+    if not (sigma is None or (type(sigma) in (int, float) and 0 < sigma <= 1)):
         raise WeightsError(f"{path}: its card gives noise sigma {sigma!r}; it lies above 0 and up to 1")
     known = {field.name for field in dataclasses.fields(Card)}
     card = Card(**{key: value for key, value in stored.items() if key in known})
@@ -89,7 +89,10 @@ def load_weights(name_or_file: str | Path) -> tuple[nn.Module, Card]:
         raise WeightsError(f"{card.path}: is for network {card.network!r}; known here: {', '.join(NETWORKS)}")
     try:
         network = NETWORKS[card.network](**card.arguments)
-        state = {key: tensor.float() for key, tensor in safetensors.torch.load(_read(Path(card.path))).items()}
+        stored = safetensors.torch.load(_read(Path(card.path)))
+        if any(tensor.is_complex() for tensor in stored.values()):
+            raise ValueError("complex numbers")
+        state = {key: tensor.float() for key, tensor in stored.items()}
         network.load_state_dict(state)
     except (SafetensorError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

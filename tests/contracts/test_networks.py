@@ -10,7 +10,7 @@ from tests.conftest import rand
 @pytest.mark.parametrize("name", NETWORKS)
 def test_size_rule_and_scale_hold(name: str) -> None:
     network = NETWORKS[name]().eval()
-    step, scale = int(network.multiple_of), int(network.scale)  # type: ignore[arg-type]
+    step, scale = int(network.multiple_of), int(network.scale)
     image = rand(1, 3, 5 * step, 7 * step, dtype=torch.float32)
     with torch.no_grad():
         assert network(image).shape == (1, 3, 5 * step * scale, 7 * step * scale)
@@ -29,7 +29,7 @@ def test_initial_weights_are_a_function_of_the_generator(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_stated_receptive_field_is_the_measured_one(name: str) -> None:
     network = NETWORKS[name]().eval()
-    field = int(network.receptive_field)  # type: ignore[arg-type]
+    field = int(network.receptive_field)
     size = field + 8
     image = rand(1, 3, size, size, dtype=torch.float32).requires_grad_()
     network(image)[0, :, size // 2, size // 2].sum().backward()

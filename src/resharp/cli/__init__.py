@@ -1,14 +1,16 @@
 """The command line: parse, call one public function, print.  Heavy imports wait until a command runs."""
 
+import contextlib
 import json
 import sys
+from typing import NoReturn
 
 import click
 
 import resharp
 from resharp.errors import ResharpError
 
-from ._batch import InterruptedRunError
+from ._batch import InterruptedRunError, complain
 from .degrade import degrade
 from .demo import demo
 from .restore import deconvolve
@@ -31,22 +33,27 @@ for command in (deconvolve, degrade, weights, train, demo):
 def main() -> None:
     """Entry point.  Exit code 0, 2 for the user's mistake, 1 for a failure, 130 for Ctrl-C."""
     try:
-        code = cli.main(standalone_mode=False)
+        cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except ResharpError as error:
-        if "--json" in sys.argv:
-            click.echo(json.dumps({"error": str(error)}))
-        click.echo(f"resharp: {error}", err=True)
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "resharp"
+        _end(f"{error.format_message()} (see {command} --help)", 2)
     except InterruptedRunError as error:
-        click.echo(f"resharp: {error}", err=True)
-        sys.exit(INTERRUPTED)
+        _end(str(error), INTERRUPTED)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("resharp: interrupted; what was finished is whole, nothing else was written", err=True)
-        sys.exit(INTERRUPTED)
+        _end("interrupted; what was finished is whole, nothing else was written", INTERRUPTED)
     except MemoryError:
-        click.echo("resharp: out of memory; restore a smaller photo or close other programs", err=True)
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        _end("out of memory; close other programs or take smaller files", 1)
+    except OSError as error:  # what no closer place has named
+        _end(str(error), 1)
+    sys.exit(0)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    if "--json" in sys.argv:
+        with contextlib.suppress(OSError):
+            click.echo(json.dumps({"error": message}))
+    complain(message)
+    sys.exit(code)

@@ -19,6 +19,11 @@ class InterruptedRunError(Exception):
 Work = Callable[[Path, Path], dict[str, Any]]
 
 
+def complain(message: str) -> None:
+    """One line on stderr, whatever the names in it hold."""
+    click.echo("resharp: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in message), err=True)
+
+
 def photo_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
     """PHOTO... -o OUT --json, as every such command has them."""
     command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")(command)
@@ -42,10 +47,12 @@ def planned_outputs(photos: Sequence[Path], out: Path) -> list[Path]:
         outputs = [out]
     else:
         raise PhotoError(f"{out}: {len(photos)} photos need a folder; name one with -o")
+    originals = {photo.resolve() for photo in photos}
     taken: dict[Path, Path] = {}
     for photo, output in zip(photos, outputs, strict=True):
-        if output.exists() and photo.exists() and output.samefile(photo):
-            raise PhotoError(f"{output}: is the photo itself; choose another name or folder with -o")
+        linked = output.exists() and photo.exists() and output.samefile(photo)
+        if linked or output.resolve() in originals:
+            raise PhotoError(f"{output}: is one of the photos themselves; choose another name or folder with -o")
         if output in taken:
             raise PhotoError(f"{taken[output]} and {photo} would both be written to {output}; restore them one by one")
         taken[output] = photo
@@ -66,18 +73,19 @@ def run_over_photos(photos: Sequence[Path], out: Path, work: Work, *, as_json: b
             record |= work(photo, output)
         except ResharpError as error:
             codes.append(error.exit_code)
-            record |= {"output": None, "error": str(error)}
+            message = str(error) if str(photo) in str(error) else f"{photo}: {error}"
+            record |= {"output": None, "error": message}
             if not as_json:
-                click.echo(f"resharp: {error}", err=True)
+                complain(message)
         else:
             record["seconds"] = round(time.perf_counter() - started, 3)
             if not as_json:
                 click.echo(f"{photo} -> {output}  ({record['seconds']:.1f} s)")
         records.append(record)
     if as_json:
-        click.echo(json.dumps({"photos": records, "n_failed": len(codes)}))
+        click.echo(json.dumps({"photos": records, "n_failed": len(codes)}, allow_nan=False))
     elif codes and len(photos) > 1:
         failed = ", ".join(record["input"] for record in records if "error" in record)
-        click.echo(f"resharp: {len(codes)} of {len(photos)} photos failed: {failed}", err=True)
+        complain(f"{len(codes)} of {len(photos)} photos failed: {failed}")
     if codes:
         sys.exit(1 if 1 in codes else 2)

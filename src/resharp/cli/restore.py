@@ -52,16 +52,17 @@ def deconvolve(
     import tqdm
 
     import resharp
+    from resharp.photo import check_encodable
     from resharp.restorer import check_settings
 
     point_spread = resharp.parse_kernel(kernel)
     point_spread = point_spread.flip(0, 1) if flip_kernel else point_spread
-    check_settings(noise_sigma, iterations)  # a mistake here is one mistake, not one for each photo
+    check_settings(noise_sigma, iterations, seed)  # a mistake here is one mistake, not one for each photo
     prior = resharp.load_prior(weights, precision=precision, device=device)
 
     def work(photo_path: Path, output: Path) -> dict[str, Any]:
-        resharp.output_format(output)
         photo = resharp.read_photo(photo_path)
+        check_encodable(photo, output)
         with tqdm.tqdm(total=iterations, desc=photo_path.name, unit="it", disable=None, leave=False) as bar:
             last: list[float] = []
 

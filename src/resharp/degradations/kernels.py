@@ -1,6 +1,7 @@
 """Blur kernels: float32 (height, width), both odd, not negative, sum 1; the picture that a point of light leaves."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,18 @@ def checked_kernel(kernel: Tensor, *, name: str = "kernel") -> Tensor:
     shape = "x".join(str(n) for n in kernel.shape)
     if kernel.ndim != 2 or kernel.numel() == 0:
         raise KernelError(f"{name}: a kernel is one plane (height, width), not an array of shape ({shape})")
+    if kernel.is_complex():
+        raise KernelError(f"{name}: holds complex values; a kernel holds numbers of 0 and above")
     kernel = kernel.detach().cpu().double()
     if not bool(torch.isfinite(kernel).all()):
         raise KernelError(f"{name}: holds NaN or infinite values; a kernel is finite, not negative, with a sum above 0")
     if bool((kernel < 0).any()):
         raise KernelError(f"{name}: holds negative values (down to {kernel.min():.3g}); set them to 0 first")
-    if float(kernel.sum()) <= 0:
+    if float(kernel.max()) <= 0:
         raise KernelError(f"{name}: is zero everywhere; a kernel has a sum above 0")
     if kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
         raise KernelError(f"{name}: is {shape}; height and width must be odd: add a row or column of zeros")
+    kernel = kernel / kernel.max()  # its sum alone might overflow
     return (kernel / kernel.sum()).float()
 
 
@@ -118,8 +122,9 @@ def load_kernel(text: str | Path) -> Tensor:
         raise KernelError(f"{text}: only .mat files hold several kernels")
     if suffix == ".npy":
         try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
+            with Path(path).open("rb") as file:
+                array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        except Exception as error:  # a parser of foreign bytes fails in many ways; none is ours
             raise KernelError(f"{path}: cannot be read as an .npy array ({error})") from None
         return checked_kernel(_as_tensor(array, path), name=path)
     try:
@@ -141,7 +146,7 @@ def as_kernel(kernel: Kernel) -> Tensor:
 def _as_tensor(array: NDArray[Any], name: str) -> Tensor:
     if array.dtype.kind not in "fiub":
         raise KernelError(f"{name}: holds {array.dtype} values; a kernel holds numbers")
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+    return torch.from_numpy(np.array(array, dtype=np.float64))
 
 
 def _choose(arrays: list[tuple[str, NDArray[Any]]], number: str, path: str) -> Tensor:
@@ -149,7 +154,7 @@ def _choose(arrays: list[tuple[str, NDArray[Any]]], number: str, path: str) -> T
         raise KernelError(f"{path}: holds no two-dimensional numeric array")
     if not number and len(arrays) > 1:
         raise KernelError(f"{path}: holds {len(arrays)} kernels; name one as {path}#1 ... {path}#{len(arrays)}")
-    if number and (not number.isdigit() or not 1 <= int(number) <= len(arrays)):
+    if number and (not re.fullmatch("[0-9]{1,6}", number) or not 1 <= int(number) <= len(arrays)):
         raise KernelError(f"{path}#{number}: the file holds kernels 1 to {len(arrays)}")
     name, array = arrays[int(number or 1) - 1]
     return checked_kernel(_as_tensor(array, path), name=f"{path} ({name})")

@@ -26,3 +26,10 @@ def checked_sigma(sigma: float) -> float:
             f"noise sigma is {sigma:g}; it is on the [0, 1] scale: {sigma:g} levels = {sigma / 255:.4g}"
         )
     return sigma
+
+
+def checked_seed(seed: int) -> int:
+    """`seed` if a generator takes it.  Raises ArgumentError."""
+    if not 0 <= seed < 2**63:
+        raise ArgumentError(f"seed is {seed}; it must lie between 0 and 2^63 - 1")
+    return seed

@@ -35,8 +35,13 @@ class DAE(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if depth < 2:
-            raise ValueError(f"a DAE has at least 2 convolutions, not {depth}")
+        for name, value, low, high in (
+            ("channels", channels, 1, 64),
+            ("width", width, 1, 4096),
+            ("depth", depth, 2, 512),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} of a DAE lies between {low} and {high}; {value} does not")
         sizes = [channels, *[width] * (depth - 1), channels]
         self.convs = nn.ModuleList(nn.Conv2d(n_in, n_out, 3, padding=1) for n_in, n_out in itertools.pairwise(sizes))
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for _ in range(depth - 2 if batch_norm else 0))

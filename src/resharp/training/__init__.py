@@ -17,6 +17,7 @@ from resharp.metrics import psnr
 from resharp.networks import DAE, NETWORKS
 from resharp.weights import Card, save_weights
 
+from .checkpoint import resumable
 from .config import AdamRecipe, Recipe, load_recipe
 from .loop import Batch, OnStep, Pace, train
 from .optimizers import Optimizers, adam, muon_and_adam
@@ -40,6 +41,8 @@ def train_weights(recipe: Recipe, out: str | Path, *, on_step: OnStep | None = N
     optimizers = _build_optimizers(network, recipe)
     crops = CleanCrops(list(load_pixels(train_paths)), recipe.data.crop)
     held_out = _validation_set(list(load_pixels(held_paths)), recipe)
+    identity = _identity(recipe, paths)
+    state = resumable(out, identity)
     with written_whole(out / "recipe.json") as file:
         file.write(recipe.model_dump_json(indent=2).encode() + b"\n")
 
@@ -57,7 +60,8 @@ def train_weights(recipe: Recipe, out: str | Path, *, on_step: OnStep | None = N
         validate=functools.partial(validate, network, *held_out),
         pace=Pace(**recipe.training.model_dump(exclude={"precision"})),
         folder=out,
-        identity=_identity(recipe, paths),
+        identity=identity,
+        state=state,
         on_step=on_step,
     )
     assert isinstance(network, DAE)

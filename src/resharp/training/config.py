@@ -84,7 +84,7 @@ class WeightsRecipe(_Strict):
 class Recipe(_Strict):
     """One training run, whole."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     data: DataRecipe
     degradation: DegradationRecipe
     network: NetworkRecipe = NetworkRecipe()
@@ -104,7 +104,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise RecipeError(f"{path}: no such recipe; the repository keeps its recipes in recipes/") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as a recipe ({error})") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     for override in overrides:
         _apply(values, override)
@@ -121,7 +121,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise RecipeError(f"{override!r} is not an override; write key=value, such as training.batch_size=16")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text
     *tables, last = key.split(".")
     for table in tables:

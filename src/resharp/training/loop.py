@@ -14,10 +14,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from resharp.errors import RecipeError
 from resharp.files import refusals_named, written_whole
 
-from .checkpoint import latest_checkpoint, save_checkpoint
+from .checkpoint import save_checkpoint
 from .optimizers import Optimizers
 
 Batch = tuple[Tensor, Tensor]  # degraded, clean
@@ -53,20 +52,16 @@ def train(
     pace: Pace,
     folder: Path,
     identity: dict[str, Any],
+    state: dict[str, Any] | None,
     on_step: OnStep | None = None,
 ) -> float:
-    """Train `network` in place, or go on from the folder's checkpoint; returns the last validation PSNR (dB).
+    """Train `network` in place, from the start or from a checkpoint's `state`; returns the last validation PSNR (dB).
 
-    Writes `metrics.jsonl` and `checkpoint.pt` into `folder`; `on_step` gets a record after each step.  Raises
-    RecipeError where the folder holds a run with another `identity`, OutputError for what the disk refuses.
+    Writes `metrics.jsonl` and `checkpoint.pt`, which carries `identity`, into `folder`; `on_step` gets a record after
+    each step.  Raises OutputError for what the disk refuses.
     """
     n_seen, validation = 0, float("nan")
-    if (state := latest_checkpoint(folder)) is not None:
-        if state["identity"] != identity:
-            changed = sorted(key for key in identity if state["identity"].get(key) != identity[key])
-            raise RecipeError(
-                f"{folder} holds another run (its {', '.join(changed)} differ); choose another --out, or delete it"
-            )
+    if state is not None:
         network.load_state_dict(state["network"])
         optimizers.load_state_dict(state["optimizers"])
         n_seen, validation = state["n_seen"], state["validation_psnr"]
@@ -115,11 +110,11 @@ def _passed(before: int, after: int, every: int) -> bool:
 def _forget_after(log: Path, n_seen: int) -> None:
     """Drop the records of steps that no checkpoint holds, and a line cut short: those steps are about to be run."""
     kept = []
-    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []:
         try:
             if json.loads(line)["n_seen"] <= n_seen:
                 kept.append(line + "\n")
-        except ValueError:
+        except (ValueError, KeyError, TypeError):
             break
     with written_whole(log) as file:
         file.write("".join(kept).encode())

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from resharp.errors import RecipeError
+
 from .optimizers import Optimizers
 
 
@@ -22,6 +24,8 @@ def supervised_step(
     with torch.autocast(degraded.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         restored = network(degraded)
     loss = nn.functional.mse_loss(restored.float(), clean)
+    if not math.isfinite(loss.item()):
+        raise RecipeError(f"the training diverged (loss {loss.item()}); lower optimizer.learning_rate and start anew")
     loss.backward()  # type: ignore[no-untyped-call]
     optimizers.step(scale)
     return {"psnr": -10 * math.log10(loss.item())}
