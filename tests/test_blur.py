@@ -3,10 +3,11 @@ import scipy.signal
 import torch
 from torch.testing import assert_close
 
-from resharp.degradations import Blur, gaussian_kernel, motion_kernel
+from resharp.degradations import Blur, gaussian_kernel, load_kernel, motion_kernel
 from resharp.degradations.blur import fast_length
 from resharp.errors import KernelError
-from tests.conftest import rand
+from resharp.photo import read_photo
+from tests.conftest import rand, reference
 
 
 @pytest.mark.parametrize("method", ["direct", "fft"])
@@ -23,6 +24,23 @@ def test_a_point_of_light_leaves_the_kernel() -> None:
     point = torch.zeros(1, 13, 17, dtype=torch.float64)
     point[0, 6, 8] = 1
     assert_close(Blur(kernel, method="direct")(point)[0, 2:7, 2:9], kernel)
+
+
+@pytest.mark.parametrize("number", [4, 7, 8])
+def test_real_photos_decide_the_convention(number: int) -> None:
+    """Levin et al.'s kernels are stored for correlation: turned by 180 degrees they explain their photos."""
+    kernel = load_kernel(f"{reference('levin', 'Levin09.mat')}#{number}")
+    sharp = read_photo(reference("levin", "sharp", "im1.png")).image[:1]
+    blurred = read_photo(reference("levin", "blur", f"im1_kernel{number}.png")).image[:1, 40:-40, 40:-40]
+
+    def misfit(kernel: torch.Tensor) -> float:
+        blur = Blur(kernel)
+        rows, columns = (40 - margin for margin in blur.margin)
+        shifts = [(y, x) for y in range(-3, 4) for x in range(-3, 4)]
+        made = [blur(sharp.roll(shift, (1, 2))[:, rows:-rows, columns:-columns]) for shift in shifts]
+        return min(float((one - blurred).square().mean()) for one in made)
+
+    assert misfit(kernel.flip(0, 1)) < 1e-4 < 1e-3 < misfit(kernel)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (15, 7), (31, 33)])
