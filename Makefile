@@ -1,6 +1,7 @@
 # Two commands do everything: `make demo` and `make test`.  Both install into .venv first, once.
 
 PYTHON ?= python3
+PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -8,8 +9,10 @@ BIN := $(VENV)/bin
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "resharp needs Python 3.11 or newer; set PYTHON=")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) \
+		--constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 demo: $(VENV)/installed  ## restore a shipped photo, print the numbers, leave the pictures in demo/

@@ -15,8 +15,8 @@ def test_it_is_a_true_valid_convolution(method: str) -> None:
     kernel = rand(5, 9)
     image = rand(2, 20, 23)
     expected = [scipy.signal.convolve2d(plane.numpy(), kernel.numpy(), mode="valid") for plane in image]
-    for plane, reference in zip(Blur(kernel, method=method)(image), expected, strict=True):
-        assert_close(plane, torch.from_numpy(reference))
+    for plane, oracle in zip(Blur(kernel, method=method)(image), expected, strict=True):
+        assert_close(plane, torch.from_numpy(oracle))
 
 
 def test_a_point_of_light_leaves_the_kernel() -> None:
