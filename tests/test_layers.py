@@ -18,7 +18,7 @@ LADDER = [
     {"metrics", "priors", "data", "figures"},
     {"degradations", "networks"},
     {"image", "photo"},
-    {"tiff", "exif", "files", "matlab", "device"},
+    {"files", "matlab", "device"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LADDER) for room in rooms}

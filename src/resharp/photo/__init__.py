@@ -1,0 +1,21 @@
+"""One photo in, one photo out; the only door to codecs.
+
+What goes in comes out: bit depth, alpha, grey or colour, EXIF, XMP, ICC profile and DPI.  The EXIF orientation is
+applied to the pixels and its tag set to 1.  Pixels keep the encoding of their profile: nothing is converted.
+"""
+
+from .content import FORMATS, SUFFIXES, Photo
+from .decoding import decode_photo, read_photo
+from .encoding import check_encodable, encode_photo, output_format, write_photo
+
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "Photo",
+    "check_encodable",
+    "decode_photo",
+    "encode_photo",
+    "output_format",
+    "read_photo",
+    "write_photo",
+]

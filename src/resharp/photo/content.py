@@ -1,0 +1,48 @@
+"""What a photo holds besides its pixels, and the formats it comes in."""
+
+import dataclasses
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+SUFFIXES = frozenset(FORMATS)
+
+Pixels = NDArray[Any]  # uint8 or uint16, (H, W), (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """A decoded photo with everything beside its pixels.
+
+    image: float32 RGB (3, H, W) in [0, 1], three equal planes for a grey photo;  alpha: float32 (H, W), or None;
+    depth: 8 or 16 bits;  exif: from its TIFF header on, orientation 1;  dpi: (horizontal, vertical).
+    """
+
+    image: Tensor
+    alpha: Tensor | None = None
+    grey: bool = False
+    depth: int = 8
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+    @property
+    def planes(self) -> Tensor:
+        """What there is to restore: (1, H, W) of a grey photo, (3, H, W) of a colour one."""
+        return self.image[:1] if self.grey else self.image
+
+    def with_planes(self, planes: Tensor) -> "Photo":
+        """The same photo around other pixels of the same size: (1, H, W) or (3, H, W)."""
+        if planes.shape[-2:] != self.image.shape[-2:] or len(planes) not in (1, 3):
+            raise ValueError(f"expected planes of {tuple(self.planes.shape)}, not {tuple(planes.shape)}")
+        return dataclasses.replace(self, image=planes.detach().float().cpu().expand(3, -1, -1))
