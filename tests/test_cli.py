@@ -367,6 +367,8 @@ def test_train_writes_weights_that_deconvolve_takes(run: Run, photo: Path, tmp_p
     assert done.code == 0, done.err
     weights = tmp_path / "run" / "dae-sigma11.safetensors"
     assert str(weights) in done.out
+    done = run("train", recipe, f"data.photos={tmp_path / 'photos'}", *small, "--out", tmp_path / "run", "--json")
+    assert json.loads(done.out)["weights"]["sha256"] == resharp.read_card(weights).sha256
     done = run("deconvolve", photo, "-o", tmp_path / "o.png", "--kernel", "disk:1", *FAST, "--weights", weights)
     assert done.code == 0, done.err
 

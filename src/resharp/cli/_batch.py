@@ -19,6 +19,9 @@ class InterruptedRunError(Exception):
 Work = Callable[[Path, Path], dict[str, Any]]
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
+
+
 def complain(message: str) -> None:
     """One line on stderr, whatever the names in it hold."""
     click.echo("resharp: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in message), err=True)
@@ -26,7 +29,7 @@ def complain(message: str) -> None:
 
 def photo_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
     """PHOTO... -o OUT --json, as every such command has them."""
-    command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")(command)
+    command = json_option(command)
     command = click.option(
         "-o", "--out", required=True, type=click.Path(path_type=Path), help="A file, or a folder for several photos."
     )(command)

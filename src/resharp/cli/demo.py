@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ._batch import json_option
+
 
 @click.command()
 @click.option(
@@ -16,7 +18,7 @@ import click
     show_default=True,
     help="Folder for the pictures.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
+@json_option
 def demo(out: Path, as_json: bool) -> None:
     """Blur a shipped photo, restore it, print what that gained, and leave the pictures to look at."""
     import tqdm

@@ -1,24 +1,27 @@
 """resharp train."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ._batch import InterruptedRunError
+from ._batch import InterruptedRunError, json_option
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/NAME]")
+@json_option
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and the network's size, and stop.")
-def train(recipe: Path, overrides: tuple[str, ...], out: Path | None, dry_run: bool) -> None:
+def train(recipe: Path, overrides: tuple[str, ...], out: Path | None, as_json: bool, dry_run: bool) -> None:
     """Train what a RECIPE says; the same command again goes on where it was stopped."""
     import tqdm
 
     from resharp.training import build_network, load_recipe, train_weights
+    from resharp.weights import read_card
 
     resolved = load_recipe(recipe, overrides)
     if dry_run:
@@ -44,4 +47,7 @@ def train(recipe: Path, overrides: tuple[str, ...], out: Path | None, dry_run: b
             raise InterruptedRunError(
                 f"interrupted; the same command goes on from the last checkpoint in {out}"
             ) from None
+    if as_json:
+        click.echo(json.dumps({"weights": dataclasses.asdict(read_card(path))}))
+        return
     click.echo(f"trained {resolved.weights.name} -> {path}")

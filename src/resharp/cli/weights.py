@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ._batch import json_option
+
 
 @click.group(invoke_without_command=True)
 @click.pass_context
@@ -16,7 +18,7 @@ def weights(context: click.Context) -> None:
 
 
 @weights.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
+@json_option
 def list_weights(as_json: bool = False) -> None:
     """The weights that come with resharp."""
     from resharp.weights import SHIPPED, read_card
@@ -31,7 +33,7 @@ def list_weights(as_json: bool = False) -> None:
 
 @weights.command()
 @click.argument("name", metavar="NAME|FILE")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
+@json_option
 def show(name: str, as_json: bool) -> None:
     """The card of one set of weights."""
     from resharp.weights import read_card
@@ -48,9 +50,13 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--as", "kind", required=True, metavar="KIND", help="What the file holds: dae (the DMSP authors' .mat).")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .safetensors file to write.")
-def import_command(file: Path, kind: str, out: Path) -> None:
+@json_option
+def import_command(file: Path, kind: str, out: Path, as_json: bool) -> None:
     """Convert a foreign weights file into safetensors; its licence stays that of its source."""
     from resharp.weights import import_weights
 
     card = import_weights(file, kind, out)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(card)))
+        return
     click.echo(f"{file} -> {out}  ({card.network}, {card.arguments})")
