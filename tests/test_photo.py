@@ -432,3 +432,27 @@ def test_profiles_follow_the_number_of_colours() -> None:
 def test_kinds_of_tiff_that_are_not_read_say_so(data: bytes, words: str) -> None:
     with pytest.raises(PhotoError, match=words):
         decode_photo(data)
+
+
+@pytest.mark.parametrize(
+    ("fmt", "depth", "n_channels"), [("JPEG", 8, 3), ("WEBP", 8, 4), ("PNG", 16, 3), ("TIFF", 16, 4)]
+)
+def test_damage_anywhere_is_named_or_survived(fmt: str, depth: int, n_channels: int) -> None:
+    """Bytes overwritten at random places: a photo that can be written again, or one clear line."""
+    data, _ = source_bytes(fmt, depth, n_channels, 6, SRGB)
+    generator = np.random.default_rng(0)
+    named = 0
+    for _ in range(150):
+        mutated = bytearray(data)
+        reach = generator.choice([60, 400, len(data)])
+        for place in generator.integers(0, min(reach, len(data)), generator.integers(1, 6)):
+            mutated[place] = generator.integers(256)
+        try:
+            photo = decode_photo(bytes(mutated), name="photo")
+            encode_photo(photo, "TIFF")
+            encode_photo(photo, "PNG")
+        except PhotoError as error:
+            named += 1
+            assert str(error).startswith("photo: ")
+            assert "\n" not in str(error)
+    assert 0 < named < 150

@@ -4,21 +4,18 @@ Pillow reads headers, metadata and 8-bit pixels and refuses damaged files; it wo
 without a word, so those pixels pass through OpenCV.  Paths are opened here and decoded from bytes: any name works.
 """
 
-import errno
 import io
 import re
-import struct
 import warnings
-import zlib
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from resharp.errors import PhotoError
+from resharp.errors import PhotoError, ResharpError
 
 from .content import Photo, Pixels
 from .exif import exif_orientation, with_orientation_1, without_thumbnail
@@ -50,20 +47,31 @@ def decode_photo(data: bytes, *, name: str = "photo") -> Photo:
     """Like `read_photo`, from bytes; `name` is what error messages call them."""
     if not data:
         raise PhotoError(f"{name}: is empty (0 bytes); get the file again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's on odd metadata and on photos from half of its limit on
+            return _decode(data, name)
+    except (ResharpError, MemoryError):
+        raise
+    except Exception as error:  # parsers of foreign bytes fail in many ways; none is ours
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise PhotoError(f"{name}: is damaged or cut short ({reason}); get the file again") from error
+
+
+def _decode(data: bytes, name: str) -> Photo:
     turn = exif_orientation(data)  # a TIFF file is laid out as an EXIF block is
     data = with_orientation_1(data)  # ... and decoders, which disagree on it, must find it upright
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's on odd metadata and on photos from half of its limit on
-        header = _open(data, name)
-        exif = exif_of_tiff(header) if header.format == "TIFF" else None
-        pixels, depth = _pixels(data, header, name)
-        exif = exif or _exif_beside(header)  # in a PNG it may stand behind the pixels
+    header = _open(data, name)
+    tags = _tags(header)
+    exif = exif_of_tiff(header) if tags else None
+    pixels, depth = _pixels(data, header, name)
+    exif = exif or _exif_beside(header)  # in a PNG it may stand behind the pixels
     turn = max(turn, exif_orientation(exif or b""))
     pixels = _upright(pixels, turn)
-    dpi = header.info.get("dpi") if header.format != "TIFF" or 282 in _tags(header) else None
+    dpi = header.info.get("dpi") if not tags or 282 in tags else None
     if dpi is not None:
         dpi = (float(dpi[0]), float(dpi[1])) if turn < 5 else (float(dpi[1]), float(dpi[0]))
-        dpi = dpi if min(dpi) > 0 else None
+        dpi = dpi if min(dpi) > 0 and max(dpi) < 65536 else None  # what every format can hold
     xmp = header.info.get("xmp")
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
 
@@ -94,8 +102,6 @@ def _open(data: bytes, name: str) -> Image.Image:
         if data.startswith(_KNOWN_STARTS):
             raise PhotoError(f"{name}: is damaged, or of a kind not read here; {_READABLE}") from None
         raise PhotoError(f"{name}: is not a JPEG, PNG, TIFF or WebP image") from None
-    except (OSError, ValueError, SyntaxError, struct.error) as error:
-        _damaged(name, error)
     if data.startswith((b"II+\0", b"MM\0+")):
         raise PhotoError(f"{name}: is a BigTIFF; save it as a plain TIFF of up to 4 GB")
     frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
@@ -109,36 +115,44 @@ def _pixels(data: bytes, header: Image.Image, name: str) -> tuple[Pixels, int]:
     """Pixels as stored (not yet upright) and their bit depth."""
     if header.mode in ("CMYK", "LAB", "F", "HSV"):
         raise PhotoError(f"{name}: holds {header.mode} pixels; convert it to RGB first")
-    if header.format == "TIFF" and set(_as_tuple(_tags(header).get(339, 1))) != {1}:
+    tags = _tags(header)
+    if set(_as_tuple(tags.get(339, 1))) != {1}:
         raise PhotoError(f"{name}: holds signed or floating-point samples; {_READABLE}")
-    deep = _bits_per_sample(data, header) > 8
-    tags = _tags(header) if header.format == "TIFF" else {}
-    try:
-        header.load()  # refuses truncated files, which OpenCV would fill up in silence
-    except (OSError, ValueError, SyntaxError, struct.error, zlib.error, EOFError) as error:
-        _damaged(name, error)
-    if not deep:
+    if tags:
+        bits = max(_as_tuple(tags.get(258, 8)))
+    else:
+        bits = data[24] if header.format == "PNG" else 8
+    header.load()  # refuses truncated files, which OpenCV would fill up in silence
+    if bits <= 8:
         return np.asarray(header.convert(_plain_mode(header))), 8
     if tags.get(284, 1) == 2:
         raise PhotoError(f"{name}: stores its 16-bit colour planes apart; save it with interleaved channels")
-    try:
-        flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-        pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        _damaged(name, error)
+    pixels = _decoded_by_opencv(data)
     if pixels is None or pixels.dtype != np.uint16:
         raise PhotoError(f"{name}: has samples that are neither 8 nor 16 bits; {_READABLE}")
-    if pixels.ndim == 3:
-        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]] if pixels.shape[-1] > 2 else pixels
     if header.format == "PNG" and data[25] == 4:
         pixels = pixels[..., 2:]  # grey with alpha, which OpenCV spreads over four channels
     if header.format == "PNG" and pixels.ndim == 2 and isinstance(clear := header.info.get("transparency"), int):
         pixels = np.stack([pixels, np.where(pixels == clear, 0, 65535).astype(np.uint16)], -1)
     if tags.get(262) == 0:  # white is zero
         pixels = 65535 - pixels
-    if pixels.ndim == 3 and pixels.shape[-1] == 4 and tags:
+    if tags and pixels.ndim == 3 and pixels.shape[-1] == 4:
         pixels = _with_straight_alpha(pixels, _as_tuple(tags.get(338, 0))[0])
     return np.ascontiguousarray(pixels), 16
+
+
+def _decoded_by_opencv(data: bytes) -> Pixels | None:
+    """(H, W), (H, W, 3) RGB or (H, W, 4) RGBA as stored; None where OpenCV gives up.  Its own log stays quiet."""
+    log = cv2.utils.logging
+    level = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    finally:
+        log.setLogLevel(level)
+    if pixels is None or pixels.ndim == 2:
+        return pixels
+    return pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]]
 
 
 def _with_straight_alpha(pixels: Pixels, kind: int) -> Pixels:
@@ -153,33 +167,18 @@ def _with_straight_alpha(pixels: Pixels, kind: int) -> Pixels:
 
 
 def _tags(header: Image.Image) -> Any:
-    """The tags of an opened TIFF."""
-    return header.tag_v2  # type: ignore[attr-defined]
+    """The tags of an opened TIFF; empty for other formats."""
+    return header.tag_v2 if header.format == "TIFF" else {}  # type: ignore[attr-defined]
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _bits_per_sample(data: bytes, header: Image.Image) -> int:
-    if header.format == "PNG":
-        return data[24]
-    if header.format == "TIFF":
-        return int(max(_as_tuple(_tags(header).get(258, 8))))
-    return 8
-
-
 def _plain_mode(header: Image.Image) -> str:
     transparent = header.has_transparency_data
     grey = header.mode in ("1", "L", "LA", "La")
     return {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}[grey, transparent]
-
-
-def _damaged(name: str, error: Exception) -> NoReturn:
-    reason = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        reason = "out of memory"
-    raise PhotoError(f"{name}: is damaged or cut short ({reason.splitlines()[0]}); get the file again") from error
 
 
 def _exif_beside(header: Image.Image) -> bytes | None:
