@@ -17,7 +17,7 @@ def refusals_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({_reason(error)})") from error
+        raise OutputError(f"{path}: cannot be written ({reason_of(error)})") from error
 
 
 @contextlib.contextmanager
@@ -53,7 +53,8 @@ def _umask() -> int:
     return mask
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
+    """What the system refused and the way out, in the user's words."""
     return {
         errno.ENOSPC: "the disk is full; free some space or choose another folder",
         errno.EACCES: "no permission there; choose a folder that you may write to",

@@ -9,6 +9,7 @@ import click
 
 import resharp
 from resharp.errors import ResharpError
+from resharp.files import reason_of
 
 from ._batch import InterruptedRunError, complain
 from .degrade import degrade
@@ -47,7 +48,7 @@ def main() -> None:
     except MemoryError:
         _end("out of memory; close other programs or take smaller files", 1)
     except OSError as error:  # what no closer place has named
-        _end(str(error), 1)
+        _end(f"{error.filename or 'output'}: {reason_of(error)}", 1)
     sys.exit(0)
 
 
