@@ -18,8 +18,8 @@ class DAE(nn.Module):
     noisy: (N, channels, H, W) in [0, 1], any H and W;  returns the same shape, not clipped.
 
     `batch_norm` is a training-time option (affine-free, as in the authors' Caffe definition); `folded` moves it into
-    the convolutions, so that deployed networks are plain.  The inner convolutions start near the identity, which
-    makes the plain network as easy to train as one with skips.
+    the convolutions, so that deployed networks are plain.  The inner convolutions start near the identity, so that
+    the signal passes the untrained network (docs/decisions/0004).
     """
 
     scale = 1

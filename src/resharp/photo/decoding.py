@@ -122,7 +122,7 @@ def _pixels(data: bytes, header: Image.Image, name: str) -> tuple[Pixels, int]:
         bits = max(_as_tuple(tags.get(258, 8)))
     else:
         bits = data[24] if header.format == "PNG" else 8
-    header.load()  # refuses truncated files, which OpenCV would fill up in silence
+    header.load()  # also for 16 bits: says what is damaged, and reads what stands behind a PNG's pixels
     if bits <= 8:
         return np.asarray(header.convert(_plain_mode(header))), 8
     if tags.get(284, 1) == 2:
