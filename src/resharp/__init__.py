@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .degradations import parse_kernel as parse_kernel
     from .demo import run_demo as run_demo
     from .errors import ArgumentError as ArgumentError
+    from .errors import DatasetError as DatasetError
     from .errors import KernelError as KernelError
     from .errors import OutputError as OutputError
     from .errors import PhotoError as PhotoError
@@ -53,7 +54,8 @@ _HOMES = {
     "degradations": "Blur GaussianNoise LinearDegradation disk_kernel "
     "gaussian_kernel load_kernel motion_kernel parse_kernel",
     "demo": "run_demo",
-    "errors": "ArgumentError KernelError OutputError PhotoError RecipeError ResharpError ResourceError WeightsError",
+    "errors": "ArgumentError DatasetError KernelError OutputError PhotoError RecipeError ResharpError "
+    "ResourceError WeightsError",
     "metrics": "psnr ssim",
     "networks": "DAE",
     "photo": "Photo output_format read_photo write_photo",
