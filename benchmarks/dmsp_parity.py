@@ -45,7 +45,7 @@ def main(weights: str, photo: str, kernel: str, seeds: int, checkpoints: tuple[i
     for mode, noise_sigma in (("non-blind", 2.55 / 255), ("noise-blind", None)):
         found: dict[int, list[float]] = {n: [] for n in checkpoints}
         for seed in range(seeds):
-            noise = resharp.GaussianNoise(2.55 / 255)
+            noise = resharp.Noise(2.55 / 255)
             y = noise(blur(clean), generator=torch.Generator().manual_seed(1000 + seed))
 
             def on_step(step: resharp.Step, found: dict[int, list[float]] = found) -> None:

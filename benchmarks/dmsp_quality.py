@@ -56,7 +56,7 @@ def main(
             crops.append(image[:, top : top + crop + 2 * rows, left : left + crop + 2 * columns])
         clean = torch.stack(crops)
         inner = without_margin(clean, blur.margin)
-        y = resharp.GaussianNoise(NOISE_SIGMA)(blur(clean), generator=torch.Generator().manual_seed(number))
+        y = resharp.Noise(NOISE_SIGMA)(blur(clean), generator=torch.Generator().manual_seed(number))
         before += resharp.psnr(y, inner).tolist()
         for mode, sigma in (("non-blind", NOISE_SIGMA), ("noise-blind", None)):
             for name in weights:

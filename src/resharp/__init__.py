@@ -8,13 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .degradations import Blur as Blur
-    from .degradations import GaussianNoise as GaussianNoise
+    from .degradations import Defocus as Defocus
+    from .degradations import Downscale as Downscale
+    from .degradations import GaussianBlur as GaussianBlur
+    from .degradations import Jpeg as Jpeg
+    from .degradations import KernelBlur as KernelBlur
     from .degradations import LinearDegradation as LinearDegradation
+    from .degradations import Mosaic as Mosaic
+    from .degradations import Mosaicked as Mosaicked
+    from .degradations import Noise as Noise
+    from .degradations import Resize as Resize
+    from .degradations import Shake as Shake
+    from .degradations import TrajectoryBlur as TrajectoryBlur
+    from .degradations import apply_steps as apply_steps
+    from .degradations import demosaic_bilinear as demosaic_bilinear
+    from .degradations import demosaic_malvar as demosaic_malvar
     from .degradations import disk_kernel as disk_kernel
     from .degradations import gaussian_kernel as gaussian_kernel
     from .degradations import load_kernel as load_kernel
     from .degradations import motion_kernel as motion_kernel
     from .degradations import parse_kernel as parse_kernel
+    from .degradations import resize_as_matlab as resize_as_matlab
     from .demo import run_demo as run_demo
     from .errors import ArgumentError as ArgumentError
     from .errors import DatasetError as DatasetError
@@ -51,8 +65,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "degradations": "Blur GaussianNoise LinearDegradation disk_kernel "
-    "gaussian_kernel load_kernel motion_kernel parse_kernel",
+    "degradations": "Blur Defocus Downscale GaussianBlur Jpeg KernelBlur LinearDegradation Mosaic Mosaicked Noise Resize "
+    "Shake TrajectoryBlur apply_steps demosaic_bilinear demosaic_malvar disk_kernel gaussian_kernel load_kernel "
+    "motion_kernel parse_kernel resize_as_matlab",
     "demo": "run_demo",
     "errors": "ArgumentError DatasetError KernelError OutputError PhotoError RecipeError ResharpError "
     "ResourceError WeightsError",

@@ -13,6 +13,16 @@
 Each message names the thing and the way out in one line.  A broken invariant of our own is an AssertionError instead.
 """
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str], *, things: str = "settings there") -> str:
+    """The second half of an error about a name that nobody knows: the nearest one, or all there are."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"the {things} are {', '.join(known) or 'none'}"
+
 
 class ResharpError(Exception):
     """Base of the family; catch it to catch everything that resharp reports on purpose."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .degradations import Blur, GaussianNoise, Kernel, as_kernel, edge_padded, without_margin
+from .degradations import Blur, Kernel, Noise, as_kernel, blurred, edge_padded, without_margin
 from .degradations.noise import checked_seed, checked_sigma
 from .device import checked_device, has_fast_bfloat16
 from .errors import ArgumentError, KernelError, ResourceError, WeightsError
@@ -71,16 +71,15 @@ def deconvolve(
 
 
 def blur(image: Picture, kernel: Kernel, noise_sigma: float = 0.0, *, seed: int = 0) -> Picture:
-    """Blur with a kernel and add white Gaussian noise; the size stays, the border sees repeated edge pixels.
+    """Blur with a kernel and add white Gaussian noise; the size stays, the frame is mirrored at its border.
 
     image, kernel, noise_sigma: as `deconvolve` takes them.  Returns the form of the input; floats are not clipped.
     """
     clean = as_image(image)
-    operator = Blur(as_kernel(kernel)).to(clean.device)
-    check_fits(operator, clean)
-    blurred: Tensor = operator(edge_padded(clean, operator.margin))
-    noise = GaussianNoise(noise_sigma)
-    return like_input(noise(blurred, generator=torch.Generator().manual_seed(checked_seed(seed))), image)
+    spread = as_kernel(kernel).to(clean.device)
+    check_fits(Blur(spread), clean)
+    generator = torch.Generator().manual_seed(checked_seed(seed))
+    return like_input(Noise(noise_sigma)(blurred(clean, spread), generator=generator), image)
 
 
 def check_settings(noise_sigma: float | None, n_iterations: int, seed: int) -> None:

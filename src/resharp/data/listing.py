@@ -1,6 +1,6 @@
-"""What a dataset on disk holds, as plain values: which files belong together, and which must stay on one side of a split.
+"""What a dataset on disk holds, as plain values: which files belong together, and which stay on one side of a split.
 
-Nothing here reads pixels.  `folders` finds listings in folders; `preparation` writes and reads them as manifests.
+Nothing here reads pixels.  `layouts` finds listings in folders; `manifest` writes and reads them as JSON.
 """
 
 import dataclasses
@@ -11,8 +11,8 @@ from pathlib import Path
 class Item:
     """One sample: a pair, or one half of what should be one, or a photo of an unpaired set.
 
-    degraded, clean: the two photos, None where there is none;  group: the video, scene or burst that it comes from, which
-    no split may cut in two ("" = its own);  split: "train", "test" or "" where the dataset names none.
+    degraded, clean: the two photos, None where there is none;  group: the video, scene or burst that it comes from,
+    which no split may cut in two ("" = its own);  split: "train", "test" or "" where the dataset names none.
     """
 
     degraded: Path | None

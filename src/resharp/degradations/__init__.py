@@ -1,7 +1,8 @@
 """How clean images become bad: y = A x + n."""
 
 from .base import LinearDegradation
-from .blur import Blur
+from .blur import Blur, blurred
+from .compression import Jpeg
 from .kernels import (
     Kernel,
     as_kernel,
@@ -12,26 +13,54 @@ from .kernels import (
     motion_kernel,
     parse_kernel,
 )
-from .margin import edge_padded, without_margin
-from .noise import GaussianNoise
+from .margin import edge_padded, reflect_padded, without_margin
+from .mosaic import DEMOSAICKERS, Mosaic, demosaic_bilinear, demosaic_malvar
+from .noise import Noise
+from .optics import Defocus, GaussianBlur, KernelBlur
+from .recipes import DEGRADATIONS, Degradation, Step, apply_steps, make_degradation, parameter_names, step_from_json
+from .resample import Resize, resize_as_matlab
+from .sampling import Downscale, Mosaicked
+from .shake import Shake
+from .trajectory import TrajectoryBlur
 
-LINEAR: dict[str, type[LinearDegradation]] = {"blur": Blur}
-RANDOM: dict[str, type[GaussianNoise]] = {"gaussian-noise": GaussianNoise}
+LINEAR: dict[str, type[LinearDegradation]] = {"blur": Blur, "mosaic": Mosaic, "resize": Resize}
 
 __all__ = [
+    "DEGRADATIONS",
+    "DEMOSAICKERS",
     "LINEAR",
-    "RANDOM",
     "Blur",
-    "GaussianNoise",
+    "Defocus",
+    "Degradation",
+    "Downscale",
+    "GaussianBlur",
+    "Jpeg",
     "Kernel",
+    "KernelBlur",
     "LinearDegradation",
+    "Mosaic",
+    "Mosaicked",
+    "Noise",
+    "Resize",
+    "Shake",
+    "Step",
+    "TrajectoryBlur",
+    "apply_steps",
     "as_kernel",
+    "blurred",
     "checked_kernel",
+    "demosaic_bilinear",
+    "demosaic_malvar",
     "disk_kernel",
     "edge_padded",
     "gaussian_kernel",
     "load_kernel",
+    "make_degradation",
     "motion_kernel",
+    "parameter_names",
     "parse_kernel",
+    "reflect_padded",
+    "resize_as_matlab",
+    "step_from_json",
     "without_margin",
 ]

@@ -14,6 +14,8 @@ from resharp.errors import KernelError
 
 from .base import LinearDegradation
 from .kernels import gaussian_kernel
+from .light import to_light, to_pixels
+from .margin import reflect_padded
 
 DIRECT_TAPS = 25  # kernels with more taps go through the FFT; measured in benchmarks/blur_paths.py
 
@@ -92,6 +94,12 @@ class Blur(LinearDegradation):
                 return spectrum
             self._kept = key, self.kernel.clone(), spectrum
         return self._kept[2]
+
+
+def blurred(image: Tensor, kernel: Tensor, *, gamma: float = 1.0) -> Tensor:
+    """`image` (..., C, H, W) blurred to the same size: mirrored at its border, in linear light if gamma is not 1."""
+    blur = Blur(kernel)
+    return to_pixels(blur(reflect_padded(to_light(image, gamma), blur.margin)), gamma)
 
 
 def fast_length(length: int) -> int:

@@ -41,13 +41,22 @@ def checked_kernel(kernel: Tensor, *, name: str = "kernel") -> Tensor:
     return (kernel / kernel.sum()).float()
 
 
-def gaussian_kernel(sigma: float) -> Tensor:
-    """Isotropic Gaussian, sigma in pixels, cut at 4 sigma."""
-    if not 0 < sigma <= 100:
-        raise KernelError(f"gaussian:{sigma:g}: sigma must lie above 0 and up to 100 pixels")
-    radius = max(1, math.ceil(4 * sigma))
-    line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)
-    return checked_kernel(line[:, None] * line)
+def gaussian_kernel(sigma: float, sigma_across: float | None = None, angle: float = 0.0) -> Tensor:
+    """Gaussian, cut at 4 sigma, in pixels: isotropic, or with `sigma` along `angle` and `sigma_across` across it.
+
+    `angle` in degrees, 0 to the right, counter-clockwise.
+    """
+    across = sigma if sigma_across is None else sigma_across
+    for value in (sigma, across):
+        if not 0 < value <= 100:
+            raise KernelError(f"gaussian:{value:g}: sigma must lie above 0 and up to 100 pixels")
+    radius = max(1, math.ceil(4 * max(sigma, across)))
+    axis = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    direction = math.radians(angle)
+    x, y = axis[None, :], axis[:, None]
+    along = x * math.cos(direction) - y * math.sin(direction)
+    beside = x * math.sin(direction) + y * math.cos(direction)
+    return checked_kernel(torch.exp(-0.5 * ((along / sigma) ** 2 + (beside / across) ** 2)))
 
 
 def disk_kernel(radius: float) -> Tensor:
@@ -94,11 +103,17 @@ SHAPES: dict[str, tuple[int, Callable[..., Tensor]]] = {
 SHAPE_EXAMPLES = "gaussian:1.6, disk:3, motion:15,30"
 
 
+def names_shape(text: str) -> bool:
+    """Whether `text` names a shape such as `disk:3`, and no file."""
+    shape, colon, _ = text.partition(":")
+    return bool(colon) and shape in SHAPES
+
+
 def parse_kernel(text: str) -> Tensor:
     """A kernel from the command line: `gaussian:1.6`, `disk:3`, `motion:15,30` or a file (see `load_kernel`)."""
-    shape, colon, numbers = text.partition(":")
-    if not colon or shape not in SHAPES:
+    if not names_shape(text):
         return load_kernel(text)
+    shape, _, numbers = text.partition(":")
     n_arguments, make = SHAPES[shape]
     try:
         arguments = [float(number) for number in numbers.split(",")]

@@ -1,20 +1,41 @@
 """Noise: what the sensor adds."""
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from resharp.errors import ArgumentError
 
+from .light import checked_gamma, to_light, to_pixels
 
-class GaussianNoise:
-    """White Gaussian noise; sigma on the [0, 1] scale (0.01 = 2.55 grey levels).  The result is not clipped."""
 
-    def __init__(self, sigma: float = 0.01) -> None:
-        self.sigma = checked_sigma(sigma)
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Read noise, white and Gaussian with `sigma` on the [0, 1] scale (0.01 = 2.55 grey levels), and shot noise.
+
+    photons: mean count of photons at white; each pixel then follows a Poisson law (0 = no shot noise).
+    gamma: other than 1, both happen in linear light, as in a camera.  The result is not clipped.
+    """
+
+    sigma: float = 0.01
+    photons: float = 0.0
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        checked_sigma(self.sigma)
+        if not 0 <= self.photons <= 1e9:
+            raise ArgumentError(f"photons is {self.photons:g}; it must lie between 0 (no shot noise) and 1e9")
+        checked_gamma(self.gamma)
 
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
+        """(..., C, H, W) with noise; drawn on the generator's device."""
+        light = to_light(image, self.gamma)
+        if self.photons:
+            counts = (light.clamp(min=0) * self.photons).to(generator.device)
+            light = torch.poisson(counts, generator=generator).to(image) / self.photons
         noise = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=generator.device)
-        return image + self.sigma * noise.to(image.device)
+        return to_pixels(light + self.sigma * noise.to(image.device), self.gamma)
 
 
 def checked_sigma(sigma: float) -> float:

@@ -5,8 +5,10 @@ applied to the pixels and its tag set to 1.  Pixels keep the encoding of their p
 """
 
 from .content import FORMATS, SUFFIXES, Photo
-from .decoding import decode_photo, read_photo
+from .decoding import decode_photo, read_photo, read_pixels
 from .encoding import check_encodable, encode_photo, output_format, write_photo
+from .jpeg import through_jpeg
+from .size import photo_size
 
 __all__ = [
     "FORMATS",
@@ -16,6 +18,9 @@ __all__ = [
     "decode_photo",
     "encode_photo",
     "output_format",
+    "photo_size",
     "read_photo",
+    "read_pixels",
+    "through_jpeg",
     "write_photo",
 ]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from resharp.data.folders import load_pixels, photo_paths, split_holdout
-from resharp.data.synthesis import CleanCrops, noisy_batch, sample_generator
+from resharp.data.crops import CleanCrops, noisy_batch
+from resharp.data.synthesis import sample_generator
 from resharp.errors import RecipeError
 from resharp.files import written_whole
 from resharp.metrics import psnr

@@ -3,7 +3,6 @@
 Unknown keys and values out of range are errors that say where they stand; lengths are counted in images seen.
 """
 
-import difflib
 import re
 import tomllib
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from resharp.errors import RecipeError
+from resharp.errors import RecipeError, did_you_mean
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -147,6 +146,4 @@ def _explain(location: tuple[int | str, ...], error: Any) -> str:
     name = ".".join([*names, str(location[-1])])
     if error["type"] != "extra_forbidden":
         return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}"
-    near = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"the settings there are {', '.join(fields) or 'none'}"
-    return f"{name} is not a setting; {hint}"
+    return f"{name} is not a setting; {did_you_mean(str(location[-1]), fields)}"

@@ -1,0 +1,160 @@
+"""A synthesis plan: strict TOML that says what is cut out of clean photos and what happens to it.
+
+    crop = 256
+    [[variants]]
+    weight = 2
+    steps = [
+      { kind = "shake", extent = [2, 24] },
+      { kind = "jpeg", quality = { choose = [75, 90] }, probability = 0.5 },
+    ]
+
+A parameter of a step is a value, a range [low, high] to draw from evenly, or a choice of values.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from resharp.degradations import DEGRADATIONS, Downscale, Shake, Step, make_degradation
+from resharp.errors import RecipeError, did_you_mean
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class StepPlan(_Strict):
+    """One degradation with the ranges of its parameters; it happens with `probability`."""
+
+    kind: str
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
+    parameters: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parameters_stand_beside_the_kind(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "parameters" in values:
+            return values
+        own = {"kind", "probability"}
+        rest = {name: value for name, value in values.items() if name not in own}
+        return {name: value for name, value in values.items() if name in own} | {"parameters": rest}
+
+    def draw(self, generator: torch.Generator) -> Step | None:
+        """A step with drawn parameters and seed, or None where it does not happen this time."""
+        happens = torch.rand(1, generator=generator).item() < self.probability
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        types = get_type_hints(DEGRADATIONS[self.kind])
+        drawn = {name: _drawn(value, types[name] is int, generator) for name, value in self.parameters.items()}
+        return Step(make_degradation(self.kind, drawn), seed) if happens else None
+
+    def extremes(self) -> list[dict[str, Any]]:
+        """Parameters that hold every bound and every choice at least once, to be tried before anything is drawn."""
+        options = {name: _options(value) for name, value in self.parameters.items()}
+        longest = max((len(o) for o in options.values()), default=1)
+        return [{name: o[i % len(o)] for name, o in options.items()} for i in range(longest)]
+
+
+class VariantPlan(_Strict):
+    """A chain of degradations; of several variants each is taken `weight` times in a cycle."""
+
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    steps: Annotated[tuple[StepPlan, ...], Field(min_length=1, strict=False)]
+
+
+class Plan(_Strict):
+    """What every sample goes through, in this order: half size, crop, turns and flips, one variant's steps.
+
+    crop: pixels a side, 0 = whole photos;  margin: pixels around the crop that the steps see, so that blur brings in
+    what really lay beyond its border;  half: photos at half size first, as DeblurGAN was trained.
+    """
+
+    crop: Annotated[int, Field(ge=0, le=8192)] = 256
+    margin: Annotated[int, Field(ge=0, le=1024)] = 0
+    half: bool = False
+    flips: bool = True
+    turns: bool = True
+    variants: Annotated[tuple[VariantPlan, ...], Field(min_length=1, strict=False)]
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a TOML plan.  Raises RecipeError that names the key and, for a misspelt one, the nearest."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such plan; the repository keeps some in recipes/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read as a plan ({error})") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    return plan_from(values, name=str(path))
+
+
+def plan_from(values: Mapping[str, Any], *, name: str = "plan") -> Plan:
+    """A plan from plain values, checked to the last bound of the last step.  Raises RecipeError."""
+    try:
+        plan = Plan.model_validate(dict(values))
+    except ValidationError as error:
+        raise RecipeError(f"{name}: " + "; ".join(_explained(problem) for problem in error.errors())) from None
+    for v, variant in enumerate(plan.variants):
+        for s, step in enumerate(variant.steps):
+            try:
+                _check_step(plan, step, is_first=s == 0)
+            except RecipeError as error:
+                raise RecipeError(f"{name}: variants.{v}.steps.{s}: {error}") from None
+    return plan
+
+
+def _check_step(plan: Plan, step: StepPlan, *, is_first: bool) -> None:
+    for made in [make_degradation(step.kind, parameters) for parameters in step.extremes()]:
+        if isinstance(made, Shake) and not is_first and (made.n_objects or made.highlights):
+            raise RecipeError(
+                "a shake with moving objects or highlights changes the sharp photo; make it the first step"
+            )
+        if isinstance(made, Downscale) and made.factor != 1:
+            if plan.margin:
+                raise RecipeError("a margin and a downscale do not go together; set margin = 0")
+            if plan.crop % made.factor:
+                raise RecipeError(f"a crop of {plan.crop} is no multiple of the factor {made.factor:g}; change one")
+
+
+def _explained(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    model = VariantPlan if "variants" in problem["loc"] else Plan
+    return f"{place} is not a setting; {did_you_mean(str(problem['loc'][-1]), model.model_fields)}"
+
+
+def _is_range(value: Any) -> bool:
+    numbers = isinstance(value, list) and len(value) == 2
+    return numbers and all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in value)
+
+
+def _options(value: Any) -> list[Any]:
+    """The values among which, or the bounds between which, a parameter is drawn.  Raises RecipeError for none."""
+    if isinstance(value, dict):
+        choices = value.get("choose")
+        if set(value) != {"choose"} or not isinstance(choices, list) or not choices:
+            raise RecipeError("a choice is written { choose = [1, 2, 3] }")
+        return choices
+    if _is_range(value):
+        if value[0] > value[1]:
+            raise RecipeError(f"the range {value} runs backwards; write [low, high]")
+        return list(value)
+    return [value]
+
+
+def _drawn(value: Any, whole: bool, generator: torch.Generator) -> Any:
+    options = _options(value)
+    if isinstance(value, dict):
+        return options[int(torch.randint(len(options), (1,), generator=generator))]
+    if not _is_range(value):
+        return value
+    low, high = value
+    if whole:
+        return low + int(torch.randint(high - low + 1, (1,), generator=generator))
+    return low + (high - low) * float(torch.rand(1, generator=generator, dtype=torch.float64))

@@ -1,0 +1,53 @@
+"""Work spread over processes, its results in order: the number of processes changes the time and nothing else."""
+
+import collections
+import concurrent.futures
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import cv2
+import torch
+
+from resharp.errors import ArgumentError, ResourceError
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+_AHEAD = 4  # pieces of work that wait for each process
+
+
+def in_order(work: Callable[[_In], _Out], things: Iterable[_In], n_workers: int) -> Iterator[_Out]:
+    """`work(thing)` for each thing, in their order, by this process (0 workers) or by others.
+
+    `work` and its results must be picklable.  What it raises comes up at its place in the order; closing the iterator
+    stops the processes.  Raises ResourceError where a process dies.
+    """
+    if not 0 <= n_workers <= 256:
+        raise ArgumentError(f"{n_workers} workers; take 0 (this process) to 256")
+    if n_workers == 0:
+        yield from map(work, things)
+        return
+    # Forked children of a process that has used torch's threads may hang; fresh ones cost two seconds to start.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(n_workers, mp_context=context, initializer=alone_on_one_core)
+    waiting: collections.deque[concurrent.futures.Future[_Out]] = collections.deque()
+    try:
+        for thing in things:
+            waiting.append(pool.submit(work, thing))
+            if len(waiting) > _AHEAD * n_workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise ResourceError("a worker process died (out of memory?); take fewer workers and run it again") from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def alone_on_one_core(*_: object) -> None:
+    """For a process that works beside others: one thread, and Ctrl-C left to the process that started it."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,26 @@
+"""Scene light and pixel values: a camera's response taken as a power law.
+
+Blur and noise happen in linear light; a photo stores light ** (1 / gamma).  GoPro's published blur is an average of
+frames under gamma 2.2; gamma 1 takes pixel values for light, as the published synthetic blur does.
+"""
+
+from torch import Tensor
+
+from resharp.errors import ArgumentError
+
+
+def checked_gamma(gamma: float) -> float:
+    """`gamma` if it can be a camera's.  Raises ArgumentError."""
+    if not 1 <= gamma <= 5:
+        raise ArgumentError(f"gamma is {gamma:g}; a camera's response lies between 1 (linear) and 5, 2.2 is usual")
+    return gamma
+
+
+def to_light(image: Tensor, gamma: float) -> Tensor:
+    """Pixel values in [0, 1] to linear light in [0, 1]."""
+    return image if gamma == 1 else image.clamp(min=0).pow(gamma)
+
+
+def to_pixels(light: Tensor, gamma: float) -> Tensor:
+    """Linear light to pixel values; what is brighter than 1 stays so for whoever clips it."""
+    return light if gamma == 1 else light.clamp(min=0).pow(1 / gamma)

@@ -1,0 +1,85 @@
+"""Blur by the lens, as values that can be written down: a kernel that is known, defocus, a Gaussian.
+
+The frame keeps its size and is mirrored at its border; gamma other than 1 blurs linear light.  Nothing is drawn.
+"""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from .blur import blurred
+from .kernels import as_kernel, disk_kernel, gaussian_kernel, names_shape
+from .light import checked_gamma
+
+Rows = tuple[tuple[float, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelBlur:
+    """Blur by one kernel: `gaussian:1.6`, `disk:3`, `motion:15,30`, a file, or its rows of numbers, both sides odd.
+
+    A file is read here, once, and kept as rows: what was written down does not change with the file.
+    """
+
+    kernel: str | Rows = "motion:15,30"
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        checked_gamma(self.gamma)
+        kernel = self.point_spread()
+        if not (isinstance(self.kernel, str) and names_shape(self.kernel)):
+            object.__setattr__(self, "kernel", tuple(tuple(row) for row in kernel.tolist()))
+
+    def point_spread(self) -> Tensor:
+        """The kernel (height, width).  Raises KernelError."""
+        return as_kernel(self.kernel if isinstance(self.kernel, str) else torch.tensor(self.kernel))
+
+    def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
+        """(..., C, H, W) in [0, 1], blurred, the same size."""
+        del generator
+        return blurred(image, self.point_spread(), gamma=self.gamma)
+
+
+@dataclasses.dataclass(frozen=True)
+class Defocus:
+    """A lens out of focus: light spread over a disk, radius in pixels, by default in linear light."""
+
+    radius: float = 3.0
+    gamma: float = 2.2
+
+    def __post_init__(self) -> None:
+        checked_gamma(self.gamma)
+        self.point_spread()
+
+    def point_spread(self) -> Tensor:
+        """The kernel (height, width).  Raises KernelError."""
+        return disk_kernel(self.radius)
+
+    def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
+        """(..., C, H, W) in [0, 1], blurred, the same size."""
+        del generator
+        return blurred(image, self.point_spread(), gamma=self.gamma)
+
+
+@dataclasses.dataclass(frozen=True)
+class GaussianBlur:
+    """A Gaussian, `sigma` along `angle` and `sigma_across` across it (None: the same), in pixels and degrees."""
+
+    sigma: float = 1.6
+    sigma_across: float | None = None
+    angle: float = 0.0
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        checked_gamma(self.gamma)
+        self.point_spread()
+
+    def point_spread(self) -> Tensor:
+        """The kernel (height, width).  Raises KernelError."""
+        return gaussian_kernel(self.sigma, self.sigma_across, self.angle)
+
+    def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
+        """(..., C, H, W) in [0, 1], blurred, the same size."""
+        del generator
+        return blurred(image, self.point_spread(), gamma=self.gamma)

@@ -1,0 +1,63 @@
+"""Fewer samples than the scene has: smaller photos and colour mosaics, as values that can be written down."""
+
+import dataclasses
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from resharp.errors import ArgumentError
+
+from .mosaic import DEMOSAICKERS, Mosaic
+from .resample import Resize, resize_as_matlab
+
+
+@dataclasses.dataclass(frozen=True)
+class Downscale:
+    """The photo `factor` times smaller, antialiased; its sides are multiples of the factor.
+
+    eight_bit: rounded to 8 bits after either axis, as published super-resolution sets were made.
+    """
+
+    factor: int = 4
+    method: Literal["bicubic", "bilinear", "area"] = "bicubic"
+    eight_bit: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.factor <= 64:
+            raise ArgumentError(f"factor is {self.factor}; it must lie between 1 and 64")
+        Resize(1 / self.factor, method=self.method)
+
+    def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
+        """(..., C, H, W) -> (..., C, H / factor, W / factor); bicubic weights may lead a little past [0, 1]."""
+        del generator
+        height, width = image.shape[-2:]
+        if height % self.factor or width % self.factor:
+            raise ArgumentError(
+                f"the sides of {width}x{height} are no multiples of {self.factor}; "
+                f"cut it to {width - width % self.factor}x{height - height % self.factor} first"
+            )
+        if self.eight_bit:
+            levels = image.clamp(0, 1).mul(255).round().byte()
+            return resize_as_matlab(levels, 1 / self.factor, method=self.method).to(image).div(255)
+        smaller: Tensor = Resize(1 / self.factor, method=self.method)(image)
+        return smaller
+
+
+@dataclasses.dataclass(frozen=True)
+class Mosaicked:
+    """One colour a pixel, as a sensor's Bayer pattern lets through; demosaicked again, or one plane ("none")."""
+
+    pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB"
+    demosaic: Literal["malvar", "bilinear", "none"] = "none"
+
+    def __post_init__(self) -> None:
+        Mosaic(self.pattern)
+        if self.demosaic not in (*DEMOSAICKERS, "none"):
+            raise ArgumentError(f"demosaic is {self.demosaic!r}; choose {', '.join(DEMOSAICKERS)} or none")
+
+    def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
+        """(..., 3, H, W) -> (..., 3, H, W), or (..., 1, H, W) if it is left as it is."""
+        del generator
+        raw: Tensor = Mosaic(self.pattern)(image)
+        return raw if self.demosaic == "none" else DEMOSAICKERS[self.demosaic](raw, self.pattern)

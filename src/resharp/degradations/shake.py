@@ -1,0 +1,264 @@
+"""Camera shake as a camera makes it: the average of the sharp scene seen from every pose during one exposure.
+
+The camera moves with six degrees of freedom before a flat scene, so the blur changes over the frame; objects cut out of
+the photo move on their own.  Averaging happens in linear light, highlights may be brighter than white and clip only
+after it (they leave streaks), noise comes last.  GoPro's pairs (Nah et al. 2017) were made so, from real frames.
+"""
+
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from resharp.errors import ArgumentError
+
+from .light import checked_gamma, to_light, to_pixels
+
+Array = NDArray[np.float64]
+Picture = NDArray[np.float32]  # (H, W, C), linear light
+
+_N_WAVES = 6  # cosines in a path: the exposure holds up to three swings
+_CLIPPED = 0.9  # linear light from which on a pixel may have been brighter in the scene
+_MAX_FRAMES = 256
+_LONGEST = 32000  # OpenCV's warps count pixels in 16 bits
+_N_TIMES = 1024  # instants of the exposure at which the camera's pose is known
+
+
+@dataclasses.dataclass(frozen=True)
+class Shake:
+    """One exposure with a moving camera.
+
+    extent: how far the image of the frame's centre travels by pitch and yaw, in pixels (the longer side of the box
+    around its path);  sway: likewise by sideways translation;  roll: degrees from end to end;  zoom: change of scale by
+    forward translation (0.01 = 1 %);  focal: focal length in units of the frame's longer side.
+    n_objects cut-outs with a soft edge move by `object_extent` pixels beside the camera's motion.
+    highlights: how many times brighter than white a clipped pixel may have been (0: photos hold all there was).
+    read_noise: sigma in linear light on [0, 1];  photons: electrons at white for shot noise (as Gaussian), 0 = none.
+    n_frames: 0 takes as many as lie a pixel apart; few frames leave ghosts, as the 7 to 13 of GoPro's do.
+    The sharp photo is the pose in the middle of the exposure, as GoPro's is.
+    """
+
+    extent: float = 16.0
+    sway: float = 4.0
+    roll: float = 0.5
+    zoom: float = 0.005
+    focal: float = 1.2
+    n_objects: int = 0
+    object_extent: float = 16.0
+    highlights: float = 0.0
+    read_noise: float = 0.0
+    photons: float = 0.0
+    gamma: float = 2.2
+    n_frames: int = 0
+
+    def __post_init__(self) -> None:
+        limits = {
+            "extent": (0, 500),
+            "sway": (0, 500),
+            "roll": (0, 45),
+            "zoom": (0, 0.5),
+            "focal": (0.1, 100),
+            "n_objects": (0, 20),
+            "object_extent": (0, 500),
+            "highlights": (0, 1000),
+            "read_noise": (0, 1),
+            "photons": (0, 1e9),
+            "n_frames": (0, _MAX_FRAMES),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ArgumentError(f"{name} is {value:g}; it must lie between {low} and {high}")
+        checked_gamma(self.gamma)
+
+    def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
+        """The blurred photo alone; see `expose`."""
+        return self.expose(image, generator=generator)[0]
+
+    def expose(self, image: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(blurred, sharp) from a sharp photo (C, H, W) in [0, 1], each alike; sharp holds the moving objects too."""
+        height, width = image.shape[-2:]
+        if max(height, width) > _LONGEST:
+            raise ArgumentError(f"a shake takes photos of up to {_LONGEST} pixels a side, not {width}x{height}; cut it")
+        poses, shares = self._camera(height, width, generator)
+        light = to_light(image, self.gamma)
+        if self.highlights:
+            light = light * (1 + self.highlights * ((light - _CLIPPED) / (1 - _CLIPPED)).clamp(0, 1))
+        scene = np.ascontiguousarray(light.permute(1, 2, 0).numpy())
+        cutouts = [_cut_out(scene, generator) for _ in range(self.n_objects)]
+        ways = [_smooth_path(_N_TIMES, 2, generator) * self.object_extent for _ in cutouts]
+        exposed = np.zeros_like(scene)
+        for time, pose, share in zip(*poses, shares, strict=True):
+            frame = _seen(scene, cutouts, pose, [way[time] for way in ways])
+            exposed = cv2.scaleAdd(frame, share, exposed).reshape(scene.shape)
+        sharp = _seen(scene, cutouts, np.eye(3), [np.zeros(2)] * len(cutouts))
+        blurred_light, sharp_light = (
+            torch.from_numpy(picture).permute(2, 0, 1).clamp(0, 1) for picture in (exposed, sharp)
+        )
+        blurred_light = self._with_noise(blurred_light, generator)
+        return to_pixels(blurred_light, self.gamma).clamp(0, 1), to_pixels(sharp_light, self.gamma)
+
+    def camera_path(self, height: int, width: int, generator: torch.Generator) -> Array:
+        """Where the central point is seen over the exposure, relative to the sharp frame: (n, 2), x and y in pixels."""
+        centre = np.array([(width - 1) / 2, (height - 1) / 2, 1.0])
+        seen = self._poses(height, width, generator) @ centre
+        return np.asarray(seen[:, :2] / seen[:, 2:] - centre[:2])
+
+    def _camera(
+        self, height: int, width: int, generator: torch.Generator
+    ) -> tuple[tuple[list[int], Array], list[float]]:
+        """(time, pose) of every frame, and the share of the exposure that it stands for."""
+        poses = self._poses(height, width, generator)
+        if self.n_frames:
+            times = ((np.arange(self.n_frames) + 0.5) * _N_TIMES / self.n_frames).astype(int)
+            shares = np.full(self.n_frames, 1 / self.n_frames)
+        else:
+            times, shares = _a_pixel_apart(poses, height, width)
+        return (times.tolist(), poses[times]), shares.tolist()
+
+    def _poses(self, height: int, width: int, generator: torch.Generator) -> Array:
+        """Homographies (_N_TIMES, 3, 3) from the sharp frame's pixels to the frame's at each time."""
+        swing, sway = _smooth_path(_N_TIMES, 2, generator), _smooth_path(_N_TIMES, 2, generator)
+        roll, zoom = _smooth_path(_N_TIMES, 1, generator), _smooth_path(_N_TIMES, 1, generator)
+        focal = self.focal * max(height, width)
+        to_ray = np.array(
+            [[1 / focal, 0, -(width - 1) / 2 / focal], [0, 1 / focal, -(height - 1) / 2 / focal], [0, 0, 1]]
+        )
+        yaw, pitch = np.arctan(swing * self.extent / focal).T
+        turn = _rotations(yaw, pitch, roll[:, 0] * math.radians(self.roll))
+        plane = np.tile(np.eye(3), (_N_TIMES, 1, 1))  # the flat scene at distance 1, moved
+        plane[:, :2, 2] = sway * self.sway / focal
+        plane[:, 2, 2] += zoom[:, 0] * self.zoom
+        return np.asarray(np.linalg.inv(to_ray) @ (turn @ plane) @ to_ray)
+
+    def _with_noise(self, light: Tensor, generator: torch.Generator) -> Tensor:
+        variance: Tensor | float = self.read_noise**2
+        if self.photons:
+            variance = light / self.photons + variance
+        elif not self.read_noise:
+            return light
+        noise = torch.randn(light.shape, generator=generator)
+        return light + noise * torch.as_tensor(variance).sqrt()
+
+
+def _smooth_path(n_points: int, n_axes: int, generator: torch.Generator) -> Array:
+    """A random path (n_points, n_axes), 0 in the middle, the longer side of its box 1.
+
+    Cosines of falling strength, as in the expansion of a Brownian motion but smoother: a hand sweeps and trembles.
+    """
+    strengths = torch.randn(_N_WAVES, n_axes, generator=generator, dtype=torch.float64).numpy()
+    waves = np.arange(1, _N_WAVES + 1)
+    times = (np.arange(n_points) + 0.5) / n_points
+    path = np.cos(np.pi * times[:, None] * waves) @ (strengths / waves[:, None] ** 1.7)
+    middle = np.cos(np.pi * 0.5 * waves) @ (strengths / waves[:, None] ** 1.7)
+    box = np.ptp(path, axis=0).max() if n_points > 1 else 1.0
+    return np.asarray((path - middle) / box)
+
+
+def _rotations(yaw: Array, pitch: Array, roll: Array) -> Array:
+    """(n, 3, 3) rotations that move the picture by +x for yaw and +y for pitch."""
+    one, nought = np.ones_like(yaw), np.zeros_like(yaw)
+
+    def matrices(*rows: list[Array]) -> Array:
+        return np.array(rows).transpose(2, 0, 1)
+
+    about_y = matrices([np.cos(yaw), nought, np.sin(yaw)], [nought, one, nought], [-np.sin(yaw), nought, np.cos(yaw)])
+    about_x = matrices(
+        [one, nought, nought], [nought, np.cos(pitch), np.sin(pitch)], [nought, -np.sin(pitch), np.cos(pitch)]
+    )
+    about_z = matrices(
+        [np.cos(roll), -np.sin(roll), nought], [np.sin(roll), np.cos(roll), nought], [nought, nought, one]
+    )
+    return np.asarray(about_y @ about_x @ about_z)
+
+
+def _a_pixel_apart(poses: Array, height: int, width: int) -> tuple[NDArray[np.int64], Array]:
+    """Times at which the corner that moves most has moved by a pixel more, and the share of time around each."""
+    corners = np.array([[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1], [1, 1, 1, 1]], dtype=float)
+    seen = poses @ corners
+    steps = np.linalg.norm(np.diff(seen[:, :2] / seen[:, 2:], axis=0), axis=1).max(axis=1)
+    way = np.concatenate([[0.0], np.cumsum(steps)])
+    n_frames = min(_MAX_FRAMES, math.ceil(way[-1]) + 1)
+    frame = np.minimum((way / max(way[-1], 1e-9) * n_frames).astype(int), n_frames - 1)  # that each time belongs to
+    counts = np.bincount(frame, minlength=n_frames)
+    ends = np.cumsum(counts)
+    taken = counts > 0
+    return (ends - 1 - counts // 2)[taken], counts[taken] / len(poses)
+
+
+@dataclasses.dataclass(frozen=True)
+class _CutOut:
+    """A piece of the scene that moves on its own, at (left, top) of the sharp frame.
+
+    layer: (h, w, C + 1) float32, light times opacity and, last, the opacity.
+    """
+
+    layer: Picture
+    left: int
+    top: int
+
+
+def _cut_out(scene: Picture, generator: torch.Generator) -> _CutOut:
+    """A soft-edged blob with the texture of another place of the photo."""
+    height, width = scene.shape[:2]
+    share, aspect, *places = torch.rand(6, generator=generator, dtype=torch.float64).tolist()
+    size = (0.15 + 0.3 * share) * min(height, width)
+    rows, columns = (min(n, max(1, round(size * f))) for n, f in ((height, 1.6 - aspect), (width, 0.6 + aspect)))
+    top, from_top = (int(place * (height - rows + 1)) for place in places[:2])
+    left, from_left = (int(place * (width - columns + 1)) for place in places[2:])
+    waves = torch.randn(2, 4, generator=generator, dtype=torch.float64).numpy() * 0.12 / np.arange(2, 6)
+    y = np.linspace(-1, 1, rows)[:, None] if rows > 1 else np.zeros((1, 1))
+    x = np.linspace(-1, 1, columns)[None] if columns > 1 else np.zeros((1, 1))
+    angle = np.arctan2(y, x)
+    outline = 0.85 + sum(
+        waves[0, k] * np.cos((k + 2) * angle) + waves[1, k] * np.sin((k + 2) * angle) for k in range(4)
+    )
+    softness = 3 / max(1.0, min(rows, columns) / 2)  # the edge takes about three pixels
+    opacity = np.clip((outline - np.hypot(x, y)) / softness, 0, 1).astype(np.float32)[..., None]
+    texture = scene[from_top : from_top + rows, from_left : from_left + columns]
+    return _CutOut(np.concatenate([texture * opacity, opacity], axis=2), left, top)
+
+
+def _seen(scene: Picture, cutouts: list[_CutOut], pose: Array, shifts: list[Array]) -> Picture:
+    """One frame: scene and cut-outs, these moved by (x, y) pixels each, from one camera pose."""
+    height, width = scene.shape[:2]
+    frame = scene
+    if not np.array_equal(pose, np.eye(3)):
+        frame = _warped(scene, pose, (0, 0, width, height), cv2.BORDER_REFLECT_101)
+    elif cutouts:
+        frame = scene.copy()
+    for cutout, (x, y) in zip(cutouts, shifts, strict=True):
+        there = pose @ np.array([[1, 0, cutout.left + x], [0, 1, cutout.top + y], [0, 0, 1]])
+        box = _box_of(cutout.layer, there, height, width)
+        if box[2] > box[0] and box[3] > box[1]:
+            layer = _warped(cutout.layer, there, box, cv2.BORDER_CONSTANT)
+            under = frame[box[1] : box[3], box[0] : box[2]]
+            under *= 1 - layer[..., -1:]
+            under += layer[..., :-1]
+    return frame
+
+
+def _box_of(layer: Picture, pose: Array, height: int, width: int) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) in the frame of what a layer can reach."""
+    rows, columns = layer.shape[:2]
+    corners = pose @ np.array([[-1, columns, -1, columns], [-1, -1, rows, rows], [1, 1, 1, 1]], dtype=float)
+    (left, top), (right, bottom) = (f(corners[:2] / corners[2], axis=1) for f in (np.min, np.max))
+    return (
+        max(0, math.floor(left)),
+        max(0, math.floor(top)),
+        min(width, math.ceil(right) + 1),
+        min(height, math.ceil(bottom) + 1),
+    )
+
+
+def _warped(picture: Picture, pose: Array, box: tuple[int, int, int, int], border: int) -> Picture:
+    """What `box` of the frame shows of `picture` through a homography from its pixels to the frame's, bilinearly."""
+    left, top, right, bottom = box
+    back = np.linalg.inv(pose) @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpPerspective(picture, back, (right - left, bottom - top), flags=flags, borderMode=border)
+    return np.asarray(warped, dtype=np.float32).reshape(bottom - top, right - left, -1)

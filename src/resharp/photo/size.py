@@ -1,0 +1,46 @@
+"""How large a photo is, from its header alone."""
+
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from resharp.errors import PhotoError
+
+from .exif import exif_orientation
+
+
+def photo_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) in pixels as `read_photo` turns the photo, without reading its pixels.
+
+    A file that is cut short behind its header still has a size.  Raises PhotoError where no size can be read.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=("JPEG", "PNG", "TIFF", "WEBP")) as header:
+                turned = _orientation(header) >= 5
+                width, height = header.size
+    except FileNotFoundError:
+        raise PhotoError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        kind = (
+            "is empty (0 bytes)" if path.stat().st_size == 0 else "is damaged, or not a JPEG, PNG, TIFF or WebP image"
+        )
+        raise PhotoError(f"{path}: {kind}") from None
+    except OSError as error:
+        raise PhotoError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception as error:  # parsers of foreign bytes fail in many ways; none is ours
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise PhotoError(f"{path}: cannot be read as a photo ({reason})") from error
+    return (width, height) if turned else (height, width)
+
+
+def _orientation(header: Image.Image) -> int:
+    """1 to 8; Pillow's own way there would decode the pixels of a PNG."""
+    if header.format == "TIFF":
+        value = header.tag_v2.get(274, 1)  # type: ignore[attr-defined]
+        return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    exif: bytes = header.info.get("exif") or b""
+    return exif_orientation(exif.removeprefix(b"Exif\0\0"))
