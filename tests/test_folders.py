@@ -169,14 +169,15 @@ def test_unpaired_folders_stand_beside_each_other(tmp_path: Path) -> None:
     assert len(listing.degraded) == 2
     assert listing.clean == (tmp_path / "sharp/x.png",)
     assert listing.pairs == ()
-    assert [item.group for item in listing.items] == ["", "burst", ""] or listing.items[0].group == "burst"
+    assert {item.group for item in listing.items} == {"", "burst"}
     with pytest.raises(DatasetError, match="holds no photos"):
         unpaired(clean=place(tmp_path / "empty", "notes.txt"))
 
 
 @given(st.lists(st.text(alphabet="a1290_é/", max_size=6)))
 def test_natural_order_is_an_order(names: list[str]) -> None:
-    assert sorted(sorted(names), key=natural) == sorted(reversed(names), key=natural)
+    backwards = names[::-1]
+    assert sorted(names, key=natural) == sorted(backwards, key=natural)
 
 
 def listing_of(*groups: str, split: str = "") -> Listing:

@@ -74,7 +74,7 @@ def test_every_layout_is_recognised(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_layout_says_that_a_folder_holds_nothing(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no photos there|holds no"):
+    with pytest.raises(DatasetError, match=r"no photos there|holds no"):
         find_listing(name, tmp_path)
     with pytest.raises(DatasetError, match="no such folder"):
         find_listing(name, tmp_path / "nowhere")

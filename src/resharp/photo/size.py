@@ -21,7 +21,7 @@ def photo_size(path: str | Path) -> tuple[int, int]:
             warnings.simplefilter("ignore")
             with Image.open(path, formats=("JPEG", "PNG", "TIFF", "WEBP")) as header:
                 turned = _orientation(header) >= 5
-                width, height = header.size
+                width, height = _stored_size(header)
     except FileNotFoundError:
         raise PhotoError(f"{path}: no such file") from None
     except UnidentifiedImageError:
@@ -29,12 +29,18 @@ def photo_size(path: str | Path) -> tuple[int, int]:
             "is empty (0 bytes)" if path.stat().st_size == 0 else "is damaged, or not a JPEG, PNG, TIFF or WebP image"
         )
         raise PhotoError(f"{path}: {kind}") from None
-    except OSError as error:
-        raise PhotoError(f"{path}: cannot be read ({error.strerror or error})") from None
     except Exception as error:  # parsers of foreign bytes fail in many ways; none is ours
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise PhotoError(f"{path}: cannot be read as a photo ({reason})") from error
+        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+        raise PhotoError(f"{path}: cannot be read ({reason})") from error
     return (width, height) if turned else (height, width)
+
+
+def _stored_size(header: Image.Image) -> tuple[int, int]:
+    """(width, height) before any turn, which Pillow has already made in the size of a TIFF."""
+    if header.format == "TIFF":
+        tags = header.tag_v2  # type: ignore[attr-defined]
+        return tags[256], tags[257]
+    return header.size
 
 
 def _orientation(header: Image.Image) -> int:

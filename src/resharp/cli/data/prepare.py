@@ -79,16 +79,7 @@ def prepare(
         except KeyboardInterrupt:
             raise InterruptedRunError(f"interrupted; the same command goes on with what is in {out}") from None
     summary = _summary(manifest, out / MANIFEST)
-    if as_json:
-        click.echo(json.dumps(summary))
-        return
-    parts = ", ".join(f"{name} {count}" for name, count in summary["splits"].items() if name)
-    groups = f", {summary['n_groups']} groups" if summary["n_groups"] else ""
-    click.echo(f"{summary['layout']}: {summary['n_items']} {summary['kind']}{f' ({parts})' if parts else ''}{groups}")
-    sizes = [f"{size} ({count})" for size, count in summary["sizes"].items()]
-    times = f", clean ones {summary['scale']} times as large" if summary["scale"] > 1 else ""
-    click.echo(f"pixels: {', '.join(sizes[:4])}{f' and {len(sizes) - 4} more sizes' if len(sizes) > 4 else ''}{times}")
-    click.echo(f"{source} -> {summary['manifest']}")
+    click.echo(json.dumps(summary) if as_json else _as_text(summary))
 
 
 def _summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
@@ -104,3 +95,16 @@ def _summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
         "scale": manifest.scale,
         "hashed": any(item.degraded_sha256 or item.clean_sha256 for item in manifest.items),
     }
+
+
+def _as_text(summary: dict[str, Any]) -> str:
+    parts = ", ".join(f"{name} {count}" for name, count in summary["splits"].items() if name)
+    groups = f", {summary['n_groups']} groups" if summary["n_groups"] else ""
+    sizes = [f"{size} ({count})" for size, count in summary["sizes"].items()]
+    more = f" and {len(sizes) - 4} more sizes" if len(sizes) > 4 else ""
+    times = f", clean ones {summary['scale']} times as large" if summary["scale"] > 1 else ""
+    return (
+        f"{summary['layout']}: {summary['n_items']} {summary['kind']}{f' ({parts})' if parts else ''}{groups}\n"
+        f"pixels: {', '.join(sizes[:4])}{more}{times}\n"
+        f"manifest: {summary['manifest']}"
+    )
