@@ -50,14 +50,13 @@ def measured_pair(degraded: Plane, clean: Plane, scale: int) -> PairMeasures | N
         return None
     degraded, clean = _windows(degraded, clean, scale)
     gamma = gamma_between(degraded, clean)
-    if abs(math.log(gamma)) > math.log(
-        VISIBLE_GAMMA
-    ):  # not for NaN; another encoding must not look like blur or motion
+    recoded = abs(math.log(gamma)) > math.log(VISIBLE_GAMMA)  # False for NaN
+    if recoded:  # another encoding must not look like blur or motion
         degraded = np.power(np.maximum(degraded, 0), np.float32(1 / gamma))
     offset, likeness = offset_between(degraded, clean)
     sharpness, blur_radius = sharpness_between(degraded, clean)
     averaging = math.nan
-    if sharpness > TELLING_BLUR and np.isfinite(offset).all():
+    if sharpness > TELLING_BLUR and np.isfinite(offset).all() and not recoded:
         averaging = averaging_between(degraded, _moved(clean, offset))
     right, down, wider, higher = (float(value) for value in offset)
     return PairMeasures((right, down), (wider, higher), likeness, sharpness, blur_radius, gamma, averaging)
@@ -95,21 +94,21 @@ def offset_between(degraded: Plane, clean: Plane, *, n_rounds: int = 3) -> tuple
     """
     height, width = clean.shape
     offset = np.zeros(4)
-    likeness = math.nan
-    for reduction in (8, 4, 2) if min(clean.shape) >= 256 else (4, 2, 1):
+    agreements: list[float] = []  # of the coarsest pictures
+    wanted = (8, 4, 2) if min(clean.shape) >= 256 else (4, 2, 1)
+    reductions = [n for n in wanted if min(clean.shape) // n >= 24]
+    for reduction in reductions:
         size = width // reduction, height // reduction
-        if min(size) < 24 and reduction > 1:
-            continue
         whole = np.s_[: size[1] * reduction, : size[0] * reduction]
         small_clean, small_degraded = (_standardised(_shrunk(plane[whole], *size)) for plane in (clean, degraded))
         for _ in range(n_rounds):
             step, agreement = _offset_step(small_degraded, small_clean, offset / reduction)
             offset = offset + reduction * step
+            if reduction == reductions[0]:
+                agreements.append(agreement)
             if np.abs(offset).max() > max(height, width) / 4:
-                return np.full(4, math.nan), 0.0 if math.isnan(likeness) else likeness
-        if math.isnan(likeness):
-            likeness = agreement
-    return offset, likeness
+                return np.full(4, math.nan), max(agreements)
+    return offset, max(agreements)
 
 
 def _standardised(plane: Plane) -> Plane:

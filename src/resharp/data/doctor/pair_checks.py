@@ -18,14 +18,17 @@ from .records import ItemRecord, PhotoRecord
 Pair = tuple[PhotoRecord, PhotoRecord, PairMeasures]
 
 MOST = 3  # measured pairs that it takes to speak of a set
-UNLIKE = 0.3  # likeness: real pairs stay above 0.9, small crops under strong blur above 0.45
+UNLIKE = 0.4  # likeness: real pairs stay above 0.97, crops of 96 pixels under strong blur above 0.55
 OTHER_FITS, OWN_DOES_NOT = 0.9, 0.7  # correlation of thumbnails
 SWAPPED = 0.85  # sharpness ratio: unswapped pairs with noise of sigma 0.1, JPEG 20 or no blur at all stay above 0.95
 SHIFT_OF_A_SET = 0.3  # pixels, same size: a wrong half pixel is above, the real sets (0.1 to 0.7, scattered) are not
-SHIFT_OF_A_SCALED_SET = 0.2  # pixels of the small photo: nearest-neighbour x2 is 0.25, correct sets are below 0.01
-SHIFT_OF_A_PAIR = 0.75  # pixels; and 3 blur radii, for a real kernel's centre lies up to 2.4 of them off
+SHIFT_OF_A_SCALED_SET = 0.12  # pixels of the small photo: nearest-neighbour x2 is 0.25, correct sets are below 0.01
+SHIFT_OF_A_PAIR = 0.75  # pixels, beside what the pair's own blur allows
+BLUR_RADII = 3.5  # of shift are a blur's own: the centres of real and made kernels lie up to 3.4 of them off
+BLUR_RADII_OF_ONE_PIXEL = 200.0  # divided by the photo's side: small photos tell shift and blur less well
+SURE_LIKENESS, UNSURE_FACTOR = 0.98, 5.0  # below this likeness, a shift must exceed that many times as much
 OUT_OF_LINE_GAMMA = 1.6  # exponents of real pairs spread from 0.85 to 1
-OTHER_LIGHT = 0.7  # between exponents of averaging: 1 and 2.2 are to be told apart, single pairs are off by up to 0.6
+OTHER_LIGHT = 0.7  # between exponents of averaging: 1 and 2.2 are to be told apart, real pairs are off by up to 0.2
 
 
 def pairs_of(records: Sequence[ItemRecord], *, alike: bool = True) -> list[Pair]:
@@ -101,12 +104,15 @@ def unlike_pairs(_listing: Listing, records: list[ItemRecord]) -> list[Finding]:
     degraded, clean = (_unit_thumbnails(side) for side in (degraded_photos, clean_photos))
     found = []
     for index, (photo, counterpart, measures) in enumerate(pairs):
+        own = float(clean[index] @ degraded[index])
+        if own >= OWN_DOES_NOT and measures.likeness >= UNLIKE:
+            continue
         likenesses = clean @ degraded[index]
         best = int(np.argmax(likenesses))
-        elsewhere = likenesses[best] > OTHER_FITS and likenesses[index] < OWN_DOES_NOT
+        elsewhere = likenesses[best] > OTHER_FITS and own < OWN_DOES_NOT
         if not elsewhere and not measures.likeness < UNLIKE:
             continue
-        message = f"{photo.path}: shows another scene than {counterpart.path} (correlation {likenesses[index]:.2f})"
+        message = f"{photo.path}: shows another scene than {counterpart.path} (correlation {own:.2f})"
         remedy = "pair the photos that belong together: were both folders sorted the same way?"
         if likenesses[best] > OTHER_FITS and best != index:
             remedy = f"it fits {pairs[best][1].path} (correlation {likenesses[best]:.2f}): pair it with that one"
@@ -154,7 +160,7 @@ def misaligned_pairs(_listing: Listing, records: list[ItemRecord]) -> list[Findi
         if len(pairs) < MOST:
             shared[:] = 0
         error = np.array([1.25 * _spread(column) for column in offsets.T]) / math.sqrt(len(pairs))
-        systematic = (np.abs(shared) > least) & (np.abs(shared) > 3 * error)
+        systematic = (np.abs(shared) > least) & (np.abs(shared) > 4 * error)
         shared[~systematic] = 0
         if systematic.any():
             found.append(_shared_offset(pairs, shared, scaled=scaled))
@@ -187,7 +193,9 @@ def _shifted_pairs(pairs: Sequence[Pair], shifts: NDArray[np.float64]) -> list[F
     found = []
     scatter = max(_spread(shifts[:, 0]), _spread(shifts[:, 1]))
     for (degraded, clean, measures), (right, down) in zip(pairs, shifts, strict=True):
-        allowed = max(SHIFT_OF_A_PAIR + 3 * measures.blur_radius, 4 * scatter)
+        radii = BLUR_RADII + BLUR_RADII_OF_ONE_PIXEL / min(degraded.height, degraded.width)
+        allowed = max(SHIFT_OF_A_PAIR + radii * measures.blur_radius, 4 * scatter)
+        allowed *= 1 if measures.likeness > SURE_LIKENESS else UNSURE_FACTOR
         if math.hypot(right, down) > allowed:
             message = (
                 f"{degraded.path}: lies {measures.shift[0]:+.1f} px right and {measures.shift[1]:+.1f} px down of "

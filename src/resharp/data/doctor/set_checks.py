@@ -13,7 +13,7 @@ from .findings import Finding, folder_of
 from .records import THUMBNAIL, ItemRecord, PhotoRecord
 
 SMALLEST_SIDE = 32  # pixels: the patch of the smallest training, and what the other checks need
-NEAR_DUPLICATE = 0.9  # correlation of fine thumbnails: two exposures of one scene reach 0.98, 400 unrelated photos 0.64
+NEAR_DUPLICATE = 0.9  # correlation of fine thumbnails: two exposures of one scene reach 0.98, 500 unrelated photos 0.64
 BLOCK = 1024  # thumbnails compared at once: a 4 MB product
 PLAIN = 1.5 / 255  # standard deviation of a fine thumbnail, below which it shows too little to be recognised
 
@@ -24,9 +24,7 @@ def unreadable_photos(_listing: Listing, records: list[ItemRecord]) -> list[Find
     for photo in _each_once(records):
         if photo.trouble:
             message, _, remedy = photo.trouble.partition("; ")
-            found.append(
-                Finding("unreadable", (photo.path,), message, remedy or "save it in such a format or remove it")
-            )
+            found.append(Finding("unreadable", (photo.path,), message, remedy or "mend, convert or remove it"))
     return found
 
 
