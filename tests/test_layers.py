@@ -11,13 +11,14 @@ PACKAGE = Path(resharp.__file__).parent
 LADDER = [
     {"__main__", "__init__"},
     {"cli"},
-    {"training", "demo"},
+    {"training", "demo", "showing"},
     {"restorer"},
     {"weights"},
     {"solvers"},
     {"metrics", "priors", "data", "figures"},
     {"degradations", "networks"},
     {"image", "photo"},
+    {"locks"},
     {"files", "matlab", "device"},
     {"errors"},
 ]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from resharp.data.folders import photo_paths, split_holdout
 from resharp.data.crops import CleanCrops, noisy_batch
+from resharp.data.folders import photo_paths, split_holdout
 from resharp.errors import ArgumentError, OutputError, RecipeError
 from resharp.training import load_recipe, train_weights
 from resharp.training.loop import Pace, learning_rate_scale

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .degradations import Blur as Blur
     from .degradations import Defocus as Defocus
+    from .degradations import DegradationStep as DegradationStep
     from .degradations import Downscale as Downscale
     from .degradations import GaussianBlur as GaussianBlur
     from .degradations import Jpeg as Jpeg
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from .priors import MeanShift as MeanShift
     from .restorer import blur as blur
     from .restorer import deconvolve as deconvolve
+    from .restorer import degrade as degrade
     from .restorer import load_prior as load_prior
     from .solvers import Step as Step
     from .solvers import mean_shift as mean_shift
@@ -65,9 +67,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "degradations": "Blur Defocus Downscale GaussianBlur Jpeg KernelBlur LinearDegradation Mosaic Mosaicked Noise Resize "
-    "Shake TrajectoryBlur apply_steps demosaic_bilinear demosaic_malvar disk_kernel gaussian_kernel load_kernel "
-    "motion_kernel parse_kernel resize_as_matlab",
+    "degradations": "Blur Defocus DegradationStep Downscale GaussianBlur Jpeg KernelBlur LinearDegradation "
+    "Mosaic Mosaicked Noise Resize Shake TrajectoryBlur apply_steps demosaic_bilinear demosaic_malvar "
+    "disk_kernel gaussian_kernel load_kernel motion_kernel parse_kernel resize_as_matlab",
     "demo": "run_demo",
     "errors": "ArgumentError DatasetError KernelError OutputError PhotoError RecipeError ResharpError "
     "ResourceError WeightsError",
@@ -75,7 +77,7 @@ _HOMES = {
     "networks": "DAE",
     "photo": "Photo output_format read_photo write_photo",
     "priors": "MeanShift",
-    "restorer": "blur deconvolve load_prior",
+    "restorer": "blur deconvolve degrade load_prior",
     "solvers": "Step mean_shift until_settled",
     "training": "Recipe load_recipe train_weights",
     "weights": "Card import_weights load_weights read_card save_weights",

@@ -1,5 +1,6 @@
 """Pictures for people: labelled sheets of images side by side."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -41,3 +42,64 @@ def with_inset(image: Tensor, kernel: Tensor, *, zoom: int = 3) -> Tensor:
     height, width = mark.shape
     marked[:, 6 : 6 + height, 6 : 6 + width] = mark
     return marked
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One sample on a contact sheet: a caption, its pictures (3, h, w) in [0, 1] of any size, and the blur of the first
+    of them as a kernel, or None."""
+
+    caption: str
+    pictures: tuple[Tensor, ...]
+    kernel: Tensor | None = None
+
+
+def contact_sheet(cells: Sequence[Cell], *, n_columns: int = 3, side: int = 240) -> Tensor:
+    """Samples in rows of `n_columns`, each picture fitted into `side` pixels, kernels drawn into the first.
+
+    Returns (3, sheet height, sheet width) in [0, 1].
+    """
+    n_pictures = max(len(cell.pictures) for cell in cells)
+    font = ImageFont.load_default(13)
+    cell_width, cell_height = n_pictures * (side + 4) + MARGIN, side + 2 * MARGIN + 6
+    n_columns = min(n_columns, len(cells))
+    n_rows = -(-len(cells) // n_columns)
+    sheet = Image.new("RGB", (MARGIN + n_columns * cell_width, MARGIN + n_rows * cell_height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for index, cell in enumerate(cells):
+        row, column = divmod(index, n_columns)
+        left, top = MARGIN + column * cell_width, MARGIN + row * cell_height
+        for number, picture in enumerate(cell.pictures):
+            fitted = _fitted(picture, side)
+            if number == 0 and cell.kernel is not None:
+                fitted.paste(_drawn_kernel(cell.kernel, side // 4), (4, 4))
+            sheet.paste(fitted, (left + number * (side + 4), top))
+        draw.text((left, top + side + 3), _cut_to(cell.caption, cell_width - MARGIN, font), _INK, font)
+    return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255).permute(2, 0, 1)
+
+
+def _fitted(picture: Tensor, side: int) -> Image.Image:
+    pixels = picture.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    image = Image.fromarray(pixels)
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
+
+
+def _drawn_kernel(kernel: Tensor, side: int) -> Image.Image:
+    """The kernel, brightest where light stays longest, enlarged by a whole factor or shrunk to fit `side` pixels."""
+    mark = (kernel / kernel.max()).sqrt().mul(255).round().byte().cpu().numpy()
+    image = Image.fromarray(mark).convert("RGB")
+    zoom = max(1, min(4, side // max(image.size)))
+    image = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
+    image.thumbnail((side, side))
+    return image
+
+
+def _cut_to(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The end of a text where it is too long: of paths that is what tells them apart."""
+    if font.getlength(text) <= width:
+        return text
+    while len(text) > 1 and font.getlength("…" + text) > width:
+        text = text[1:]
+    return "…" + text

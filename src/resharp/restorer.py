@@ -1,19 +1,32 @@
 """Restoration as one call: image in, image out."""
 
 import contextlib
+import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .degradations import Blur, Kernel, Noise, as_kernel, blurred, edge_padded, without_margin
+from .degradations import (
+    Blur,
+    DegradationStep,
+    Downscale,
+    Kernel,
+    Noise,
+    apply_steps,
+    as_kernel,
+    blurred,
+    edge_padded,
+    without_margin,
+)
 from .degradations.noise import checked_seed, checked_sigma
 from .device import checked_device, has_fast_bfloat16
 from .errors import ArgumentError, KernelError, ResourceError, WeightsError
 from .image import Picture, as_image, like_input
 from .networks import DAE
+from .photo import Photo
 from .priors import MeanShift
 from .solvers.mean_shift import OnStep, mean_shift
 from .weights import DEFAULT_DAE, load_weights
@@ -80,6 +93,20 @@ def blur(image: Picture, kernel: Kernel, noise_sigma: float = 0.0, *, seed: int 
     check_fits(Blur(spread), clean)
     generator = torch.Generator().manual_seed(checked_seed(seed))
     return like_input(Noise(noise_sigma)(blurred(clean, spread), generator=generator), image)
+
+
+def degrade(photo: Photo, steps: Sequence[DegradationStep]) -> Photo:
+    """A photo after some degradations, everything beside its pixels kept; its transparency shrinks with it.
+
+    Raises RecipeError, ArgumentError (a mosaic of a grey photo, sides that a downscale does not divide), ResourceError.
+    """
+    with _memory_named(photo.image):
+        planes = apply_steps(steps, photo.planes)[0].clamp(0, 1)
+        alpha = photo.alpha
+        if alpha is not None and planes.shape[-2:] != alpha.shape:
+            smaller = [step for step in steps if isinstance(step.degradation, Downscale)]
+            alpha = apply_steps(smaller, alpha[None])[0][0].clamp(0, 1)
+    return dataclasses.replace(photo, alpha=alpha).with_planes(planes)
 
 
 def check_settings(noise_sigma: float | None, n_iterations: int, seed: int) -> None:

@@ -12,6 +12,7 @@ from resharp.errors import ResharpError
 from resharp.files import reason_of
 
 from ._batch import InterruptedRunError, complain
+from .data import data
 from .degrade import degrade
 from .demo import demo
 from .restore import deconvolve
@@ -27,7 +28,7 @@ def cli() -> None:
     """Make degraded photographs sharp again; train, measure and trust the models that do it."""
 
 
-for command in (deconvolve, degrade, weights, train, demo):
+for command in (deconvolve, degrade, data, weights, train, demo):
     cli.add_command(command)
 
 

@@ -6,6 +6,8 @@ Nothing here reads pixels.  `layouts` finds listings in folders; `manifest` writ
 import dataclasses
 from pathlib import Path
 
+from resharp.errors import DatasetError
+
 
 @dataclasses.dataclass(frozen=True)
 class Item:
@@ -43,6 +45,14 @@ class Listing:
     paired: bool
     source: str = ""
     licence: str = ""
+
+    def only(self, split: str) -> "Listing":
+        """The items of one split.  Raises DatasetError where there are none."""
+        items = tuple(item for item in self.items if item.split == split)
+        if not items:
+            known = ", ".join(sorted({item.split for item in self.items} - {""})) or "none"
+            raise DatasetError(f"the dataset has no split {split!r}; its splits: {known}")
+        return dataclasses.replace(self, items=items)
 
     @property
     def pairs(self) -> tuple[tuple[Path, Path], ...]:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, get_type_hints
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from resharp.degradations import DEGRADATIONS, Downscale, Shake, Step, make_degradation
+from resharp.degradations import DEGRADATIONS, DegradationStep, Downscale, Shake, make_degradation
 from resharp.errors import RecipeError, did_you_mean
 
 
@@ -43,13 +43,13 @@ class StepPlan(_Strict):
         rest = {name: value for name, value in values.items() if name not in own}
         return {name: value for name, value in values.items() if name in own} | {"parameters": rest}
 
-    def draw(self, generator: torch.Generator) -> Step | None:
+    def draw(self, generator: torch.Generator) -> DegradationStep | None:
         """A step with drawn parameters and seed, or None where it does not happen this time."""
         happens = torch.rand(1, generator=generator).item() < self.probability
         seed = int(torch.randint(2**62, (1,), generator=generator))
         types = get_type_hints(DEGRADATIONS[self.kind])
         drawn = {name: _drawn(value, types[name] is int, generator) for name, value in self.parameters.items()}
-        return Step(make_degradation(self.kind, drawn), seed) if happens else None
+        return DegradationStep(make_degradation(self.kind, drawn), seed) if happens else None
 
     def extremes(self) -> list[dict[str, Any]]:
         """Parameters that hold every bound and every choice at least once, to be tried before anything is drawn."""

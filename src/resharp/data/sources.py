@@ -13,6 +13,9 @@ from torch import Tensor
 from resharp.errors import DatasetError
 from resharp.photo import photo_size, read_pixels
 
+from .layouts import open_listing
+from .packing import PackPatches
+
 KEPT_BYTES = 2**28  # of decoded photos, for each process that reads
 
 
@@ -72,6 +75,18 @@ class PhotoFiles:
             sizes = " and ".join(f"{photo.shape[-1]}x{photo.shape[-2]}" for photo in (degraded, clean))
             raise DatasetError(f"{degraded_path}: its pair differs in size ({sizes}); `resharp data check` finds all")
         return degraded, clean
+
+
+def open_source(place: Path) -> Source:
+    """The photos or pairs of a folder, manifest or pack.  Raises DatasetError."""
+    if place.suffix in (".h5", ".hdf5"):
+        return PackPatches(place)
+    listing = open_listing(place)
+    if listing.paired:
+        return PhotoFiles(listing.pairs)
+    if not listing.clean:
+        raise DatasetError(f"{place}: holds no clean photos to make pairs of, only degraded ones")
+    return PhotoFiles([(None, path) for path in listing.clean])
 
 
 class _Entry(NamedTuple):

@@ -7,17 +7,19 @@ is plain values that can be stored, looked at and changed.
 import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from resharp.degradations import Resize, Step, apply_steps, step_from_json
+from resharp.degradations import DegradationStep, Resize, apply_steps, step_from_json
+from resharp.degradations.noise import checked_seed
 from resharp.errors import ArgumentError, DatasetError, RecipeError
 
 from .plan import Plan
-from .sources import Source
+from .sources import Source, open_source
 
 _MIX = 0x9E3779B97F4A7C15  # odd constant of the golden ratio: neighbouring indices get unrelated seeds
 _CONTEXT = 4  # pixels at half size that the crop's bicubic weights reach beyond it
@@ -52,7 +54,7 @@ class SampleRecipe:
     """How one sample was made; `Synthesis.replay` makes the same bytes of it again."""
 
     cut: Cut
-    steps: tuple[Step, ...]
+    steps: tuple[DegradationStep, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""
@@ -208,3 +210,16 @@ def _region(photo: Tensor, cut: Cut) -> tuple[Tensor, tuple[int, int]]:
 def _eight_bits(image: Tensor, cut: Cut) -> Tensor:
     turned = torch.rot90(image.clamp(0, 1).mul(255).round_().byte(), cut.turn, (-2, -1))
     return (turned.flip(-1) if cut.flip else turned).contiguous()
+
+
+def open_synthesis(places: Sequence[Path], plan: Plan, *, weights: Sequence[int] = (), seed: int = 0) -> Synthesis:
+    """A synthesis from folders, manifests and packs, mixed by weights (all 1 if none are given).
+
+    Raises DatasetError for a place without photos, ArgumentError for weights that do not fit.
+    """
+    if weights and len(weights) != len(places):
+        raise ArgumentError(f"{len(weights)} weights for {len(places)} sources; give one for each, or none")
+    if any(not 1 <= weight <= 1000 for weight in weights):
+        raise ArgumentError(f"the weights are {', '.join(map(str, weights))}; each lies between 1 and 1000")
+    sources = [open_source(place) for place in places]
+    return Synthesis(list(zip(weights or [1] * len(sources), sources, strict=True)), plan, seed=checked_seed(seed))

@@ -2,10 +2,11 @@
 
 import collections
 import concurrent.futures
+import concurrent.futures.process
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import torch
@@ -16,26 +17,27 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _AHEAD = 4  # pieces of work that wait for each process
+_work: Callable[[Any], Any] | None = None  # a worker process's only work
 
 
 def in_order(work: Callable[[_In], _Out], things: Iterable[_In], n_workers: int) -> Iterator[_Out]:
     """`work(thing)` for each thing, in their order, by this process (0 workers) or by others.
 
-    `work` and its results must be picklable.  What it raises comes up at its place in the order; closing the iterator
-    stops the processes.  Raises ResourceError where a process dies.
+    `work`, the things and the results must be picklable.  What it raises comes up at its place in the order; closing
+    the iterator stops the processes.  Raises ResourceError where a process dies.
     """
     if not 0 <= n_workers <= 256:
-        raise ArgumentError(f"{n_workers} workers; take 0 (this process) to 256")
+        raise ArgumentError(f"{n_workers} workers; take 0 (this process alone) to 256")
     if n_workers == 0:
         yield from map(work, things)
         return
     # Forked children of a process that has used torch's threads may hang; fresh ones cost two seconds to start.
     context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(n_workers, mp_context=context, initializer=alone_on_one_core)
-    waiting: collections.deque[concurrent.futures.Future[_Out]] = collections.deque()
+    pool = concurrent.futures.ProcessPoolExecutor(n_workers, context, initializer=_begin, initargs=(work,))
+    waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
     try:
         for thing in things:
-            waiting.append(pool.submit(work, thing))
+            waiting.append(pool.submit(_do, thing))
             if len(waiting) > _AHEAD * n_workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -51,3 +53,14 @@ def alone_on_one_core(*_: object) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+    global _work
+    _work = work
+    alone_on_one_core()
+
+
+def _do(thing: Any) -> Any:
+    assert _work is not None
+    return _work(thing)

@@ -17,11 +17,21 @@ from .margin import edge_padded, reflect_padded, without_margin
 from .mosaic import DEMOSAICKERS, Mosaic, demosaic_bilinear, demosaic_malvar
 from .noise import Noise
 from .optics import Defocus, GaussianBlur, KernelBlur
-from .recipes import DEGRADATIONS, Degradation, Step, apply_steps, make_degradation, parameter_names, step_from_json
+from .recipes import (
+    DEGRADATIONS,
+    Degradation,
+    DegradationStep,
+    apply_steps,
+    make_degradation,
+    parameter_names,
+    read_recipes,
+    step_from_json,
+    write_recipes,
+)
 from .resample import Resize, resize_as_matlab
 from .sampling import Downscale, Mosaicked
 from .shake import Shake
-from .trajectory import TrajectoryBlur
+from .trajectory import TrajectoryBlur, centred_psf
 
 LINEAR: dict[str, type[LinearDegradation]] = {"blur": Blur, "mosaic": Mosaic, "resize": Resize}
 
@@ -32,6 +42,7 @@ __all__ = [
     "Blur",
     "Defocus",
     "Degradation",
+    "DegradationStep",
     "Downscale",
     "GaussianBlur",
     "Jpeg",
@@ -43,11 +54,11 @@ __all__ = [
     "Noise",
     "Resize",
     "Shake",
-    "Step",
     "TrajectoryBlur",
     "apply_steps",
     "as_kernel",
     "blurred",
+    "centred_psf",
     "checked_kernel",
     "demosaic_bilinear",
     "demosaic_malvar",
@@ -59,8 +70,10 @@ __all__ = [
     "motion_kernel",
     "parameter_names",
     "parse_kernel",
+    "read_recipes",
     "reflect_padded",
     "resize_as_matlab",
     "step_from_json",
     "without_margin",
+    "write_recipes",
 ]

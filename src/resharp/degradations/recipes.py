@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from resharp.errors import ArgumentError, KernelError, RecipeError, did_you_mean
+from resharp.files import written_whole
 
 from .compression import Jpeg
 from .noise import Noise, checked_seed
@@ -43,11 +45,12 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
     "noise": Noise,
     "jpeg": Jpeg,
 }
+FORMAT = 1
 _KIND = {made: kind for kind, made in DEGRADATIONS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class DegradationStep:
     """One degradation and the seed of what it draws."""
 
     degradation: Degradation
@@ -101,8 +104,8 @@ def _explained(kind: str, problem: Any) -> str:
     return f"{place}: {message[0].lower()}{message[1:]}"
 
 
-def step_from_json(values: Any) -> Step:
-    """A step from what `Step.as_json` gave.  Raises RecipeError."""
+def step_from_json(values: Any) -> DegradationStep:
+    """A step from what `DegradationStep.as_json` gave.  Raises RecipeError."""
     if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
         raise RecipeError("a step is an object with kind, parameters and seed")
     unknown = sorted(set(values) - {"kind", "parameters", "seed"})
@@ -112,12 +115,12 @@ def step_from_json(values: Any) -> Step:
     if not isinstance(parameters, dict) or not isinstance(seed, int) or isinstance(seed, bool):
         raise RecipeError(f"step {values['kind']!r}: parameters is an object, seed a whole number")
     try:
-        return Step(make_degradation(values["kind"], parameters), seed)
+        return DegradationStep(make_degradation(values["kind"], parameters), seed)
     except ArgumentError as error:
         raise RecipeError(str(error)) from None
 
 
-def apply_steps(steps: Sequence[Step], image: Tensor) -> tuple[Tensor, Tensor]:
+def apply_steps(steps: Sequence[DegradationStep], image: Tensor) -> tuple[Tensor, Tensor]:
     """(degraded, clean) from a clean image (C, H, W) in [0, 1].
 
     The clean one is the image itself, except after a shake with moving objects or brighter highlights: these belong to
@@ -136,3 +139,43 @@ def apply_steps(steps: Sequence[Step], image: Tensor) -> tuple[Tensor, Tensor]:
         else:
             degraded = step.degradation(degraded, generator=generator)
     return degraded, clean
+
+
+def write_recipes(recipes: Sequence[tuple[str, Sequence[DegradationStep]]], path: Path) -> None:
+    """Write (photo's name, its steps) for each photo as JSON.  Raises OutputError."""
+    entries = [{"photo": name, "steps": [step.as_json() for step in steps]} for name, steps in recipes]
+    with written_whole(path) as file:
+        file.write((json.dumps({"format": FORMAT, "recipes": entries}, indent=1) + "\n").encode())
+
+
+def read_recipes(path: Path, photos: Sequence[str], *, kind: str) -> list[tuple[str, list[DegradationStep]]]:
+    """The steps for each of `photos` by name, from a file of `write_recipes`; a lone recipe serves all photos.
+
+    Raises RecipeError for what is no recipe, for one whose first step is not of this kind, and for a photo without one.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe; --recipe-out writes one") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: cannot be read as a recipe ({error})") from None
+    if not isinstance(values, dict) or not isinstance(values.get("recipes"), list) or "format" not in values:
+        raise RecipeError(f"{path}: is JSON, but no recipe of degradations; --recipe-out writes one")
+    if values["format"] != FORMAT:
+        raise RecipeError(f"{path}: has format {values['format']}, this version reads {FORMAT}; update resharp")
+    found: dict[str, list[DegradationStep]] = {}
+    for entry in values["recipes"]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("steps"), list) or not entry["steps"]:
+            raise RecipeError(f"{path}: an entry has a photo's name and its steps")
+        try:
+            steps = [step_from_json(step) for step in entry["steps"]]
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}") from None
+        if steps[0].kind != kind:
+            raise RecipeError(f"{path}: holds a {steps[0].kind}; do it with `resharp degrade {steps[0].kind}`")
+        found[str(entry.get("photo"))] = steps
+    lone = next(iter(found.values())) if len(found) == 1 else None
+    missing = [photo for photo in photos if lone is None and photo not in found]
+    if missing:
+        raise RecipeError(f"{path}: has no recipe for {missing[0]}; it has {', '.join(list(found)[:5]) or 'none'}")
+    return [(photo, found.get(photo) or lone or []) for photo in photos]

@@ -17,11 +17,13 @@ class Downscale:
     """The photo `factor` times smaller, antialiased; its sides are multiples of the factor.
 
     eight_bit: rounded to 8 bits after either axis, as published super-resolution sets were made.
+    cut: what is over at the right and lower border is cut off; otherwise it is an error.
     """
 
     factor: int = 4
     method: Literal["bicubic", "bilinear", "area"] = "bicubic"
     eight_bit: bool = False
+    cut: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.factor <= 64:
@@ -32,10 +34,13 @@ class Downscale:
         """(..., C, H, W) -> (..., C, H / factor, W / factor); bicubic weights may lead a little past [0, 1]."""
         del generator
         height, width = image.shape[-2:]
+        if self.cut and min(height, width) >= self.factor:
+            height, width = height - height % self.factor, width - width % self.factor
+            image = image[..., :height, :width]
         if height % self.factor or width % self.factor:
             raise ArgumentError(
-                f"the sides of {width}x{height} are no multiples of {self.factor}; "
-                f"cut it to {width - width % self.factor}x{height - height % self.factor} first"
+                f"the sides of {width}x{height} are no multiples of {self.factor}; cut it first (--cut does), or take "
+                "another factor"
             )
         if self.eight_bit:
             levels = image.clamp(0, 1).mul(255).round().byte()

@@ -42,7 +42,10 @@ class Photo:
         return self.image[:1] if self.grey else self.image
 
     def with_planes(self, planes: Tensor) -> "Photo":
-        """The same photo around other pixels of the same size: (1, H, W) or (3, H, W)."""
-        if planes.shape[-2:] != self.image.shape[-2:] or len(planes) not in (1, 3):
-            raise ValueError(f"expected planes of {tuple(self.planes.shape)}, not {tuple(planes.shape)}")
-        return dataclasses.replace(self, image=planes.detach().float().cpu().expand(3, -1, -1))
+        """The same photo around other pixels: (1, H, W), which makes it grey, or (3, H, W); the size of its alpha."""
+        if planes.ndim != 3 or len(planes) not in (1, 3):
+            raise ValueError(f"a photo has planes (1 or 3, height, width), not {tuple(planes.shape)}")
+        if self.alpha is not None and planes.shape[-2:] != self.alpha.shape:
+            raise ValueError(f"planes {tuple(planes.shape)} do not fit the alpha plane {tuple(self.alpha.shape)}")
+        image = planes.detach().float().cpu().expand(3, -1, -1)
+        return dataclasses.replace(self, image=image, grey=len(planes) == 1)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resharp.data.folders import load_pixels, photo_paths, split_holdout
 from resharp.data.crops import CleanCrops, noisy_batch
+from resharp.data.folders import load_pixels, photo_paths, split_holdout
 from resharp.data.synthesis import sample_generator
 from resharp.errors import RecipeError
 from resharp.files import written_whole

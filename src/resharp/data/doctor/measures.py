@@ -17,6 +17,7 @@ Plane = NDArray[np.float32]
 WINDOW = 1024  # pixels a side, from the middle: enough to measure on, at a cost that does not grow with the photo
 SMALLEST = 32  # pixels a side; below, nothing is measured
 FINE, COARSE = 1.0, 4.0  # smoothing at half resolution: 2 and 8 pixels of the photo
+ROUNDING_VARIANCE = 255**-2 / 12  # of 8 bits; no photo is told to be cleaner
 TELLING_SPREAD = 0.15  # of log levels over the thumbnail, below which no exponent can be told
 TELLING_LIKENESS = 0.95  # correlation of log levels: below, more than the encoding differs
 VISIBLE_GAMMA = 1.3  # exponents up to it, either way, are left to blur, clipping and exposure
@@ -171,7 +172,8 @@ def _detail(plane: Plane) -> float:
     for sigma in (FINE, COARSE):
         right, down = _gradients(_smooth(half, sigma))
         energy = float((right[inner] ** 2 + down[inner] ** 2).mean())
-        energies.append(max(energy - noise / (4 * math.pi * sigma**4), 0.05 * energy, 1e-12))
+        of_noise = noise / (4 * math.pi * sigma**4)
+        energies.append(energy - of_noise if energy > 2 * of_noise else math.nan)
     return energies[0] / energies[1]
 
 
@@ -180,7 +182,7 @@ def noise_variance(plane: Plane) -> float:
     height, width = (side // 2 * 2 for side in plane.shape)
     part = plane[:height, :width]
     diagonal = (part[::2, ::2] - part[1::2, ::2] - part[::2, 1::2] + part[1::2, 1::2]) / 2
-    return float(np.median(np.abs(diagonal)) / 0.6745) ** 2
+    return max(float(np.median(np.abs(diagonal)) / 0.6745) ** 2, ROUNDING_VARIANCE)
 
 
 def gamma_between(degraded: Plane, clean: Plane) -> float:

@@ -1,0 +1,18 @@
+"""resharp data: bring, make, pack, check and look at training and test photos."""
+
+import click
+
+from .check import check
+from .pack import pack
+from .prepare import prepare
+from .show import show
+from .synthesize import synthesize
+
+
+@click.group()
+def data() -> None:
+    """Bring, make, pack, check and look at photos to train and test with."""
+
+
+for command in (prepare, synthesize, pack, check, show):
+    data.add_command(command)

@@ -1,0 +1,66 @@
+"""resharp data pack."""
+
+import json
+from pathlib import Path
+
+import click
+
+from .._batch import InterruptedRunError, json_option
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path), metavar="SRC")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The HDF5 file.")
+@click.option("--patch", type=int, default=128, show_default=True, metavar="N", help="Pixels a side.")
+@click.option("--stride", type=int, default=100, show_default=True, metavar="N", help="Pixels from patch to patch.")
+@click.option("--pairs", nargs=2, metavar="A B", help="The sub-folders of degraded and of clean photos.")
+@click.option("--subset", metavar="NAME", help="Of gopro: linear or gamma; of realblur: J or R.")
+@click.option("--split", metavar="NAME", help="Only this part of the dataset, such as train.")
+@click.option("--workers", type=int, default=0, show_default=True, metavar="N", help="Processes beside this one.")
+@json_option
+def pack(
+    source: Path,
+    out: Path,
+    patch: int,
+    stride: int,
+    pairs: tuple[str, str] | None,
+    subset: str | None,
+    split: str | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Cut the photos of a folder or manifest into patches and pack them for fast training.
+
+    Stopped, the same command goes on.
+    """
+    import tqdm
+
+    from resharp.data.layouts import open_listing
+    from resharp.data.packing import pack as pack_listing
+
+    listing = open_listing(source, pairs=pairs, subset=subset)
+    listing = listing if split is None else listing.only(split)
+    try:
+        with tqdm.tqdm(
+            total=len(listing.items), desc="packing", unit="photo", disable=True if as_json else None
+        ) as bar:
+
+            def on_photo(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            summary = pack_listing(listing, out, patch=patch, stride=stride, n_workers=workers, on_photo=on_photo)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(f"interrupted; {out}.part holds what is done, the same command goes on") from None
+    if as_json:
+        small = [str(path) for path in summary.too_small]
+        click.echo(
+            json.dumps({"pack": str(out), "patches": summary.counts, "n_photos": summary.n_used, "too_small": small})
+        )
+        return
+    counts = " and ".join(f"{count} {kind}" for kind, count in summary.counts.items())
+    click.echo(
+        f"{out}: {counts} patches of {patch}x{patch} from {summary.n_used} {'pairs' if listing.paired else 'photos'}"
+    )
+    if summary.too_small:
+        click.echo(f"{len(summary.too_small)} were smaller than a patch and left out, such as {summary.too_small[0]}")

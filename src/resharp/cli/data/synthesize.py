@@ -1,0 +1,61 @@
+"""resharp data synthesize."""
+
+import json
+from pathlib import Path
+
+import click
+
+from .._batch import InterruptedRunError, json_option
+
+
+@click.command()
+@click.argument("clean", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CLEAN...")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The folder for the pairs.")
+@click.option(
+    "--recipe",
+    "plan",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="TOML",
+    help="What happens to the photos, such as recipes/data/shake.toml.",
+)
+@click.option("--count", type=int, metavar="N", help="How many pairs.  [default: as many as photos]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
+@click.option("--weight", "weights", multiple=True, type=int, metavar="W", help="One for each CLEAN, such as 2 and 1.")
+@click.option("--workers", type=int, default=0, show_default=True, metavar="N", help="Processes beside this one.")
+@json_option
+def synthesize(
+    clean: tuple[Path, ...],
+    out: Path,
+    plan: Path,
+    count: int | None,
+    seed: int,
+    weights: tuple[int, ...],
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Make pairs of clean photos: OUT/blur, OUT/sharp and the recipe of each, the same bytes with any --workers.
+
+    CLEAN is a folder of photos, a manifest or a pack; folders of real pairs are cut, turned and flipped only. Several
+    are mixed by --weight. Stopped, the same command goes on; a larger --count adds to what is there.
+    """
+    import tqdm
+
+    from resharp.data.plan import load_plan
+    from resharp.data.synthesis import open_synthesis
+    from resharp.data.writing import write_samples
+
+    synthesis = open_synthesis(clean, load_plan(plan), weights=weights, seed=seed)
+    count = len(synthesis) if count is None else count
+    try:
+        with tqdm.tqdm(total=count, desc="synthesizing", unit="pair", disable=True if as_json else None) as bar:
+            n_there = write_samples(
+                synthesis, out, count=count, n_workers=workers, on_sample=lambda _: bar.update() and None
+            )
+    except KeyboardInterrupt:
+        raise InterruptedRunError(f"interrupted; what {out} holds is whole, the same command goes on") from None
+    if as_json:
+        click.echo(json.dumps({"folder": str(out), "n_pairs": count, "n_already_there": n_there}))
+        return
+    before = f", {n_there} of them from before" if n_there else ""
+    click.echo(f"{count} pairs in {out}{before}; look at them with `resharp data show {out} -o sheet.png`")

@@ -1,0 +1,78 @@
+"""A look at a dataset: some of its samples on one sheet, with the blur that made them where that is known."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .data.layouts import open_listing
+from .data.listing import Item
+from .data.packing import KINDS, Pack
+from .data.writing import read_sample_recipe
+from .degradations import Defocus, DegradationStep, GaussianBlur, KernelBlur, Shake, TrajectoryBlur, centred_psf
+from .errors import ArgumentError
+from .figures import Cell, contact_sheet
+from .photo import read_pixels
+
+
+def dataset_sheet(
+    place: Path, *, n_samples: int = 12, pairs: tuple[str, str] | None = None, subset: str | None = None
+) -> Tensor:
+    """A contact sheet (3, H, W) of samples spread evenly over a folder, manifest or pack.
+
+    Blurred photos stand left of sharp ones; the kernel of a synthesised one, for a shake that of the central point, is
+    drawn into its corner.  Raises DatasetError, PhotoError.
+    """
+    if not 1 <= n_samples <= 200:
+        raise ArgumentError(f"{n_samples} samples; a sheet holds 1 to 200")
+    if place.suffix in (".h5", ".hdf5"):
+        return contact_sheet(_pack_cells(Pack(place), n_samples))
+    items = open_listing(place, pairs=pairs, subset=subset).items
+    return contact_sheet([_cell(items[i]) for i in _spread(len(items), n_samples)])
+
+
+def blur_of(step: DegradationStep, height: int, width: int) -> Tensor | None:
+    """The kernel that a step blurs the centre of a frame with, float32 (h, w); None for what is no blur."""
+    one, generator = step.degradation, torch.Generator().manual_seed(step.seed)
+    if isinstance(one, Shake):
+        return centred_psf(one.camera_path(height, width, generator))
+    if isinstance(one, TrajectoryBlur):
+        return centred_psf(one.trajectory(generator), one.exposure)
+    if isinstance(one, KernelBlur | Defocus | GaussianBlur):
+        return one.point_spread()
+    return None
+
+
+def _spread(n_things: int, n_wanted: int) -> list[int]:
+    n_wanted = min(n_things, n_wanted)
+    return [round((i + 0.5) * n_things / n_wanted - 0.5) for i in range(n_wanted)]
+
+
+def _cell(item: Item) -> Cell:
+    files = [file for file in (item.degraded, item.clean) if file is not None]
+    caption = "/".join(files[0].parts[-3:])
+    pictures = tuple(read_pixels(file).float() / 255 for file in files)
+    steps = _steps_of(item)
+    kernel = next((k for k in (blur_of(step, *pictures[-1].shape[-2:]) for step in steps) if k is not None), None)
+    if steps:
+        caption = f"{files[0].name}  {', '.join(step.kind for step in steps)}"
+    return Cell(caption, pictures, kernel)
+
+
+def _steps_of(item: Item) -> Sequence[DegradationStep]:
+    """What a synthesised pair was made by; nothing for others."""
+    if item.degraded is None:
+        return ()
+    recipe = item.degraded.parent.parent / "recipes" / f"{item.degraded.stem}.json"
+    return read_sample_recipe(recipe).steps if recipe.is_file() else ()
+
+
+def _pack_cells(pack: Pack, n_samples: int) -> list[Cell]:
+    kinds = [kind for kind in KINDS if kind in pack.counts]
+    cells = []
+    for places in zip(*(_spread(pack.counts[kind], n_samples) for kind in kinds), strict=False):
+        pictures = tuple(pack.read(kind, place).float() / 255 for kind, place in zip(kinds, places, strict=True))
+        photo, top, left = pack.origin(kinds[0], places[0])
+        cells.append(Cell(f"#{places[0]}  {Path(photo).name} at {left}, {top}", pictures))
+    return cells

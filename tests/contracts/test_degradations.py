@@ -1,0 +1,113 @@
+"""What everything that spoils a photo promises; the table decides which are tested."""
+
+import json
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from resharp.degradations import (
+    DEGRADATIONS,
+    DegradationStep,
+    apply_steps,
+    make_degradation,
+    parameter_names,
+    step_from_json,
+)
+from resharp.errors import ArgumentError, RecipeError
+from tests.conftest import rand
+
+COLOUR_ONLY = {"mosaic"}
+DRAWS = {"trajectory", "shake", "noise"}
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+def test_the_generator_decides_and_nothing_else(kind: str) -> None:
+    degrade, image = make_degradation(kind, {}), rand(3, 48, 40, dtype=torch.float32)
+    before, untouched = torch.get_rng_state(), image.clone()
+    first, again, other = (degrade(image, generator=generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert torch.equal(first, other) == (kind not in DRAWS)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(image, untouched)
+    assert first.dtype == image.dtype
+
+
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+def test_a_step_written_down_is_the_same_step(kind: str) -> None:
+    step = DegradationStep(make_degradation(kind, {}), seed=2**62)
+    again = step_from_json(json.loads(json.dumps(step.as_json())))
+    assert again == step
+    image = rand(3, 32, 32, dtype=torch.float32)
+    assert torch.equal(apply_steps([step], image)[0], apply_steps([again], image)[0])
+
+
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 3), (16, 20)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_photos_of_any_size_grey_and_colour(kind: str, size: tuple[int, int], channels: int) -> None:
+    if kind == "downscale" and (size[0] % 4 or size[1] % 4):
+        pytest.skip("its sides are multiples of the factor")
+    if kind in COLOUR_ONLY and channels == 1:
+        with pytest.raises(ArgumentError):
+            make_degradation(kind, {})(rand(1, *size, dtype=torch.float32), generator=generator(0))
+        return
+    image = rand(channels, *size, dtype=torch.float32)
+    degraded, clean = apply_steps([DegradationStep(make_degradation(kind, {}))], image)
+    factor = 4 if kind == "downscale" else 1
+    assert degraded.shape[-2:] == (size[0] // factor, size[1] // factor)
+    assert bool(torch.isfinite(degraded).all())
+    assert_close(clean, image, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["blur", "trajectory", "shake", "defocus", "gaussian", "downscale", "jpeg"])
+@pytest.mark.parametrize("level", [0.0, 128 / 255, 1.0])
+def test_an_even_surface_stays_as_bright(kind: str, level: float) -> None:
+    image = torch.full((3, 64, 64), level)
+    degraded = make_degradation(kind, {})(image, generator=generator(3))
+    assert_close(degraded, torch.full_like(degraded, level), atol=3e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+def test_a_misspelt_parameter_is_named(kind: str) -> None:
+    name = parameter_names(kind)[0]
+    with pytest.raises(RecipeError, match=f"{kind}.{name}x is not a parameter; did you mean '{name}'"):
+        make_degradation(kind, {f"{name}x": 1})
+
+
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+def test_no_parameter_takes_a_value_of_another_type(kind: str) -> None:
+    for name in parameter_names(kind):
+        with pytest.raises(RecipeError, match=f"{kind}.*{name}|{kind}: "):
+            make_degradation(kind, {name: {"a": 1}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "words"),
+    [
+        ("shake", {"extent": -1.0}, "extent is -1"),
+        ("shake", {"gamma": 0.5}, "gamma is 0.5"),
+        ("shake", {"n_objects": 1.5}, "n_objects"),
+        ("trajectory", {"exposure": 0.0}, "exposure is 0"),
+        ("trajectory", {"length": float("nan")}, "length"),
+        ("jpeg", {"quality": 0}, "quality is 0"),
+        ("jpeg", {"subsampling": "4:1:1"}, "subsampling"),
+        ("noise", {"sigma": 25.0}, "levels = 0.098"),
+        ("downscale", {"factor": 0}, "factor is 0"),
+        ("mosaic", {"pattern": "XTRANS"}, "pattern"),
+        ("defocus", {"radius": 0.0}, "radius"),
+        ("blur", {"kernel": "nowhere.png"}, "no such kernel file"),
+        ("blur", {"kernel": [[1.0, 2.0]]}, "odd"),
+        ("gaussian", {"sigma": -1.0}, "sigma"),
+        ("blurr", {}, "did you mean 'blur'"),
+    ],
+)
+def test_values_out_of_range_are_refused(kind: str, parameters: dict[str, object], words: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        make_degradation(kind, parameters)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,97 @@
+"""Synthesis plans: what they draw, and how they refuse."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resharp.data.plan import StepPlan, load_plan, plan_from
+from resharp.errors import RecipeError
+
+PLANS = sorted((Path(__file__).parent.parent / "recipes" / "data").glob("*.toml"))
+
+
+def drawn(values: dict[str, Any], n: int = 200) -> list[Any]:
+    plan = plan_from({"variants": [{"steps": [values]}]}).variants[0].steps[0]
+    return [plan.draw(torch.Generator().manual_seed(seed)) for seed in range(n)]
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.name)
+def test_the_shipped_plans_hold(path: Path) -> None:
+    assert load_plan(path).variants
+
+
+def test_ranges_are_filled_evenly_and_never_left() -> None:
+    extents = [step.degradation.extent for step in drawn({"kind": "shake", "extent": [2, 24]})]
+    assert min(extents) < 4
+    assert max(extents) > 22
+    assert all(2 <= extent <= 24 and extent != round(extent) for extent in extents)
+    assert sum(extents) / len(extents) == pytest.approx(13, abs=1)
+
+
+def test_ranges_of_counts_are_whole_numbers_both_ends_included() -> None:
+    assert {step.degradation.quality for step in drawn({"kind": "jpeg", "quality": [70, 73]})} == {70, 71, 72, 73}
+
+
+def test_choices_and_constants() -> None:
+    steps = drawn({"kind": "trajectory", "anxiety": {"choose": [0.003, 0.01]}, "length": 40.0})
+    assert {step.degradation.anxiety for step in steps} == {0.003, 0.01}
+    assert {step.degradation.length for step in steps} == {40.0}
+    assert len({step.seed for step in steps}) == len(steps)
+
+
+def test_probability_is_how_often_a_step_happens() -> None:
+    steps = drawn({"kind": "noise", "probability": 0.25}, n=2000)
+    assert sum(step is not None for step in steps) / 2000 == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_step_that_does_not_happen_leaves_what_follows_as_it_is() -> None:
+    rare, sure = (StepPlan(kind="noise", probability=p) for p in (0.0, 1.0))
+    numbers = []
+    for plan in (rare, sure):
+        generator = torch.Generator().manual_seed(7)
+        plan.draw(generator)
+        numbers.append(torch.rand(1, generator=generator))
+    assert torch.equal(*numbers)
+
+
+STEP = {"kind": "jpeg"}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "variants"),
+        ({"variants": []}, "variants"),
+        ({"variants": [{"steps": []}]}, "steps"),
+        ({"variants": [{"steps": [STEP]}], "crp": 3}, "crp is not a setting; did you mean 'crop'"),
+        ({"variants": [{"steps": [STEP], "wight": 3}]}, "variants.0.wight is not a setting; did you mean 'weight'"),
+        ({"variants": [{"steps": [STEP]}], "crop": "big"}, "crop"),
+        ({"variants": [{"steps": [STEP]}], "crop": -1}, "crop"),
+        ({"variants": [{"steps": [{"kind": "shak"}]}]}, "variants.0.steps.0: 'shak' is no degradation; did you mean"),
+        ({"variants": [{"steps": [{"kind": "jpeg", "qualty": 3}]}]}, "did you mean 'quality'"),
+        ({"variants": [{"steps": [{"kind": "jpeg", "quality": [90, 70]}]}]}, "runs backwards"),
+        ({"variants": [{"steps": [{"kind": "jpeg", "quality": [50, 101]}]}]}, "quality is 101"),
+        ({"variants": [{"steps": [{"kind": "jpeg", "quality": {"choose": []}}]}]}, "a choice is written"),
+        ({"variants": [{"steps": [{"kind": "jpeg", "quality": {"chose": [1]}}]}]}, "a choice is written"),
+        ({"variants": [{"steps": [{"kind": "jpeg", "probability": 2.0}]}]}, "probability"),
+        ({"variants": [{"steps": [STEP, {"kind": "shake", "n_objects": [0, 2]}]}]}, "make it the first step"),
+        ({"variants": [{"steps": [{"kind": "downscale"}]}], "margin": 8}, "set margin = 0"),
+        ({"variants": [{"steps": [{"kind": "downscale"}]}], "crop": 30}, "no multiple of the factor 4"),
+    ],
+)
+def test_mistakes_are_named_with_their_place(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        plan_from(values)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "words"), [("crop = ", "not valid TOML"), (None, "no such plan")])
+def test_files_that_are_no_plan(tmp_path: Path, text: str | None, words: str) -> None:
+    path = tmp_path / "plan.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(RecipeError, match=words):
+        load_plan(path)

@@ -1,0 +1,271 @@
+"""Samples are a pure function of (seed, epoch, index), and their recipes make them again."""
+
+import collections
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from resharp.data.loading import batches
+from resharp.data.plan import plan_from
+from resharp.data.sources import PhotoFiles, open_source
+from resharp.data.synthesis import Sample, SampleRecipe, Synthesis, open_synthesis, sample_generator
+from resharp.data.writing import write_samples
+from resharp.errors import ArgumentError, DatasetError, RecipeError
+from resharp.photo import Photo, write_photo
+from tests.conftest import rand
+
+SHAKEN = {"kind": "shake", "extent": [2.0, 10.0], "n_objects": 1, "read_noise": 0.01}
+PLAN: dict[str, Any] = {
+    "crop": 32,
+    "margin": 8,
+    "variants": [
+        {"weight": 2, "steps": [SHAKEN, {"kind": "jpeg", "quality": [60, 95], "probability": 0.5}]},
+        {"steps": [{"kind": "trajectory", "length": 20.0}, {"kind": "noise", "sigma": [0.0, 0.02]}]},
+    ],
+}
+COPY = {"crop": 16, "variants": [{"steps": [{"kind": "noise", "sigma": 0.0}]}]}
+
+
+def smooth(seed: int, height: int = 60, width: int = 70) -> Tensor:
+    """Something like a photo, (3, height, width)."""
+    noise = rand(3, height + 6, width + 6, seed=seed, dtype=torch.float32)
+    return torch.nn.functional.avg_pool2d(noise, 7, stride=1)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for number in range(5):
+        write_photo(Photo(smooth(number)), folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    folder = tmp_path / "real"
+    for number in range(2):
+        for kind, seed in (("blur", 50), ("sharp", 90)):
+            write_photo(Photo(smooth(number + seed)), folder / kind / f"{number}.png")
+    return folder
+
+
+def made(places: list[Path], plan: dict[str, Any] = PLAN, **settings: Any) -> Synthesis:
+    return open_synthesis(places, plan_from(plan), **settings)
+
+
+def digest(sample: Sample) -> str:
+    return hashlib.sha256(sample.degraded.numpy().tobytes() + sample.clean.numpy().tobytes()).hexdigest()
+
+
+def test_a_sample_depends_on_seed_epoch_and_index_alone(photos: Path) -> None:
+    forth = [digest(made([photos], seed=3).sample(1, index)) for index in range(5)]
+    synthesis = made([photos], seed=3)
+    back = [digest(synthesis.sample(1, index)) for index in reversed(range(5))]
+    assert forth == back[::-1]
+    others = [made([photos], seed=4).sample(1, 0), synthesis.sample(2, 0), synthesis.sample(1, 1)]
+    assert len({forth[0], *map(digest, others)}) == 4
+
+
+def test_the_number_of_threads_changes_no_byte(photos: Path) -> None:
+    plan = PLAN | {"crop": 0, "margin": 0}
+    digests = []
+    before = torch.get_num_threads()
+    for n_threads in (1, 2):
+        torch.set_num_threads(n_threads)
+        digests.append([digest(made([photos], plan).sample(0, index)) for index in range(5)])
+    torch.set_num_threads(before)
+    assert digests[0] == digests[1]
+
+
+def test_a_recipe_survives_json_and_makes_the_same_bytes(photos: Path) -> None:
+    synthesis = made([photos], seed=1)
+    for index in range(5):
+        sample = synthesis.sample(0, index)
+        again = SampleRecipe.from_json(json.loads(json.dumps(sample.recipe.as_json())))
+        assert again == sample.recipe
+        assert digest(synthesis.replay(again)) == digest(sample)
+
+
+def test_an_edited_recipe_is_what_is_done(photos: Path) -> None:
+    synthesis = made([photos])
+    values = synthesis.recipe(0, 0).as_json() | {"steps": []}
+    sample = synthesis.replay(SampleRecipe.from_json(json.loads(json.dumps(values))))
+    assert torch.equal(sample.degraded, sample.clean)
+
+
+def test_every_photo_comes_once_an_epoch_in_a_new_order(photos: Path) -> None:
+    synthesis = made([photos])
+    orders = [[synthesis.recipe(epoch, index).cut.number for index in range(5)] for epoch in range(4)]
+    assert all(sorted(order) == list(range(5)) for order in orders)
+    assert len(set(map(tuple, orders))) > 1
+
+
+def test_sources_are_mixed_exactly_by_weight(photos: Path, real: Path) -> None:
+    synthesis = made([photos, real], weights=[2, 1])
+    assert len(synthesis) == 9
+    recipes = [synthesis.recipe(0, index) for index in range(9)]
+    assert collections.Counter(recipe.cut.source for recipe in recipes) == {0: 6, 1: 3}
+    assert all(bool(recipe.steps) == (recipe.cut.source == 0) for recipe in recipes)
+    kinds = collections.Counter(recipe.steps[0].kind for recipe in recipes if recipe.steps)
+    assert kinds == {"shake": 4, "trajectory": 2}
+
+
+def test_real_pairs_are_cut_at_one_place(real: Path) -> None:
+    synthesis = made([real], COPY | {"turns": True})
+    source = open_source(real)
+    for index in range(2):
+        sample = synthesis.sample(0, index)
+        cut = sample.recipe.cut
+        for pixels, photo in zip((sample.degraded, sample.clean), source.read(cut.number), strict=True):
+            assert photo is not None
+            top, left, rows, columns = cut.crop
+            expected = torch.rot90(photo[:, top : top + rows, left : left + columns], cut.turn, (-2, -1))
+            assert torch.equal(pixels, expected.flip(-1) if cut.flip else expected)
+
+
+def test_turns_and_flips_can_be_left_out(photos: Path) -> None:
+    plain = made([photos], COPY | {"turns": False, "flips": False})
+    assert all(plain.recipe(e, i).cut.turn == 0 and not plain.recipe(e, i).cut.flip for e in range(4) for i in range(5))
+    turned = made([photos], COPY)
+    cuts = [turned.recipe(e, i).cut for e in range(8) for i in range(5)]
+    assert {cut.turn for cut in cuts} == {0, 1, 2, 3}
+    assert {cut.flip for cut in cuts} == {False, True}
+
+
+def test_the_margin_brings_in_what_lies_beyond_the_crop(photos: Path) -> None:
+    """With a margin as large as the blur reaches, a cropped sample equals the crop of the whole photo blurred."""
+    steps = {"variants": [{"steps": [{"kind": "blur", "kernel": "motion:9,30"}]}], "turns": False, "flips": False}
+    whole, cropped = made([photos], steps | {"crop": 0}), made([photos], steps | {"crop": 20, "margin": 6})
+    for index in range(5):
+        sample = cropped.sample(0, index)
+        top, left, rows, columns = sample.recipe.cut.crop
+        everything = next(
+            s for s in map(whole.sample, [0] * 5, range(5)) if s.recipe.cut.photo == sample.recipe.cut.photo
+        )
+        expected = everything.degraded[:, top : top + rows, left : left + columns]
+        assert int((sample.degraded.int() - expected.int()).abs().max()) <= 1
+        assert torch.equal(sample.clean, everything.clean[:, top : top + rows, left : left + columns])
+
+
+def test_half_size_is_the_whole_photo_resized_then_cut(photos: Path) -> None:
+    plan = COPY | {"half": True, "turns": False, "flips": False}
+    whole, cropped = made([photos], plan | {"crop": 0}), made([photos], plan)
+    sizes = {whole.sample(0, index).clean.shape for index in range(5)}
+    assert sizes == {(3, 30, 35)}
+    for index in range(5):
+        sample = cropped.sample(0, index)
+        top, left, rows, columns = sample.recipe.cut.crop
+        everything = next(
+            s for s in map(whole.sample, [0] * 5, range(5)) if s.recipe.cut.photo == sample.recipe.cut.photo
+        )
+        assert torch.equal(sample.clean, everything.clean[:, top : top + rows, left : left + columns])
+
+
+def test_downscaled_samples_have_the_sizes_of_super_resolution(photos: Path) -> None:
+    sample = made([photos], {"crop": 32, "variants": [{"steps": [{"kind": "downscale"}]}]}).sample(0, 0)
+    assert sample.degraded.shape == (3, 8, 8)
+    assert sample.clean.shape == (3, 32, 32)
+
+
+def test_photos_smaller_than_the_crop_give_their_turn_away(photos: Path) -> None:
+    write_photo(Photo(smooth(9, 10, 10)), photos / "small.png")
+    synthesis = made([photos])
+    assert {synthesis.sample(0, index).clean.shape for index in range(6)} == {(3, 32, 32)}
+    with pytest.raises(DatasetError, match="smaller than the crop of 64 pixels"):
+        made([photos], PLAN | {"crop": 64}).sample(0, 0)
+
+
+def test_batches_are_the_samples_of_a_run_wherever_it_starts(photos: Path) -> None:
+    synthesis = made([photos])
+    state = torch.get_rng_state()
+    whole = torch.cat([degraded for degraded, _ in batches(synthesis, batch_size=3, stop=12)])
+    rest = torch.cat([degraded for degraded, _ in batches(synthesis, batch_size=4, start=5, stop=12)])
+    assert torch.equal(whole[5:], rest)
+    assert torch.equal(whole[7], synthesis.sample(1, 2).degraded)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_neighbouring_samples_draw_unrelated_numbers() -> None:
+    draws = torch.stack(
+        [
+            torch.rand(64, generator=sample_generator(s, i, e))
+            for s, i, e in [(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1), (1, 1, 1), (2**62, 5, 9)]
+        ]
+    )
+    correlation = torch.corrcoef(draws) - torch.eye(len(draws))
+    assert float(correlation.abs().max()) < 0.5
+
+
+def test_workers_a_kill_and_a_restart_change_no_byte(photos: Path, tmp_path: Path) -> None:
+    def hashes(folder: Path) -> dict[str, str]:
+        files = [file for file in folder.rglob("*") if file.is_file() and file.suffix in (".png", ".json")]
+        return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'crop = 32\nmargin = 8\n[[variants]]\nsteps = [{ kind = "shake", extent = [2.0, 10.0], n_objects = 1 }]\n'
+    )
+
+    def command(out: str, *more: str) -> list[str]:
+        words = ["data", "synthesize", str(photos), "-o", str(tmp_path / out), "--recipe", str(plan), "--count", "24"]
+        return [sys.executable, "-m", "resharp", *words, *more]
+
+    for out, workers in (("none", "0"), ("one", "1"), ("four", "4")):
+        subprocess.run(command(out, "--workers", workers), check=True, capture_output=True)
+    process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(list((tmp_path / "killed" / "recipes").glob("*.json"))) < 4 and process.poll() is None:
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "manifest.json").exists()
+    subprocess.run(command("killed", "--workers", "1"), check=True, capture_output=True)
+    expected = hashes(tmp_path / "none")
+    assert len(expected) == 24 * 3 + 2
+    for out in ("one", "four", "killed"):
+        assert hashes(tmp_path / out) == expected
+
+
+def test_a_folder_begun_otherwise_is_left_alone(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert write_samples(made([photos]), out, count=3) == 0
+    assert write_samples(made([photos]), out, count=5) == 3
+    before = sorted(out.rglob("*"))
+    with pytest.raises(DatasetError, match="begun with another seed"):
+        write_samples(made([photos], seed=1), out, count=6)
+    with pytest.raises(DatasetError, match="begun with another plan"):
+        write_samples(made([photos], PLAN | {"crop": 16}), out, count=6)
+    write_photo(Photo(smooth(7)), photos / "new.png")
+    with pytest.raises(DatasetError, match="begun with another photos"):
+        write_samples(made([photos]), out, count=6)
+    assert sorted(out.rglob("*")) == before
+
+
+def test_mixtures_that_make_no_sense(photos: Path, real: Path) -> None:
+    with pytest.raises(ArgumentError, match="1 weights for 2 sources"):
+        made([photos, real], weights=[1])
+    with pytest.raises(ArgumentError, match="each lies between 1 and 1000"):
+        made([photos, real], weights=[1, 0])
+    with pytest.raises(ArgumentError, match="seed is -1"):
+        made([photos], seed=-1)
+    with pytest.raises(DatasetError, match="pairs and lone photos"):
+        PhotoFiles([(None, Path("a.png")), (Path("b.png"), Path("c.png"))])
+
+
+def test_a_recipe_of_another_dataset_is_refused(photos: Path) -> None:
+    synthesis = made([photos])
+    values = synthesis.recipe(0, 0).as_json()
+    other = SampleRecipe.from_json(values | {"cut": values["cut"] | {"photo": "other.png"}})
+    with pytest.raises(DatasetError, match=r"the recipe means other\.png"):
+        synthesis.replay(other)
+    for wrong in ([], {"cut": {}}, values | {"cut": values["cut"] | {"turn": "left"}}, values | {"steps": [3]}):
+        with pytest.raises(RecipeError):
+            SampleRecipe.from_json(wrong)
