@@ -18,10 +18,13 @@ WINDOW = 1024  # pixels a side, from the middle: enough to measure on, at a cost
 SMALLEST = 32  # pixels a side; below, nothing is measured
 FINE, COARSE = 1.0, 4.0  # smoothing at half resolution: 2 and 8 pixels of the photo
 ROUNDING_VARIANCE = 255**-2 / 12  # of 8 bits; no photo is told to be cleaner
+SMOOTHING = 1.5  # pixels, before gradients are taken for the alignment
+SMOOTHED_AREA = 4 * math.pi * SMOOTHING**2  # pixels that then count as one
 TELLING_SPREAD = 0.15  # of log levels over the thumbnail, below which no exponent can be told
 TELLING_LIKENESS = 0.95  # correlation of log levels: below, more than the encoding differs
 VISIBLE_GAMMA = 1.3  # exponents up to it, either way, are left to blur, clipping and exposure
 SMALLEST_TO_AVERAGE = 192  # pixels a side; in smaller photos the estimate scatters by more than 1
+TELLING_ERROR = 0.15  # standard error of the exponent of averaging
 TELLING_BLUR = 1.2  # sharpness ratio below which too little was averaged to tell in which light
 
 
@@ -30,7 +33,7 @@ class PairMeasures:
     """What was measured; NaN where the photos do not tell.
 
     shift: (right, down) of the degraded photo against the clean one, in pixels of the degraded;  stretch: what is
-    added at the right and lower edge of the measured window;  likeness: correlation of the coarse pictures, aligned;
+    added at the right and lower edge of the measured window;  shift_error: standard error of the shift;  likeness: correlation of the coarse pictures, aligned;
     sharpness: how much more fine detail the clean photo has, as a ratio (1 = as much);  blur_radius: the standard
     deviation of a blur that explains this, in pixels, 0 for none;  gamma: g in degraded = clean^g;  averaging: the
     exponent of the light in which the blur was averaged, 1 for encoded values, about 2.2 for linear light.
@@ -38,6 +41,7 @@ class PairMeasures:
 
     shift: tuple[float, float]
     stretch: tuple[float, float]
+    shift_error: float
     likeness: float
     sharpness: float
     blur_radius: float
@@ -54,13 +58,13 @@ def measured_pair(degraded: Plane, clean: Plane, scale: int) -> PairMeasures | N
     recoded = abs(math.log(gamma)) > math.log(VISIBLE_GAMMA)  # False for NaN
     if recoded:  # another encoding must not look like blur or motion
         degraded = np.power(np.maximum(degraded, 0), np.float32(1 / gamma))
-    offset, likeness = offset_between(degraded, clean)
+    offset, likeness, shift_error = offset_between(degraded, clean)
     sharpness, blur_radius = sharpness_between(degraded, clean)
     averaging = math.nan
     if sharpness > TELLING_BLUR and np.isfinite(offset).all() and not recoded:
         averaging = averaging_between(degraded, _moved(clean, offset))
     right, down, wider, higher = (float(value) for value in offset)
-    return PairMeasures((right, down), (wider, higher), likeness, sharpness, blur_radius, gamma, averaging)
+    return PairMeasures((right, down), (wider, higher), shift_error, likeness, sharpness, blur_radius, gamma, averaging)
 
 
 def _windows(degraded: Plane, clean: Plane, scale: int) -> tuple[Plane, Plane]:
@@ -88,13 +92,14 @@ def _gradients(plane: Plane) -> tuple[Plane, Plane]:
     return right, down
 
 
-def offset_between(degraded: Plane, clean: Plane, *, n_rounds: int = 3) -> tuple[NDArray[np.float64], float]:
-    """((right, down, wider, higher) in pixels, likeness), from coarse to fine; see PairMeasures.
+def offset_between(degraded: Plane, clean: Plane, *, n_rounds: int = 3) -> tuple[NDArray[np.float64], float, float]:
+    """((right, down, wider, higher) in pixels, likeness, standard error), from coarse to fine; see PairMeasures.
 
     NaN where the search leaves a quarter of the photo: then nothing of the clean photo was found in the degraded one.
     """
     height, width = clean.shape
     offset = np.zeros(4)
+    error = math.inf
     agreements: list[float] = []  # of the coarsest pictures
     wanted = (8, 4, 2) if min(clean.shape) >= 256 else (4, 2, 1)
     reductions = [n for n in wanted if min(clean.shape) // n >= 24]
@@ -103,24 +108,26 @@ def offset_between(degraded: Plane, clean: Plane, *, n_rounds: int = 3) -> tuple
         whole = np.s_[: size[1] * reduction, : size[0] * reduction]
         small_clean, small_degraded = (_standardised(_shrunk(plane[whole], *size)) for plane in (clean, degraded))
         for _ in range(n_rounds):
-            step, agreement = _offset_step(small_degraded, small_clean, offset / reduction)
+            step, agreement, error = _offset_step(small_degraded, small_clean, offset / reduction)
             offset = offset + reduction * step
             if reduction == reductions[0]:
                 agreements.append(agreement)
             if np.abs(offset).max() > max(height, width) / 4:
-                return np.full(4, math.nan), max(agreements)
-    return offset, max(agreements)
+                return np.full(4, math.nan), max(agreements), math.inf
+    return offset, max(agreements), error * reduction
 
 
 def _standardised(plane: Plane) -> Plane:
-    plane = _smooth(plane, 1.5)
+    plane = _smooth(plane, SMOOTHING)
     plane -= plane.mean()
     plane /= max(float(plane.std()), 1e-6)
     return plane
 
 
-def _offset_step(degraded: Plane, clean: Plane, offset: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """(what to add to the offset, correlation under the present one)."""
+def _offset_step(
+    degraded: Plane, clean: Plane, offset: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float, float]:
+    """(what to add to the offset, correlation under the present one, standard error of the shift in pixels)."""
     moved = _moved(clean, offset)
     across, along = (_from_middle(extent) for extent in clean.shape[::-1])
     to_right, to_below = _gradients(moved)
@@ -131,7 +138,10 @@ def _offset_step(degraded: Plane, clean: Plane, offset: NDArray[np.float64]) -> 
     residual = (degraded - moved)[inner].ravel()
     normal = (jacobian @ jacobian.T).astype(np.float64) + 1e-6 * residual.size * np.eye(4)
     agreement = float(np.corrcoef(degraded[inner].ravel(), moved[inner].ravel())[0, 1])
-    return np.linalg.solve(normal, (jacobian @ residual).astype(np.float64)), agreement
+    inverse = np.linalg.inv(normal)
+    step = inverse @ (jacobian @ residual).astype(np.float64)
+    error = math.sqrt(SMOOTHED_AREA * float(residual.var()) * float(inverse[0, 0] + inverse[1, 1]))
+    return step, agreement, error
 
 
 def _from_middle(extent: int) -> Plane:
@@ -157,24 +167,29 @@ def sharpness_between(degraded: Plane, clean: Plane) -> tuple[float, float]:
     Fine over coarse does not see exposure, and the share of white noise in it is taken out.  The gradient energy of a
     natural photo, whose spectrum falls as 1/f, goes as 1 / (s^2 + r^2) under smoothing s and blur r; hence the radius.
     """
-    ratio = _detail(clean) / _detail(degraded)
+    (fine_clean, coarse_clean), (fine_degraded, coarse_degraded) = _energies(clean), _energies(degraded)
+    ratio = (fine_clean / coarse_clean) / (fine_degraded / coarse_degraded)
+    if ratio < 1:  # a blur that wiped out coarse texture does that too, but it leaves less fine detail as well
+        ratio = min(1.0, max(ratio, fine_clean / fine_degraded))
     fine, coarse = (2 * FINE) ** -2, (2 * COARSE) ** -2
     blur = max(ratio, 1 / ratio)  # of whichever is blurred
     return ratio, math.sqrt((blur - 1) / max(fine - blur * coarse, coarse))
 
 
-def _detail(plane: Plane) -> float:
-    half = _shrunk(plane, plane.shape[1] // 2, plane.shape[0] // 2)
+def _energies(plane: Plane) -> tuple[float, float]:
+    """Gradient energy (fine, coarse) relative to the mean level; NaN where noise and rounding outweigh it."""
+    half = halved(plane)
     margin = min(16, min(half.shape) // 4)
     inner = np.s_[margin:-margin, margin:-margin]
     noise = noise_variance(plane) / 4  # what is left of it at half the resolution
-    energies = []
-    for sigma in (FINE, COARSE):
+    level = float(half.mean()) ** 2 + 1e-6
+
+    def energy(sigma: float) -> float:
         right, down = _gradients(_smooth(half, sigma))
-        energy = float((right[inner] ** 2 + down[inner] ** 2).mean())
-        of_noise = noise / (4 * math.pi * sigma**4)
-        energies.append(energy - of_noise if energy > 2 * of_noise else math.nan)
-    return energies[0] / energies[1]
+        measured, of_noise = float((right[inner] ** 2 + down[inner] ** 2).mean()), noise / (4 * math.pi * sigma**4)
+        return (measured - of_noise) / level if measured > 2 * of_noise else math.nan
+
+    return energy(FINE), energy(COARSE)
 
 
 def noise_variance(plane: Plane) -> float:
@@ -212,12 +227,18 @@ def averaging_between(degraded: Plane, clean: Plane) -> float:
         return math.nan
     mean, mean_clean = local_mean(halved(degraded)), local_mean(halved(clean))
     lost = local_mean(halved(clean**2)) - mean_clean**2 - local_mean(halved(degraded**2)) + mean**2
+    lost += noise_variance(degraded) - noise_variance(clean)
     told = mean_clean > 0.05
-    if told.sum() < 64:
+    n_independent = told.sum() / (math.pi * sigma**2)  # every second sample of windows of 4 pi sigma^2
+    if n_independent < 8:
         return math.nan
     terms = np.stack([(lost[told] / mean_clean[told]), mean_clean[told], np.ones(int(told.sum()))], -1)
-    slope = np.linalg.lstsq(terms, (mean - mean_clean)[told], rcond=None)[0][0]
-    return float(1 + 2 * slope)
+    excess = (mean - mean_clean)[told]
+    inverse = np.linalg.pinv(terms.T @ terms)
+    coefficients = inverse @ (terms.T @ excess)
+    residual = excess - terms @ coefficients
+    error = 2 * math.sqrt(float(inverse[0, 0] * residual.var() * told.sum() / n_independent))
+    return float(1 + 2 * coefficients[0]) if error < TELLING_ERROR else math.nan
 
 
 def halved(plane: Plane) -> Plane:

@@ -130,7 +130,8 @@ def _unit_thumbnails(photos: Sequence[PhotoRecord]) -> NDArray[np.float32]:
 
 def swapped_pairs(_listing: Listing, records: list[ItemRecord]) -> list[Finding]:
     """Pairs whose degraded photo has more fine detail than the clean one; one finding where that is most of the set."""
-    pairs = [p for p in pairs_of(records) if p[0].height == p[1].height]  # else the sizes tell; aliasing looks sharp
+    # Of other sizes, those tell, and aliasing looks sharp.
+    pairs = [p for p in pairs_of(records) if p[0].height == p[1].height and not math.isnan(p[2].sharpness)]
     swapped = [pair for pair in pairs if pair[2].sharpness < SWAPPED]
     if len(swapped) >= MOST and len(swapped) > len(pairs) / 2:
         folders = _folders(pairs)
@@ -170,7 +171,7 @@ def misaligned_pairs(_listing: Listing, records: list[ItemRecord]) -> list[Findi
 
 def _shared_offset(pairs: Sequence[Pair], shared: NDArray[np.float64], *, scaled: bool) -> Finding:
     folders = _folders(pairs)
-    blur_radius = float(np.median([measures.blur_radius for _, _, measures in pairs]))
+    blur_radius = float(np.nanmedian([0, *(measures.blur_radius for _, _, measures in pairs)]))
     said = [f"{value:+.2f} px {where}" for value, where in zip(shared[:2], ("right", "down"), strict=True) if value]
     said += [
         f"stretched by {v:+.2f} px at the {e} edges"
@@ -196,7 +197,7 @@ def _shifted_pairs(pairs: Sequence[Pair], shifts: NDArray[np.float64]) -> list[F
         radii = BLUR_RADII + BLUR_RADII_OF_ONE_PIXEL / min(degraded.height, degraded.width)
         allowed = max(SHIFT_OF_A_PAIR + radii * measures.blur_radius, 4 * scatter)
         allowed *= 1 if measures.likeness > SURE_LIKENESS else UNSURE_FACTOR
-        if math.hypot(right, down) > allowed:
+        if math.hypot(right, down) > allowed + 4 * measures.shift_error:
             message = (
                 f"{degraded.path}: lies {measures.shift[0]:+.1f} px right and {measures.shift[1]:+.1f} px down of "
                 f"{clean.path}, more than its blur explains ({allowed:.1f} px)"

@@ -1,0 +1,207 @@
+"""Packs: what the windows hold, exactly; stopped and gone on with; damaged and foreign files."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from resharp.data.layouts import open_listing
+from resharp.data.listing import Item, Listing
+from resharp.data.loading import batches
+from resharp.data.packing import Pack, PackPatches, pack
+from resharp.data.plan import plan_from
+from resharp.data.synthesis import open_synthesis
+from resharp.errors import ArgumentError, DatasetError, OutputError
+from resharp.locks import exclusive
+from resharp.photo import Photo, read_pixels, write_photo
+from tests.conftest import rand
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    for number in range(4):
+        for kind, seed in (("blur", 10), ("sharp", 20)):
+            image = rand(3, 40 + number, 57, seed=seed + number, dtype=torch.float32)
+            write_photo(Photo(image), tmp_path / "set" / kind / f"{number}.png")
+    return tmp_path / "set"
+
+
+def test_windows_are_those_of_every_photo_in_order(pairs: Path, tmp_path: Path) -> None:
+    listing, path = open_listing(pairs), tmp_path / "p.h5"
+    summary = pack(listing, path, patch=16, stride=10)
+    found = Pack(path)
+    assert summary.counts == found.counts == {"blur": 4 * 3 * 5, "sharp": 4 * 3 * 5}
+    row = 0
+    for blur, sharp in listing.pairs:
+        photos = {"blur": read_pixels(blur), "sharp": read_pixels(sharp)}
+        for top in (0, 10, 20):
+            for left in (0, 10, 20, 30, 40):
+                for kind, file in (("blur", blur), ("sharp", sharp)):
+                    assert torch.equal(found.read(kind, row), photos[kind][:, top : top + 16, left : left + 16])
+                    assert found.origin(kind, row) == (str(file), top, left)
+                row += 1
+
+
+def test_the_file_is_what_other_programs_expect(pairs: Path, tmp_path: Path) -> None:
+    pack(open_listing(pairs), tmp_path / "p.h5", patch=16, stride=10)
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert file["blur"].dtype == np.uint8
+        assert file["blur"].shape == (60, 3, 16, 16)
+        assert file["blur"].chunks == (1, 3, 16, 16)
+        attributes = dict(file.attrs)
+    assert (attributes["patch"], attributes["stride"], attributes["colour"]) == (16, 10, "RGB")
+    assert {"source", "licence", "layout", "paired", "format"} <= set(attributes)
+    assert list(tmp_path.glob("p.h5*")) == [tmp_path / "p.h5"]
+
+
+def test_unpaired_kinds_have_lengths_of_their_own(pairs: Path, tmp_path: Path) -> None:
+    listing = open_listing(pairs)
+    items = [Item(path, None) for path in listing.degraded[:1]] + [Item(None, path) for path in listing.clean]
+    summary = pack(Listing(tuple(items), "mixed", paired=False), tmp_path / "u.h5", patch=16, stride=10)
+    assert summary.counts == {"blur": 15, "sharp": 60}
+    source = PackPatches(tmp_path / "u.h5")
+    assert not source.is_real
+    assert len(source) == 60
+    assert torch.equal(source.read(59)[1], Pack(tmp_path / "u.h5").read("sharp", 59))
+
+
+def test_workers_change_no_byte(pairs: Path, tmp_path: Path) -> None:
+    for n_workers in (0, 2):
+        pack(open_listing(pairs), tmp_path / f"{n_workers}.h5", patch=16, stride=10, n_workers=n_workers)
+    assert (tmp_path / "0.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
+
+
+def test_a_stopped_run_is_gone_on_with(pairs: Path, tmp_path: Path) -> None:
+    listing = open_listing(pairs)
+    pack(listing, tmp_path / "whole.h5", patch=16, stride=10)
+
+    def stop_after(n: int) -> Callable[[int, int], None]:
+        def on_photo(done: int, total: int) -> None:
+            if done == n:
+                raise KeyboardInterrupt
+
+        return on_photo
+
+    for n in (1, 3):
+        with pytest.raises(KeyboardInterrupt):
+            pack(listing, tmp_path / "p.h5", patch=16, stride=10, on_photo=stop_after(n))
+        assert not (tmp_path / "p.h5").exists()
+    with pytest.raises(DatasetError, match="was begun from other photos or settings"):
+        pack(listing, tmp_path / "p.h5", patch=16, stride=9)
+    seen: list[int] = []
+    pack(listing, tmp_path / "p.h5", patch=16, stride=10, on_photo=lambda done, total: seen.append(done))
+    assert seen == [4]
+    assert (tmp_path / "p.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def test_a_killed_process_leaves_a_sound_part(tmp_path: Path) -> None:
+    for number in range(40):
+        write_photo(Photo(rand(3, 200, 200, seed=number, dtype=torch.float32)), tmp_path / "set" / f"{number}.png")
+    pack(open_listing(tmp_path / "set"), tmp_path / "whole.h5", patch=16, stride=8)
+    words = ["data", "pack", str(tmp_path / "set"), "-o", str(tmp_path / "p.h5"), "--patch", "16", "--stride", "8"]
+    process = subprocess.Popen([sys.executable, "-m", "resharp", *words], stderr=subprocess.DEVNULL)
+    part = tmp_path / "p.h5.part"
+    while not part.exists() and process.poll() is None:
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with pytest.raises(DatasetError, match="was not finished"):
+        Pack(part)
+    pack(open_listing(tmp_path / "set"), tmp_path / "p.h5", patch=16, stride=8)
+    assert (tmp_path / "p.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def test_a_pack_goes_to_workers_and_feeds_training(pairs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "p.h5"
+    pack(open_listing(pairs), path, patch=16, stride=10)
+    again = pickle.loads(pickle.dumps(Pack(path)))
+    assert torch.equal(again.read("blur", 3), Pack(path).read("blur", 3))
+    plan = plan_from({"crop": 12, "variants": [{"steps": [{"kind": "jpeg"}]}]})
+    batch = next(batches(open_synthesis([path], plan), batch_size=8, stop=8))
+    assert [part.shape for part in batch] == [(8, 3, 12, 12)] * 2
+
+
+def cut_short(path: Path) -> str:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return "it is cut short"
+
+
+def newer(path: Path) -> str:
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = 99
+    return "has format 99, this version reads up to 1; update resharp"
+
+
+def foreign(path: Path) -> str:
+    path.unlink()
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+    return "no pack of resharp"
+
+
+def no_hdf5(path: Path) -> str:
+    path.write_text("hello")
+    return "no HDF5 file"
+
+
+def gone(path: Path) -> str:
+    path.unlink()
+    return "no such pack"
+
+
+@pytest.mark.parametrize("spoil", [cut_short, newer, foreign, no_hdf5, gone])
+def test_files_that_are_no_whole_pack(pairs: Path, tmp_path: Path, spoil: Callable[[Path], str]) -> None:
+    path = tmp_path / "p.h5"
+    pack(open_listing(pairs), path, patch=16, stride=10)
+    words = spoil(path)
+    with pytest.raises(DatasetError, match=words):
+        Pack(path)
+
+
+def test_photos_that_cannot_be_packed(pairs: Path, tmp_path: Path) -> None:
+    listing, path = open_listing(pairs), tmp_path / "p.h5"
+    with pytest.raises(DatasetError, match="no photo is as large as a patch of 64 pixels"):
+        pack(listing, path, patch=64, stride=10)
+    with pytest.raises(ArgumentError, match="patch 4, stride 10"):
+        pack(listing, path, patch=4, stride=10)
+    with exclusive(path), pytest.raises(DatasetError):
+        pack(listing, path, patch=16, stride=10)
+    write_photo(Photo(rand(3, 40, 50, dtype=torch.float32)), listing.degraded[0])
+    with pytest.raises(DatasetError, match="differs in size"):
+        pack(listing, path, patch=16, stride=10)
+    lone = Listing((Item(listing.degraded[0], None),), "pairs", paired=True)
+    with pytest.raises(DatasetError, match="no counterpart"):
+        pack(lone, path, patch=16, stride=10)
+    assert not list(tmp_path.glob("p.h5*"))
+
+
+def test_a_damaged_photo_in_the_middle_keeps_what_was_done(pairs: Path, tmp_path: Path) -> None:
+    from resharp.errors import PhotoError
+
+    listing, path = open_listing(pairs), tmp_path / "p.h5"
+    good = listing.clean[2].read_bytes()
+    listing.clean[2].write_bytes(good[: len(good) // 2])
+    with pytest.raises(PhotoError, match=r"2\.png"):
+        pack(listing, path, patch=16, stride=10)
+    listing.clean[2].write_bytes(good)
+    seen: list[int] = []
+    pack(listing, path, patch=16, stride=10, on_photo=lambda done, total: seen.append(done))
+    assert seen == [3, 4]
+
+
+def test_a_full_disk_is_named(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("resharp.data.packing._store", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        pack(open_listing(pairs), tmp_path / "p.h5", patch=16, stride=10)
+    assert not (tmp_path / "p.h5").exists()
