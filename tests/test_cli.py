@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -19,31 +18,9 @@ from PIL import Image
 
 import resharp
 from resharp import cli
-from resharp.cli import main
-from tests.conftest import rand
+from tests.conftest import Run, rand
 
 FAST = ("--iterations", "2")
-
-
-class Outcome:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["resharp", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        captured = capsys.readouterr()
-        code = caught.value.code
-        return Outcome(code if isinstance(code, int) else 1, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture
@@ -60,7 +37,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_help_and_version(run: Run) -> None:
     assert run("--version").out.strip() == f"resharp {resharp.__version__}"
     text = run("--help").out
-    for command in ("deconvolve", "degrade", "weights", "train", "demo"):
+    for command in ("deconvolve", "degrade", "data", "weights", "train", "demo"):
         assert command in text
 
 

@@ -78,7 +78,7 @@ def trajectory(**options: Any) -> None:
 @_number("--zoom", 0.005, "Change of scale by moving forward (0.01 = 1 %).")
 @_number("--n-objects", 0, "Soft-edged cut-outs that move on their own.")
 @_number("--object-extent", 16.0, "How far these travel, in pixels.")
-@_number("--highlights", 0.0, "How many times brighter than white clipped pixels were; they leave streaks.")
+@_number("--highlights", 0.0, "How many times brighter than white small clipped spots were; they leave streaks.")
 @_number("--read-noise", 0.0, "Sigma in linear light on the [0,1] scale.")
 @_number("--photons", 0.0, "Electrons at white, for shot noise; 0: none.")
 @_number("--gamma", 2.2, _GAMMA)

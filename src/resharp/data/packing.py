@@ -25,7 +25,7 @@ from resharp.locks import exclusive
 from resharp.photo import photo_size, read_pixels
 
 from .listing import Listing
-from .workers import in_order
+from .workers import checked_workers, in_order
 
 FORMAT = 1
 KINDS = ("blur", "sharp")
@@ -68,6 +68,7 @@ def pack(
     """
     if not 8 <= patch <= 8192 or not 1 <= stride <= 65536:
         raise ArgumentError(f"patch {patch}, stride {stride}: a patch has 8 to 8192 pixels a side, a stride 1 to 65536")
+    checked_workers(n_workers)
     with exclusive(path):
         jobs, too_small = _jobs(listing, patch, stride)
         counts = {kind: sum(len(job.corners) for job in jobs if kind in job.files) for kind in KINDS}
@@ -221,6 +222,7 @@ class Pack:
         self.path = path
         self._file: Any = None
         self._owner = -1
+        self._kept: dict[str, Any] = {}
         file = self._open()
         self.patch = int(file.attrs["patch"])
         self.stride = int(file.attrs["stride"])
@@ -229,20 +231,26 @@ class Pack:
 
     def read(self, kind: str, index: int) -> Tensor:
         """Patch `index` of "blur" or "sharp": uint8 (3, patch, patch)."""
-        return torch.from_numpy(self._open()[kind][index])
+        return torch.from_numpy(self._rows(kind)[index])
 
     def origin(self, kind: str, index: int) -> tuple[str, int, int]:
         """(photo, top, left) of a patch."""
-        number, top, left = self._open()[f"{kind}_origin"][index].tolist()
+        number, top, left = self._rows(f"{kind}_origin")[index].tolist()
         photos = json.loads(self._open()["photos"][()])[number]
         return photos[KINDS.index(kind) if len(photos) > 1 else 0], top, left
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": None, "_owner": -1}
+        return self.__dict__ | {"_file": None, "_owner": -1, "_kept": {}}
+
+    def _rows(self, name: str) -> Any:
+        file = self._open()
+        if name not in self._kept:
+            self._kept[name] = file[name]  # looking it up takes longer than reading a row
+        return self._kept[name]
 
     def _open(self) -> Any:
         if self._owner != os.getpid():  # HDF5 handles do not survive a fork
-            self._file, self._owner = _opened(self.path), os.getpid()
+            self._file, self._owner, self._kept = _opened(self.path), os.getpid(), {}
         return self._file
 
 

@@ -148,14 +148,14 @@ class Synthesis:
         degraded, clean = source.read(cut.number)
         region, (top, left) = _region(clean, cut)
         if degraded is None:
-            spoiled, sharp = apply_steps(recipe.steps, region)
+            spoiled, sharp = (_eight_bits(image) for image in apply_steps(recipe.steps, region.float().div_(255)))
         else:
             spoiled, sharp = _region(degraded, cut)[0], region
         rows, columns = cut.crop[2:]
         if spoiled.shape[-2:] == sharp.shape[-2:]:
             spoiled = spoiled[:, top : top + rows, left : left + columns]
         sharp = sharp[:, top : top + rows, left : left + columns]
-        return Sample(_eight_bits(spoiled, cut), _eight_bits(sharp, cut), recipe)
+        return Sample(_turned(spoiled, cut), _turned(sharp, cut), recipe)
 
     def _fitting(self, which: int, turn: int, epoch: int) -> tuple[int, tuple[int, int]]:
         """(number, size) of the photo whose turn it is, at half size if so planned; the next one that the crop fits."""
@@ -191,7 +191,7 @@ def _taking_turns(weights: tuple[int, ...], index: int) -> tuple[int, int]:
 
 
 def _region(photo: Tensor, cut: Cut) -> tuple[Tensor, tuple[int, int]]:
-    """The crop with as much of its margin as the photo has, float32 in [0, 1], and where the crop begins in it."""
+    """The crop with as much of its margin as the photo has, uint8, and where the crop begins in it."""
     scale = 2 if cut.half else 1
     height, width = (side // scale for side in photo.shape[-2:])
     top, left, rows, columns = cut.crop
@@ -200,15 +200,18 @@ def _region(photo: Tensor, cut: Cut) -> tuple[Tensor, tuple[int, int]]:
     beyond = cut.margin + (_CONTEXT if cut.half else 0)
     first_row, first_column = max(0, top - beyond), max(0, left - beyond)
     last_row, last_column = min(height, top + rows + beyond), min(width, left + columns + beyond)
-    pixels = photo[:, first_row * scale : last_row * scale, first_column * scale : last_column * scale]
-    region = pixels.float().div_(255)
+    region = photo[:, first_row * scale : last_row * scale, first_column * scale : last_column * scale]
     if cut.half:
-        region = Resize(0.5)(region).clamp(0, 1)
+        region = _eight_bits(Resize(0.5)(region.float().div_(255)))
     return region.contiguous(), (top - first_row, left - first_column)
 
 
-def _eight_bits(image: Tensor, cut: Cut) -> Tensor:
-    turned = torch.rot90(image.clamp(0, 1).mul(255).round_().byte(), cut.turn, (-2, -1))
+def _eight_bits(image: Tensor) -> Tensor:
+    return image.mul(255).round_().clamp_(0, 255).byte()
+
+
+def _turned(pixels: Tensor, cut: Cut) -> Tensor:
+    turned = torch.rot90(pixels, cut.turn, (-2, -1))
     return (turned.flip(-1) if cut.flip else turned).contiguous()
 
 

@@ -26,9 +26,7 @@ def in_order(work: Callable[[_In], _Out], things: Iterable[_In], n_workers: int)
     `work`, the things and the results must be picklable.  What it raises comes up at its place in the order; closing
     the iterator stops the processes.  Raises ResourceError where a process dies.
     """
-    if not 0 <= n_workers <= 256:
-        raise ArgumentError(f"{n_workers} workers; take 0 (this process alone) to 256")
-    if n_workers == 0:
+    if checked_workers(n_workers) == 0:
         yield from map(work, things)
         return
     # Forked children of a process that has used torch's threads may hang; fresh ones cost two seconds to start.
@@ -46,6 +44,13 @@ def in_order(work: Callable[[_In], _Out], things: Iterable[_In], n_workers: int)
         raise ResourceError("a worker process died (out of memory?); take fewer workers and run it again") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def checked_workers(n_workers: int) -> int:
+    """`n_workers` if it is a number of processes.  Raises ArgumentError."""
+    if not 0 <= n_workers <= 256:
+        raise ArgumentError(f"{n_workers} workers; take 0 (this process alone) to 256")
+    return n_workers
 
 
 def alone_on_one_core(*_: object) -> None:

@@ -19,7 +19,7 @@ from resharp.photo import Photo, photo_size, write_photo
 
 from .manifest import MANIFEST, Entry, Manifest, save_manifest
 from .synthesis import SampleRecipe, Synthesis
-from .workers import in_order
+from .workers import checked_workers, in_order
 
 BEGUN = "synthesis.json"
 
@@ -40,6 +40,7 @@ def write_samples(
     """
     if count < 1:
         raise ArgumentError(f"{count} samples; ask for at least 1")
+    checked_workers(n_workers)
     with refusals_named(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder):

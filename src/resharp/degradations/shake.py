@@ -36,7 +36,7 @@ class Shake:
     around its path);  sway: likewise by sideways translation;  roll: degrees from end to end;  zoom: change of scale by
     forward translation (0.01 = 1 %);  focal: focal length in units of the frame's longer side.
     n_objects cut-outs with a soft edge move by `object_extent` pixels beside the camera's motion.
-    highlights: how many times brighter than white a clipped pixel may have been (0: photos hold all there was).
+    highlights: how many times brighter than white small clipped spots, as of lamps, were (0: no brighter).
     read_noise: sigma in linear light on [0, 1];  photons: electrons at white for shot noise (as Gaussian), 0 = none.
     n_frames: 0 takes as many as lie a pixel apart; few frames leave ghosts, as the 7 to 13 of GoPro's do.
     The sharp photo is the pose in the middle of the exposure, as GoPro's is.
@@ -85,10 +85,9 @@ class Shake:
         if max(height, width) > _LONGEST:
             raise ArgumentError(f"a shake takes photos of up to {_LONGEST} pixels a side, not {width}x{height}; cut it")
         poses, shares = self._camera(height, width, generator)
-        light = to_light(image, self.gamma)
+        scene = np.ascontiguousarray(to_light(image, self.gamma).permute(1, 2, 0).numpy())
         if self.highlights:
-            light = light * (1 + self.highlights * ((light - _CLIPPED) / (1 - _CLIPPED)).clamp(0, 1))
-        scene = np.ascontiguousarray(light.permute(1, 2, 0).numpy())
+            scene = _with_lamps(scene, self.highlights)
         cutouts = [_cut_out(scene, generator) for _ in range(self.n_objects)]
         ways = [_smooth_path(_N_TIMES, 2, generator) * self.object_extent for _ in cutouts]
         exposed = np.zeros_like(scene)
@@ -143,6 +142,14 @@ class Shake:
             return light
         noise = torch.randn(light.shape, generator=generator)
         return light + noise * torch.as_tensor(variance).sqrt()
+
+
+def _with_lamps(scene: Picture, highlights: float) -> Picture:
+    """Small clipped spots made up to 1 + highlights times as bright; a white wall or sky stays as it is."""
+    clipped = np.clip((scene - _CLIPPED) / (1 - _CLIPPED), 0, 1)
+    window = max(1, min(scene.shape[:2]) // 8)
+    share = cv2.blur(clipped, (window, window), borderType=cv2.BORDER_REFLECT).reshape(scene.shape)
+    return np.asarray(scene * (1 + highlights * clipped * np.clip(1 - 4 * share, 0, 1)), dtype=np.float32)
 
 
 def _smooth_path(n_points: int, n_axes: int, generator: torch.Generator) -> Array:

@@ -33,10 +33,11 @@ class PairMeasures:
     """What was measured; NaN where the photos do not tell.
 
     shift: (right, down) of the degraded photo against the clean one, in pixels of the degraded;  stretch: what is
-    added at the right and lower edge of the measured window;  shift_error: standard error of the shift;  likeness: correlation of the coarse pictures, aligned;
-    sharpness: how much more fine detail the clean photo has, as a ratio (1 = as much);  blur_radius: the standard
-    deviation of a blur that explains this, in pixels, 0 for none;  gamma: g in degraded = clean^g;  averaging: the
-    exponent of the light in which the blur was averaged, 1 for encoded values, about 2.2 for linear light.
+    added at the right and lower edge of the measured window;  shift_error: standard error of the shift;  likeness:
+    correlation of the coarse pictures, aligned;  sharpness: how much more fine detail the clean photo has, as a ratio
+    (1 = as much), NaN where noise outweighs it;  blur_radius: the standard deviation of a blur that explains this, in
+    pixels;  gamma: g in degraded = clean^g;  averaging: the exponent of the light in which the blur was averaged, 1 for
+    encoded values, about 2.2 for linear light.
     """
 
     shift: tuple[float, float]

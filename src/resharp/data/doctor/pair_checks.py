@@ -20,6 +20,7 @@ Pair = tuple[PhotoRecord, PhotoRecord, PairMeasures]
 MOST = 3  # measured pairs that it takes to speak of a set
 UNLIKE = 0.4  # likeness: real pairs stay above 0.97, crops of 96 pixels under strong blur above 0.55
 OTHER_FITS, OWN_DOES_NOT = 0.9, 0.7  # correlation of thumbnails
+SWAPPED_ALONE = 0.75  # of a single pair: blur carries detail in from beyond the edge, which made it 0.8 in plain crops
 SWAPPED = 0.85  # sharpness ratio: unswapped pairs with noise of sigma 0.1, JPEG 20 or no blur at all stay above 0.95
 SHIFT_OF_A_SET = 0.3  # pixels, same size: a wrong half pixel is above, the real sets (0.1 to 0.7, scattered) are not
 SHIFT_OF_A_SCALED_SET = 0.12  # pixels of the small photo: nearest-neighbour x2 is 0.25, correct sets are below 0.01
@@ -105,16 +106,16 @@ def unlike_pairs(_listing: Listing, records: list[ItemRecord]) -> list[Finding]:
     found = []
     for index, (photo, counterpart, measures) in enumerate(pairs):
         own = float(clean[index] @ degraded[index])
-        if own >= OWN_DOES_NOT and measures.likeness >= UNLIKE:
+        if own >= OWN_DOES_NOT:
             continue
         likenesses = clean @ degraded[index]
         best = int(np.argmax(likenesses))
-        elsewhere = likenesses[best] > OTHER_FITS and own < OWN_DOES_NOT
+        elsewhere = likenesses[best] > OTHER_FITS and best != index
         if not elsewhere and not measures.likeness < UNLIKE:
             continue
         message = f"{photo.path}: shows another scene than {counterpart.path} (correlation {own:.2f})"
         remedy = "pair the photos that belong together: were both folders sorted the same way?"
-        if likenesses[best] > OTHER_FITS and best != index:
+        if elsewhere:
             remedy = f"it fits {pairs[best][1].path} (correlation {likenesses[best]:.2f}): pair it with that one"
         found.append(Finding("unlike", (photo.path, counterpart.path), message, remedy))
     return found
@@ -142,6 +143,8 @@ def swapped_pairs(_listing: Listing, records: list[ItemRecord]) -> list[Finding]
         return [Finding("swapped", folders, message, "swap the two folders")]
     found = []
     for degraded, clean, measures in swapped:
+        if measures.sharpness > SWAPPED_ALONE:
+            continue
         message = f"{degraded.path}: is sharper than {clean.path} (detail {1 / measures.sharpness:.2f} times as strong)"
         found.append(Finding("swapped", (degraded.path, clean.path), message, "swap the two files"))
     return found
@@ -171,7 +174,7 @@ def misaligned_pairs(_listing: Listing, records: list[ItemRecord]) -> list[Findi
 
 def _shared_offset(pairs: Sequence[Pair], shared: NDArray[np.float64], *, scaled: bool) -> Finding:
     folders = _folders(pairs)
-    blur_radius = float(np.nanmedian([0, *(measures.blur_radius for _, _, measures in pairs)]))
+    blur_radius = _usual_blur(pairs)
     said = [f"{value:+.2f} px {where}" for value, where in zip(shared[:2], ("right", "down"), strict=True) if value]
     said += [
         f"stretched by {v:+.2f} px at the {e} edges"
@@ -190,12 +193,20 @@ def _shared_offset(pairs: Sequence[Pair], shared: NDArray[np.float64], *, scaled
     return Finding("misaligned", folders, message, remedy, severity)
 
 
+def _usual_blur(pairs: Sequence[Pair]) -> float:
+    radii = [measures.blur_radius for _, _, measures in pairs if not math.isnan(measures.blur_radius)]
+    return float(np.median(radii)) if radii else 0.0
+
+
 def _shifted_pairs(pairs: Sequence[Pair], shifts: NDArray[np.float64]) -> list[Finding]:
     found = []
     scatter = max(_spread(shifts[:, 0]), _spread(shifts[:, 1]))
+    usual_blur = _usual_blur(pairs)  # a photo with little in it may hide how strongly it is blurred
     for (degraded, clean, measures), (right, down) in zip(pairs, shifts, strict=True):
+        if math.isnan(measures.blur_radius):  # too little in it to tell
+            continue
         radii = BLUR_RADII + BLUR_RADII_OF_ONE_PIXEL / min(degraded.height, degraded.width)
-        allowed = max(SHIFT_OF_A_PAIR + radii * measures.blur_radius, 4 * scatter)
+        allowed = max(SHIFT_OF_A_PAIR + radii * max(measures.blur_radius, usual_blur), 4 * scatter)
         allowed *= 1 if measures.likeness > SURE_LIKENESS else UNSURE_FACTOR
         if math.hypot(right, down) > allowed + 4 * measures.shift_error:
             message = (
@@ -203,7 +214,8 @@ def _shifted_pairs(pairs: Sequence[Pair], shifts: NDArray[np.float64]) -> list[F
                 f"{clean.path}, more than its blur explains ({allowed:.1f} px)"
             )
             files = degraded.path, clean.path
-            found.append(Finding("misaligned", files, message, "cut both photos at the same place, or remove the pair"))
+            remedy = "look at the two: cut both at the same place, or remove the pair, unless it is motion"
+            found.append(Finding("misaligned", files, message, remedy, "warning"))
     return found
 
 

@@ -1,0 +1,200 @@
+"""`resharp degrade`: eight kinds, one way of writing down what was done."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+import resharp
+from resharp.cli.degrade import degrade
+from resharp.degradations import DEGRADATIONS
+from tests.conftest import Run, rand, reference
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "blur": ("--kernel", "disk:2"),
+    "trajectory": (),
+    "shake": ("--extent", "6"),
+    "defocus": (),
+    "downscale": (),
+    "mosaic": (),
+    "noise": (),
+    "jpeg": (),
+}
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    resharp.write_photo(resharp.Photo(rand(3, 32, 40).float()), path)
+    return path
+
+
+def test_every_kind_has_a_command() -> None:
+    assert set(degrade.commands) == set(KINDS)
+    assert set(KINDS) | {"gaussian"} == set(DEGRADATIONS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_recipe_written_down_does_the_same_again(run: Run, photo: Path, tmp_path: Path, kind: str) -> None:
+    first, again, recipe = tmp_path / "first.png", tmp_path / "again.png", tmp_path / "recipe.json"
+    done = run("degrade", kind, photo, "-o", first, *KINDS[kind], "--seed", 5, "--recipe-out", recipe)
+    assert (done.code, done.err) == (0, "")
+    assert run("degrade", kind, photo, "-o", again, "--recipe", recipe).code == 0
+    assert first.read_bytes() == again.read_bytes()
+    steps = json.loads(recipe.read_text())["recipes"][0]["steps"]
+    assert steps[0]["kind"] == kind
+    assert steps[0]["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        ("blur", ("--kernel", "disk:3")),
+        ("blur", ("--noise-sigma", "0.05")),
+        ("blur", ("--gamma", "2.2")),
+        ("trajectory", ("--length", "20")),
+        ("trajectory", ("--anxiety", "0.01")),
+        ("trajectory", ("--exposure", "0.1")),
+        ("trajectory", ("--gamma", "2.2")),
+        ("trajectory", ("--published",)),
+        ("trajectory", ("--seed", "1")),
+        ("shake", ("--extent", "12")),
+        ("shake", ("--sway", "12")),
+        ("shake", ("--roll", "12")),
+        ("shake", ("--zoom", "0.3")),
+        ("shake", ("--n-objects", "1")),
+        ("shake", ("--n-objects", "1", "--object-extent", "3")),
+        ("shake", ("--highlights", "10")),
+        ("shake", ("--read-noise", "0.1")),
+        ("shake", ("--photons", "50")),
+        ("shake", ("--gamma", "1")),
+        ("shake", ("--n-frames", "2")),
+        ("defocus", ("--radius", "5")),
+        ("defocus", ("--gamma", "1")),
+        ("downscale", ("--factor", "2")),
+        ("downscale", ("--method", "area")),
+        ("downscale", ("--method", "bilinear")),
+        ("mosaic", ("--pattern", "BGGR")),
+        ("mosaic", ("--demosaic", "malvar")),
+        ("mosaic", ("--demosaic", "bilinear")),
+        ("noise", ("--sigma", "0.1")),
+        ("noise", ("--photons", "100")),
+        ("noise", ("--gamma", "2.2")),
+        ("jpeg", ("--quality", "20")),
+        ("jpeg", ("--subsampling", "4:4:4")),
+    ],
+)
+def test_every_option_changes_the_result(run: Run, photo: Path, tmp_path: Path, kind: str, option: tuple[str]) -> None:
+    plain, other = tmp_path / "plain.png", tmp_path / "other.png"
+    assert run("degrade", kind, photo, "-o", plain, *KINDS[kind]).code == 0
+    assert run("degrade", kind, photo, "-o", other, *KINDS[kind], *option).code == 0
+    assert plain.read_bytes() != other.read_bytes()
+
+
+def test_several_photos_get_seeds_of_their_own_and_one_recipe_file(run: Run, photo: Path, tmp_path: Path) -> None:
+    second, recipe = tmp_path / "second.png", tmp_path / "recipe.json"
+    second.write_bytes(photo.read_bytes())
+    done = run("degrade", "noise", photo, second, "-o", tmp_path / "a", "--seed", 7, "--recipe-out", recipe, "--json")
+    seeds = [entry["steps"][0]["seed"] for entry in json.loads(done.out)["photos"]]
+    assert seeds == [7, 8]
+    assert run("degrade", "noise", second, photo, "-o", tmp_path / "b", "--recipe", recipe).code == 0
+    for name in ("photo.png", "second.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert (tmp_path / "a" / "photo.png").read_bytes() != (tmp_path / "a" / "second.png").read_bytes()
+
+
+def test_downscaling_reproduces_a_published_test_photo(run: Run, tmp_path: Path) -> None:
+    photo = sorted(reference("sr", "set5", "hr").iterdir())[1]
+    done = run("degrade", "downscale", photo, "-o", tmp_path / "lr.png")
+    assert done.code == 0
+    expected = cv2.imread(str(reference("sr", "set5", "lr_x4") / photo.name))
+    assert expected is not None
+    assert np.array_equal(cv2.imread(str(tmp_path / "lr.png")), expected)
+
+
+def test_transparency_shrinks_with_the_photo_and_metadata_stays(run: Run, tmp_path: Path) -> None:
+    photo = resharp.Photo(rand(3, 32, 40).float(), alpha=torch.full((32, 40), 0.5), depth=16, dpi=(72.0, 72.0))
+    resharp.write_photo(photo, tmp_path / "in.png")
+    assert run("degrade", "downscale", tmp_path / "in.png", "-o", tmp_path / "out.png", "--no-rounding").code == 0
+    small = resharp.read_photo(tmp_path / "out.png")
+    assert small.image.shape == (3, 8, 10)
+    assert small.depth == 16
+    assert small.dpi is not None
+    assert small.alpha is not None
+    assert_close(small.alpha, torch.full((8, 10), 0.5), atol=1e-4, rtol=0)
+
+
+def test_a_mosaic_is_one_grey_plane(run: Run, photo: Path, tmp_path: Path) -> None:
+    assert run("degrade", "mosaic", photo, "-o", tmp_path / "raw.png").code == 0
+    raw, colour = (resharp.read_photo(path) for path in (tmp_path / "raw.png", photo))
+    assert raw.grey
+    assert torch.equal(raw.image[0, ::2, ::2], colour.image[0, ::2, ::2])
+    assert torch.equal(raw.image[0, 1::2, 1::2], colour.image[2, 1::2, 1::2])
+
+
+RECIPE = {"format": 1, "recipes": [{"photo": "photo.png", "steps": [{"kind": "jpeg", "parameters": {}, "seed": 0}]}]}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "no such recipe"),
+        ("{", "cannot be read as a recipe"),
+        ("[1]", "no recipe of degradations"),
+        (json.dumps(RECIPE | {"format": 2}), "format 2, this version reads 1"),
+        (json.dumps(RECIPE | {"recipes": []}), "no recipe"),
+        (json.dumps(RECIPE).replace("jpeg", "noise"), "do it with `resharp degrade noise`"),
+        (json.dumps(RECIPE).replace('"seed": 0', '"seed": -1'), "seed is -1"),
+        (json.dumps(RECIPE).replace("{}", '{"quality": 101}'), "quality is 101"),
+        (json.dumps(RECIPE).replace("{}", '{"qualty": 10}'), "did you mean 'quality'"),
+    ],
+)
+def test_recipes_that_are_none(run: Run, photo: Path, tmp_path: Path, text: str | None, words: str) -> None:
+    recipe = tmp_path / "recipe.json"
+    if text is not None:
+        recipe.write_text(text)
+    done = run("degrade", "jpeg", photo, "-o", tmp_path / "out.png", "--recipe", recipe)
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert words in done.err
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("blur",), "Missing option '--kernel'"),
+        (("blur", "--kernel", "disk:0"), "radius"),
+        (("blur", "--kernel", "disk:2", "--noise-sigma", "25"), "it is on the [0, 1] scale"),
+        (("shake", "--extent", "-1"), "extent is -1"),
+        (("shake", "--n-objects", "1.5"), "not a valid integer"),
+        (("downscale", "--factor", "3"), "the sides of 40x32 are no multiples of 3; cut it first (--cut does)"),
+        (("downscale", "--factor", "0"), "factor is 0"),
+        (("mosaic", "--pattern", "RGB"), "'RGB' is not one of"),
+        (("noise", "--seed", "-1"), "seed is -1"),
+        (("jpeg", "--quality", "101"), "quality is 101"),
+        (("jpeg", "--recipe", "r.json", "--quality", "10"), "leave --quality out"),
+    ],
+)
+def test_mistakes_are_one_line(run: Run, photo: Path, tmp_path: Path, arguments: tuple[str], words: str) -> None:
+    done = run("degrade", arguments[0], photo, "-o", tmp_path / "out.png", *arguments[1:])
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert words in done.err
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_grey_photo_has_no_mosaic(run: Run, tmp_path: Path) -> None:
+    resharp.write_photo(resharp.Photo(rand(1, 8, 8).float().expand(3, -1, -1), grey=True), tmp_path / "grey.png")
+    done = run("degrade", "mosaic", tmp_path / "grey.png", "-o", tmp_path / "out.png")
+    assert done.code == 2
+    assert "a mosaic takes RGB images" in done.err
+
+
+def test_what_is_over_can_be_cut_off(run: Run, photo: Path, tmp_path: Path) -> None:
+    assert run("degrade", "downscale", photo, "-o", tmp_path / "out.png", "--factor", 3, "--cut").code == 0
+    assert resharp.read_photo(tmp_path / "out.png").image.shape == (3, 10, 13)
