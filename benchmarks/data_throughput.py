@@ -119,7 +119,7 @@ def _measure(photos: list[Path], folder: Path, workers: int, seconds: float) -> 
         pack(listing, folder / name, patch=320 if name == "clean.h5" else CROP, stride=128)
 
     def ours(place: Path, step: str = "copy") -> Iterator[Any]:
-        source = PackPatches(place) if place.suffix == ".h5" else PhotoFiles(_files(open_listing(place)), kept_bytes=0)
+        source = PackPatches(place) if place.suffix == ".h5" else PhotoFiles(open_listing(place).items, kept_bytes=0)
         synthesis = Synthesis([(1, source)], plan_from({"crop": CROP, "variants": [{"steps": [STEPS[step]]}]}))
         return batches(synthesis, batch_size=BATCH, stop=10**9, n_workers=workers)
 
@@ -158,10 +158,6 @@ def _measure(photos: list[Path], folder: Path, workers: int, seconds: float) -> 
         speed = rate(stream(), seconds)
         base = base or speed
         print(f"{name:<52}{speed:>9.0f} patches/s{speed / base:>8.1f}x")
-
-
-def _files(listing: Listing) -> list[tuple[Path | None, Path]]:
-    return list(listing.pairs) if listing.paired else [(None, path) for path in listing.clean]
 
 
 def _clean(listing: Listing) -> Listing:

@@ -15,7 +15,7 @@ LADDER = [
     {"restorer"},
     {"weights"},
     {"solvers"},
-    {"metrics", "priors", "data", "figures"},
+    {"losses", "metrics", "priors", "data", "figures"},
     {"degradations", "networks"},
     {"image", "photo"},
     {"locks"},
@@ -47,7 +47,8 @@ def imported_rooms(path: Path) -> set[str]:
         for name in names:
             parts = name.split(".")
             if parts[0] == "resharp" and len(parts) > 1:
-                found.add(resharp._HOME.get(parts[1], parts[1]) if parts[1] not in LEVEL else parts[1])
+                home = resharp._HOME.get(parts[1], parts[1]) if parts[1] not in LEVEL else parts[1]
+                found.add(home.partition(".")[0])
     return found
 
 

@@ -44,6 +44,11 @@ def coco(root: Path) -> Path:
     return place(root, "train2017/1.jpg", "train2017/2.jpg", "val2017/3.jpg", "annotations/panoptic/1.png")
 
 
+def div2k(root: Path) -> Path:
+    small = (f"DIV2K_{split}_LR_bicubic/X4/0001x4.png" for split in ("train", "valid"))
+    return place(root, "DIV2K_train_HR/0001.png", "DIV2K_train_HR/0002.png", "DIV2K_valid_HR/0801.png", *small)
+
+
 def pairs(root: Path) -> Path:
     return place(root, "train/input/1.png", "train/target/1.png", "test/input/2.png", "test/target/2.png")
 
@@ -58,6 +63,7 @@ MADE = {
     "kohler": kohler,
     "rwbi": rwbi,
     "coco": coco,
+    "div2k": div2k,
     "pairs": pairs,
     "clean": clean,
 }
@@ -78,6 +84,12 @@ def test_every_layout_says_that_a_folder_holds_nothing(name: str, tmp_path: Path
         find_listing(name, tmp_path)
     with pytest.raises(DatasetError, match="no such folder"):
         find_listing(name, tmp_path / "nowhere")
+
+
+def test_the_small_photos_of_div2k_are_no_clean_ones(tmp_path: Path) -> None:
+    listing = open_listing(div2k(tmp_path))
+    assert [path.name for path in listing.clean] == ["0001.png", "0002.png", "0801.png"]
+    assert [item.split for item in listing.items] == ["train", "train", "test"]
 
 
 def test_gopro_has_two_subsets_and_keeps_sequences_together(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Packs: what the windows hold, exactly; stopped and gone on with; damaged and foreign files."""
 
-import os
 import pickle
 import signal
 import subprocess
@@ -102,20 +101,33 @@ def test_a_stopped_run_is_gone_on_with(pairs: Path, tmp_path: Path) -> None:
     assert (tmp_path / "p.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
-def test_a_killed_process_leaves_a_sound_part(tmp_path: Path) -> None:
-    for number in range(40):
-        write_photo(Photo(rand(3, 200, 200, seed=number, dtype=torch.float32)), tmp_path / "set" / f"{number}.png")
+@pytest.mark.parametrize("n_done", [1, 5])
+def test_a_killed_process_leaves_a_sound_part(tmp_path: Path, n_done: int) -> None:
+    for number in range(8):
+        write_photo(Photo(rand(3, 64, 64, seed=number, dtype=torch.float32)), tmp_path / "set" / f"{number}.png")
     pack(open_listing(tmp_path / "set"), tmp_path / "whole.h5", patch=16, stride=8)
-    words = ["data", "pack", str(tmp_path / "set"), "-o", str(tmp_path / "p.h5"), "--patch", "16", "--stride", "8"]
-    process = subprocess.Popen([sys.executable, "-m", "resharp", *words], stderr=subprocess.DEVNULL)
-    part = tmp_path / "p.h5.part"
-    while not part.exists() and process.poll() is None:
-        pass
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    program = f"""
+import os, signal
+from pathlib import Path
+from resharp.data.layouts import open_listing
+from resharp.data.packing import pack
+folder = Path({str(tmp_path)!r})
+pack(open_listing(folder / "set"), folder / "p.h5", patch=16, stride=8,
+     on_photo=lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done == {n_done} else None)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False)
+    assert ended.returncode == -signal.SIGKILL
     with pytest.raises(DatasetError, match="was not finished"):
-        Pack(part)
-    pack(open_listing(tmp_path / "set"), tmp_path / "p.h5", patch=16, stride=8)
+        Pack(tmp_path / "p.h5.part")
+    seen: list[int] = []
+    pack(
+        open_listing(tmp_path / "set"),
+        tmp_path / "p.h5",
+        patch=16,
+        stride=8,
+        on_photo=lambda done, _: seen.append(done),
+    )
+    assert seen == list(range(n_done + 1, 9))
     assert (tmp_path / "p.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -64,7 +65,7 @@ STEP = {"kind": "jpeg"}
     [
         ({}, "variants"),
         ({"variants": []}, "variants"),
-        ({"variants": [{"steps": []}]}, "steps"),
+        ({"variants": [{}]}, "steps"),
         ({"variants": [{"steps": [STEP]}], "crp": 3}, "crp is not a setting; did you mean 'crop'"),
         ({"variants": [{"steps": [STEP], "wight": 3}]}, "variants.0.wight is not a setting; did you mean 'weight'"),
         ({"variants": [{"steps": [STEP]}], "crop": "big"}, "crop"),
@@ -77,8 +78,12 @@ STEP = {"kind": "jpeg"}
         ({"variants": [{"steps": [{"kind": "jpeg", "quality": {"chose": [1]}}]}]}, "a choice is written"),
         ({"variants": [{"steps": [{"kind": "jpeg", "probability": 2.0}]}]}, "probability"),
         ({"variants": [{"steps": [STEP, {"kind": "shake", "n_objects": [0, 2]}]}]}, "make it the first step"),
-        ({"variants": [{"steps": [{"kind": "downscale"}]}], "margin": 8}, "set margin = 0"),
         ({"variants": [{"steps": [{"kind": "downscale"}]}], "crop": 30}, "no multiple of the factor 4"),
+        ({"variants": [{"steps": [{"kind": "downscale", "factor": [2, 4]}]}]}, "by one factor"),
+        ({"variants": [{"steps": [{"kind": "downscale", "probability": 0.5}]}]}, "always happens"),
+        ({"variants": [{"steps": [{"kind": "downscale"}]}, {"steps": [STEP]}]}, "by different factors"),
+        ({"variants": [{"steps": [{"kind": "blur", "kernel": "none.png"}]}]}, "no such kernel file"),
+        ({"variants": [{"steps": [{"kind": "trajectory", "published": True, "length": [50, 61]}]}]}, "holds 60 pixels"),
     ],
 )
 def test_mistakes_are_named_with_their_place(values: dict[str, Any], words: str) -> None:
@@ -86,6 +91,17 @@ def test_mistakes_are_named_with_their_place(values: dict[str, Any], words: str)
         plan_from(values)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_kernel_file_is_read_once_and_seen_from_the_plan_s_folder(tmp_path: Path) -> None:
+    np.save(tmp_path / "k.npy", np.ones((3, 1)))
+    text = 'crop = 0\n[[variants]]\nsteps = [{ kind = "blur", kernel = { choose = ["k.npy", "disk:2"] } }]\n'
+    (tmp_path / "plan.toml").write_text(text)
+    plan = load_plan(tmp_path / "plan.toml")
+    (tmp_path / "k.npy").unlink()
+    kernels = plan.variants[0].steps[0].parameters["kernel"]["choose"]
+    np.testing.assert_allclose(kernels[0], [[1 / 3]] * 3)
+    assert kernels[1] == "disk:2"
 
 
 @pytest.mark.parametrize(("text", "words"), [("crop = ", "not valid TOML"), (None, "no such plan")])

@@ -11,7 +11,7 @@ from resharp.data.packing import pack
 from resharp.data.plan import plan_from
 from resharp.data.synthesis import open_synthesis
 from resharp.data.writing import write_samples
-from resharp.degradations import DegradationStep, Shake, apply_steps, make_degradation
+from resharp.degradations import DegradationStep, Frame, Shake, apply_steps, make_degradation
 from resharp.errors import ArgumentError, DatasetError
 from resharp.photo import Photo, write_photo
 from resharp.showing import blur_of, dataset_sheet
@@ -45,7 +45,7 @@ def test_the_drawn_kernel_is_what_a_point_became(kind: str) -> None:
     step = DegradationStep(make_degradation(kind, parameters), seed=5)
     point = torch.zeros(1, 129, 129)
     point[0, 64, 64] = 1
-    kernel = blur_of(step, 129, 129)
+    kernel = blur_of(step, Frame(129, 129))
     assert kernel is not None
     rows, columns = (side // 2 for side in kernel.shape)
     spot = apply_steps([step], point)[0][0, 64 - rows : 65 + rows, 64 - columns : 65 + columns]
@@ -60,7 +60,7 @@ def test_a_shake_is_drawn_as_its_centre_saw_it() -> None:
     spot = apply_steps([step], point)[0][0]
 
     def likeness(seed: int) -> float:
-        kernel = blur_of(DegradationStep(shake, seed), 129, 129)
+        kernel = blur_of(DegradationStep(shake, seed), Frame(129, 129))
         assert kernel is not None
         overlap = torch.nn.functional.conv2d(spot[None, None], kernel[None, None]).max()
         return float(overlap / (kernel.norm() * spot.norm()))
@@ -70,7 +70,7 @@ def test_a_shake_is_drawn_as_its_centre_saw_it() -> None:
 
 
 def test_what_is_no_blur_has_no_kernel() -> None:
-    assert blur_of(DegradationStep(make_degradation("jpeg", {})), 9, 9) is None
+    assert blur_of(DegradationStep(make_degradation("jpeg", {})), Frame(9, 9)) is None
 
 
 def test_nothing_to_show(tmp_path: Path) -> None:

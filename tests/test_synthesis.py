@@ -7,19 +7,24 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from torch import Tensor
 
+from resharp.data.listing import Item
 from resharp.data.loading import batches
-from resharp.data.plan import plan_from
+from resharp.data.manifest import load_manifest
+from resharp.data.plan import load_plan, plan_from
 from resharp.data.sources import PhotoFiles, open_source
 from resharp.data.synthesis import Sample, SampleRecipe, Synthesis, open_synthesis, sample_generator
 from resharp.data.writing import write_samples
-from resharp.errors import ArgumentError, DatasetError, RecipeError
+from resharp.degradations import resize_as_matlab
+from resharp.errors import ArgumentError, DatasetError, PhotoError, RecipeError
 from resharp.photo import Photo, write_photo
 from tests.conftest import rand
 
@@ -75,14 +80,18 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(photos: Path) -> None:
     assert len({forth[0], *map(digest, others)}) == 4
 
 
-def test_the_number_of_threads_changes_no_byte(photos: Path) -> None:
-    plan = PLAN | {"crop": 0, "margin": 0}
-    digests = []
-    before = torch.get_num_threads()
+def test_the_number_of_threads_changes_no_byte(tmp_path: Path) -> None:
+    """On photos large enough for torch and OpenCV to share them out."""
+    for number in range(3):
+        write_photo(Photo(smooth(number, 300, 360)), tmp_path / f"{number}.png")
+    digests, before = [], (torch.get_num_threads(), cv2.getNumThreads())
     for n_threads in (1, 2):
         torch.set_num_threads(n_threads)
-        digests.append([digest(made([photos], plan).sample(0, index)) for index in range(5)])
-    torch.set_num_threads(before)
+        cv2.setNumThreads(n_threads)
+        synthesis = made([tmp_path], PLAN | {"crop": 0, "margin": 0})
+        digests.append([digest(synthesis.sample(0, index)) for index in range(3)])
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
     assert digests[0] == digests[1]
 
 
@@ -211,27 +220,96 @@ def test_workers_a_kill_and_a_restart_change_no_byte(photos: Path, tmp_path: Pat
         return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
     plan = tmp_path / "plan.toml"
-    plan.write_text(
-        'crop = 32\nmargin = 8\n[[variants]]\nsteps = [{ kind = "shake", extent = [2.0, 10.0], n_objects = 1 }]\n'
+    plan.write_text('crop = 32\nmargin = 8\n[[variants]]\nsteps = [{ kind = "shake", extent = [2.0, 10.0] }]\n')
+    for n_workers in (0, 1, 4):
+        write_samples(
+            open_synthesis([photos], load_plan(plan)), tmp_path / f"{n_workers}", count=24, n_workers=n_workers
+        )
+    words = ["data", "synthesize", str(photos), "-o", str(tmp_path / "killed"), "--recipe", str(plan), "--count", "24"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "resharp", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-
-    def command(out: str, *more: str) -> list[str]:
-        words = ["data", "synthesize", str(photos), "-o", str(tmp_path / out), "--recipe", str(plan), "--count", "24"]
-        return [sys.executable, "-m", "resharp", *words, *more]
-
-    for out, workers in (("none", "0"), ("one", "1"), ("four", "4")):
-        subprocess.run(command(out, "--workers", workers), check=True, capture_output=True)
-    process = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(list((tmp_path / "killed" / "recipes").glob("*.json"))) < 4 and process.poll() is None:
-        pass
+    until = time.monotonic() + 60
+    while len(list((tmp_path / "killed" / "recipes").glob("*.json"))) < 4 and time.monotonic() < until:
+        time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "manifest.json").exists()
-    subprocess.run(command("killed", "--workers", "1"), check=True, capture_output=True)
-    expected = hashes(tmp_path / "none")
+    write_samples(open_synthesis([photos], load_plan(plan)), tmp_path / "killed", count=24)
+    expected = hashes(tmp_path / "0")
     assert len(expected) == 24 * 3 + 2
-    for out in ("one", "four", "killed"):
+    for out in ("1", "4", "killed"):
         assert hashes(tmp_path / out) == expected
+
+
+def test_a_dataset_with_a_test_split_is_not_trained_on_whole(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for kind in ("blur", "sharp"):
+            write_photo(Photo(smooth(3)), tmp_path / "GoPro" / split / "GOPR01" / kind / "1.png")
+    with pytest.raises(DatasetError, match="has the splits test and train; choose one with --split"):
+        made([tmp_path / "GoPro"])
+    assert len(made([tmp_path / "GoPro"], split="train")) == 1
+    with pytest.raises(DatasetError, match="no split 'valid'"):
+        made([tmp_path / "GoPro"], split="valid")
+
+
+def test_every_variant_has_its_turn_over_the_epochs(photos: Path) -> None:
+    kinds = ("jpeg", "noise", "defocus", "gaussian", "trajectory", "shake", "blur")
+    synthesis = made([photos], {"crop": 32, "variants": [{"steps": [{"kind": kind}]} for kind in kinds]})
+    seen = collections.Counter(synthesis.recipe(e, i).steps[0].kind for e in range(7) for i in range(5))
+    assert seen == dict.fromkeys(kinds, 5)
+
+
+@pytest.mark.parametrize("crop", [0, 24])
+def test_super_resolution_pairs_are_cut_out_of_the_whole_photo_s(photos: Path, crop: int) -> None:
+    """With a margin the small photo has no borders of its own: it is a piece of the whole one made smaller."""
+    plan = {"crop": crop, "margin": 24, "variants": [{"steps": [{"kind": "downscale"}]}]}
+    for index in range(5):
+        sample = made([photos], plan, seed=2).sample(0, index)
+        height, width = (side // 4 for side in sample.clean.shape[-2:])
+        assert sample.degraded.shape == (3, height, width)
+        cut = sample.recipe.cut
+        photo = open_source(photos).read(cut.number)[1]
+        top, left = (corner % 4 for corner in cut.crop[:2])
+        rows, columns = ((side - corner) // 4 * 4 for side, corner in zip(photo.shape[-2:], (top, left), strict=True))
+        whole = resize_as_matlab(photo[:, top : top + rows, left : left + columns], 0.25)
+        row, column = (corner // 4 for corner in cut.crop[:2])
+        piece = whole[:, row : row + cut.crop[2] // 4, column : column + cut.crop[3] // 4]
+        piece = torch.rot90(piece, cut.turn, (-2, -1))
+        expected = piece.flip(-1) if cut.flip else piece
+        inside = (slice(None), slice(2, -2), slice(2, -2))
+        assert int((sample.degraded[inside].int() - expected[inside].int()).abs().max()) <= 1
+
+
+def test_the_manifest_tells_scale_and_group(photos: Path, tmp_path: Path) -> None:
+    plan = {"crop": 0, "variants": [{"steps": [{"kind": "downscale"}]}]}
+    write_samples(made([photos], plan), tmp_path / "out", count=5)
+    manifest = load_manifest(tmp_path / "out" / "manifest.json")
+    assert manifest.scale == 4
+    assert {entry.group for entry in manifest.items} == {f"{number}.png" for number in range(5)}
+
+
+def test_a_folder_with_other_files_is_left_alone(photos: Path, tmp_path: Path) -> None:
+    write_photo(Photo(smooth(1)), tmp_path / "out" / "blur" / "000000.png")
+    before = (tmp_path / "out" / "blur" / "000000.png").read_bytes()
+    with pytest.raises(DatasetError, match="holds other files"):
+        write_samples(made([photos]), tmp_path / "out", count=1)
+    assert (tmp_path / "out" / "blur" / "000000.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_an_error_in_a_worker_comes_up_as_it_is(photos: Path, n_workers: int) -> None:
+    for path in photos.iterdir():
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(PhotoError) as error:
+        next(batches(made([photos]), batch_size=2, stop=4, n_workers=n_workers))
+    assert "\n" not in str(error.value)
+
+
+def test_the_dataset_may_move(photos: Path, tmp_path: Path) -> None:
+    sample = made([photos], seed=1).sample(0, 3)
+    moved = photos.rename(tmp_path / "elsewhere")
+    assert digest(made([moved], seed=1).replay(sample.recipe)) == digest(sample)
 
 
 def test_a_folder_begun_otherwise_is_left_alone(photos: Path, tmp_path: Path) -> None:
@@ -239,25 +317,25 @@ def test_a_folder_begun_otherwise_is_left_alone(photos: Path, tmp_path: Path) ->
     assert write_samples(made([photos]), out, count=3) == 0
     assert write_samples(made([photos]), out, count=5) == 3
     before = sorted(out.rglob("*"))
-    with pytest.raises(DatasetError, match="begun with another seed"):
+    with pytest.raises(DatasetError, match=r"begun otherwise \(seed differ"):
         write_samples(made([photos], seed=1), out, count=6)
-    with pytest.raises(DatasetError, match="begun with another plan"):
+    with pytest.raises(DatasetError, match=r"begun otherwise \(plan differ"):
         write_samples(made([photos], PLAN | {"crop": 16}), out, count=6)
     write_photo(Photo(smooth(7)), photos / "new.png")
-    with pytest.raises(DatasetError, match="begun with another photos"):
+    with pytest.raises(DatasetError, match=r"begun otherwise \(photos differ"):
         write_samples(made([photos]), out, count=6)
     assert sorted(out.rglob("*")) == before
 
 
 def test_mixtures_that_make_no_sense(photos: Path, real: Path) -> None:
-    with pytest.raises(ArgumentError, match="1 weights for 2 sources"):
+    with pytest.raises(ArgumentError, match="2 sources take as many weights or none, not 1"):
         made([photos, real], weights=[1])
     with pytest.raises(ArgumentError, match="each lies between 1 and 1000"):
         made([photos, real], weights=[1, 0])
     with pytest.raises(ArgumentError, match="seed is -1"):
         made([photos], seed=-1)
     with pytest.raises(DatasetError, match="pairs and lone photos"):
-        PhotoFiles([(None, Path("a.png")), (Path("b.png"), Path("c.png"))])
+        PhotoFiles([Item(None, Path("a.png")), Item(Path("b.png"), Path("c.png"))])
 
 
 def test_a_recipe_of_another_dataset_is_refused(photos: Path) -> None:

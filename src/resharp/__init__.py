@@ -7,6 +7,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .data.doctor import Finding as Finding
+    from .data.doctor import examine as examine
+    from .data.layouts import open_listing as open_listing
+    from .data.listing import Item as Item
+    from .data.listing import Listing as Listing
+    from .data.loading import batches as batches
+    from .data.packing import Pack as Pack
+    from .data.packing import pack as pack
+    from .data.plan import load_plan as load_plan
+    from .data.plan import plan_from as plan_from
+    from .data.preparation import prepare as prepare
+    from .data.synthesis import open_synthesis as open_synthesis
+    from .data.writing import write_samples as write_samples
     from .degradations import Blur as Blur
     from .degradations import Defocus as Defocus
     from .degradations import DegradationStep as DegradationStep
@@ -52,6 +65,7 @@ if TYPE_CHECKING:
     from .restorer import deconvolve as deconvolve
     from .restorer import degrade as degrade
     from .restorer import load_prior as load_prior
+    from .showing import dataset_sheet as dataset_sheet
     from .solvers import Step as Step
     from .solvers import mean_shift as mean_shift
     from .solvers import until_settled as until_settled
@@ -67,6 +81,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "data.doctor": "Finding examine",
+    "data.layouts": "open_listing",
+    "data.listing": "Item Listing",
+    "data.loading": "batches",
+    "data.packing": "Pack pack",
+    "data.plan": "load_plan plan_from",
+    "data.preparation": "prepare",
+    "data.synthesis": "open_synthesis",
+    "data.writing": "write_samples",
     "degradations": "Blur Defocus DegradationStep Downscale GaussianBlur Jpeg KernelBlur LinearDegradation "
     "Mosaic Mosaicked Noise Resize Shake TrajectoryBlur apply_steps demosaic_bilinear demosaic_malvar "
     "disk_kernel gaussian_kernel load_kernel motion_kernel parse_kernel resize_as_matlab",
@@ -78,6 +101,7 @@ _HOMES = {
     "photo": "Photo output_format read_photo write_photo",
     "priors": "MeanShift",
     "restorer": "blur deconvolve degrade load_prior",
+    "showing": "dataset_sheet",
     "solvers": "Step mean_shift until_settled",
     "training": "Recipe load_recipe train_weights",
     "weights": "Card import_weights load_weights read_card save_weights",

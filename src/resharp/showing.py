@@ -1,6 +1,5 @@
 """A look at a dataset: some of its samples on one sheet, with the blur that made them where that is known."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,8 +8,9 @@ from torch import Tensor
 from .data.layouts import open_listing
 from .data.listing import Item
 from .data.packing import KINDS, Pack
+from .data.synthesis import SampleRecipe
 from .data.writing import read_sample_recipe
-from .degradations import Defocus, DegradationStep, GaussianBlur, KernelBlur, Shake, TrajectoryBlur, centred_psf
+from .degradations import Defocus, DegradationStep, Frame, GaussianBlur, KernelBlur, Shake, TrajectoryBlur, centred_psf
 from .errors import ArgumentError
 from .figures import Cell, contact_sheet
 from .photo import read_pixels
@@ -32,11 +32,11 @@ def dataset_sheet(
     return contact_sheet([_cell(items[i]) for i in _spread(len(items), n_samples)])
 
 
-def blur_of(step: DegradationStep, height: int, width: int) -> Tensor | None:
-    """The kernel that a step blurs the centre of a frame with, float32 (h, w); None for what is no blur."""
+def blur_of(step: DegradationStep, frame: Frame) -> Tensor | None:
+    """The kernel that a step blurs the centre of a piece of a photo with, float32 (h, w); None for what is no blur."""
     one, generator = step.degradation, torch.Generator().manual_seed(step.seed)
     if isinstance(one, Shake):
-        return centred_psf(one.camera_path(height, width, generator))
+        return centred_psf(one.camera_path(frame, generator))
     if isinstance(one, TrajectoryBlur):
         return centred_psf(one.trajectory(generator), one.exposure)
     if isinstance(one, KernelBlur | Defocus | GaussianBlur):
@@ -51,21 +51,21 @@ def _spread(n_things: int, n_wanted: int) -> list[int]:
 
 def _cell(item: Item) -> Cell:
     files = [file for file in (item.degraded, item.clean) if file is not None]
-    caption = "/".join(files[0].parts[-3:])
     pictures = tuple(read_pixels(file).float() / 255 for file in files)
-    steps = _steps_of(item)
-    kernel = next((k for k in (blur_of(step, *pictures[-1].shape[-2:]) for step in steps) if k is not None), None)
-    if steps:
-        caption = f"{files[0].name}  {', '.join(step.kind for step in steps)}"
-    return Cell(caption, pictures, kernel)
+    recipe = _recipe_of(item)
+    if recipe is None or not recipe.steps:
+        return Cell("/".join(files[0].parts[-3:]), pictures)
+    kernels = (blur_of(step, recipe.cut.frame) for step in recipe.steps)
+    caption = f"{files[0].name}  {', '.join(step.kind for step in recipe.steps)}"
+    return Cell(caption, pictures, next((kernel for kernel in kernels if kernel is not None), None))
 
 
-def _steps_of(item: Item) -> Sequence[DegradationStep]:
-    """What a synthesised pair was made by; nothing for others."""
+def _recipe_of(item: Item) -> SampleRecipe | None:
+    """What a synthesised pair was made by; None for others."""
     if item.degraded is None:
-        return ()
-    recipe = item.degraded.parent.parent / "recipes" / f"{item.degraded.stem}.json"
-    return read_sample_recipe(recipe).steps if recipe.is_file() else ()
+        return None
+    path = item.degraded.parent.parent / "recipes" / f"{item.degraded.stem}.json"
+    return read_sample_recipe(path) if path.is_file() else None
 
 
 def _pack_cells(pack: Pack, n_samples: int) -> list[Cell]:

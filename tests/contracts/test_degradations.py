@@ -39,7 +39,7 @@ def test_the_generator_decides_and_nothing_else(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", DEGRADATIONS)
 def test_a_step_written_down_is_the_same_step(kind: str) -> None:
-    step = DegradationStep(make_degradation(kind, {}), seed=2**62)
+    step = DegradationStep(make_degradation(kind, {}), seed=2**32 - 1)
     again = step_from_json(json.loads(json.dumps(step.as_json())))
     assert again == step
     image = rand(3, 32, 32, dtype=torch.float32)

@@ -80,7 +80,7 @@ def trajectory(**options: Any) -> None:
 @_number("--object-extent", 16.0, "How far these travel, in pixels.")
 @_number("--highlights", 0.0, "How many times brighter than white small clipped spots were; they leave streaks.")
 @_number("--read-noise", 0.0, "Sigma in linear light on the [0,1] scale.")
-@_number("--photons", 0.0, "Electrons at white, for shot noise; 0: none.")
+@_number("--photons", 0.0, "Photons at white, for shot noise; 0: none.")
 @_number("--gamma", 2.2, _GAMMA)
 @_number("--n-frames", 0, "Frames to average; 0: one for each pixel of the way. GoPro's blur has 7 to 13.")
 def shake(**options: Any) -> None:
@@ -105,6 +105,20 @@ def defocus(**options: Any) -> None:
 
 @degrade.command()
 @_ends
+@_number("--sigma", 1.6, "Along --angle, in pixels.")
+@click.option("--sigma-across", type=float, metavar="N", help="Across it.  [default: the same]")
+@_number("--angle", 0.0, "In degrees, 0 to the right, counter-clockwise.")
+@_number("--gamma", 1.0, _GAMMA)
+def gaussian(**options: Any) -> None:
+    """Blur by a Gaussian, isotropic or not."""
+    from resharp.degradations import GaussianBlur
+
+    own, ends = _apart(options)
+    _run("gaussian", [GaussianBlur(**own)], **ends)
+
+
+@degrade.command()
+@_ends
 @_number("--factor", 4, "How many times smaller.")
 @click.option(
     "--method",
@@ -114,7 +128,7 @@ def defocus(**options: Any) -> None:
     help="Bicubic is MATLAB's imresize, as published test sets are made.",
 )
 @click.option("--cut", is_flag=True, help="Cut off what is over where the sides are no multiples of the factor.")
-@click.option("--no-rounding", is_flag=True, help="Keep 16 bits between the axes; published sets round to 8.")
+@click.option("--no-rounding", is_flag=True, help="Keep fractions between the axes; published sets round to 8 bits.")
 def downscale(no_rounding: bool, **options: Any) -> None:
     """Make photos smaller, antialiased."""
     from resharp.degradations import Downscale

@@ -48,7 +48,13 @@ def show(name: str, as_json: bool) -> None:
 
 @weights.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--as", "kind", required=True, metavar="KIND", help="What the file holds: dae (the DMSP authors' .mat).")
+@click.option(
+    "--as",
+    "kind",
+    required=True,
+    metavar="KIND",
+    help="What the file holds: dae (the DMSP authors' .mat), deblurgan (the generator of its authors, .pth).",
+)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .safetensors file to write.")
 @json_option
 def import_command(file: Path, kind: str, out: Path, as_json: bool) -> None:

@@ -14,7 +14,20 @@ from resharp.errors import DatasetError, did_you_mean
 from .folders import folders_in, pairs_by_name, pairs_by_order, photos_below, regrouped, split_and_group, with_all_pairs
 from .listing import Item, Listing
 from .manifest import MANIFEST, UNFINISHED, read_manifest
-from .published import coco, gopro, is_coco, is_gopro, is_kohler, is_realblur, kohler, realblur, rwbi, with_some
+from .published import (
+    coco,
+    div2k,
+    gopro,
+    is_coco,
+    is_div2k,
+    is_gopro,
+    is_kohler,
+    is_realblur,
+    kohler,
+    realblur,
+    rwbi,
+    with_some,
+)
 
 DEGRADED_NAMES = {"blur", "blurry", "blurred", "degraded", "input", "lq", "lr", "lr_x2", "lr_x3", "lr_x4", "noisy"}
 CLEAN_NAMES = {"sharp", "clean", "clear", "target", "gt", "groundtruth", "ground_truth", "hq", "hr"}
@@ -105,6 +118,12 @@ LAYOUTS = {
         source="https://github.com/HDCVLab/Deblurring-by-Realistic-Blurring",
     ),
     "coco": Layout(coco, is_coco, "images beside labels, or train2017 and val2017", source="https://cocodataset.org"),
+    "div2k": Layout(
+        div2k,
+        is_div2k,
+        "DIV2K_train_HR and DIV2K_valid_HR, LR folders passed over",
+        source="https://data.vision.ee.ethz.ch/cvl/DIV2K",
+    ),
     "clean": Layout(clean, lambda root: _holds_clean_photos(root), "a folder of clean photos"),
     "side-by-side": Layout(side_by_side, lambda _: False, "A|B in one photo (never guessed)"),
 }

@@ -66,6 +66,10 @@ def pack(
     out).  `on_photo(done, total)` hears of every photo.  The file has its name when it is whole; a run that was stopped
     left `path` + ".part", and the same call goes on with it.  Raises DatasetError, PhotoError, OutputError.
     """
+    if listing.layout in ("side-by-side", "kohler"):
+        raise DatasetError(
+            f"photos of layout {listing.layout} are no pairs as they are; `resharp data prepare` cuts A|B"
+        )
     if not 8 <= patch <= 8192 or not 1 <= stride <= 65536:
         raise ArgumentError(f"patch {patch}, stride {stride}: a patch has 8 to 8192 pixels a side, a stride 1 to 65536")
     checked_workers(n_workers)
@@ -227,6 +231,7 @@ class Pack:
         self.patch = int(file.attrs["patch"])
         self.stride = int(file.attrs["stride"])
         self.paired = bool(file.attrs["paired"])
+        self.fingerprint = str(file.attrs["fingerprint"])
         self.counts = {kind: len(file[kind]) for kind in KINDS if kind in file}
 
     def read(self, kind: str, index: int) -> Tensor:
@@ -236,7 +241,9 @@ class Pack:
     def origin(self, kind: str, index: int) -> tuple[str, int, int]:
         """(photo, top, left) of a patch."""
         number, top, left = self._rows(f"{kind}_origin")[index].tolist()
-        photos = json.loads(self._open()["photos"][()])[number]
+        if "photos" not in self._kept:
+            self._kept["photos"] = json.loads(self._open()["photos"][()])
+        photos = self._kept["photos"][number]
         return photos[KINDS.index(kind) if len(photos) > 1 else 0], top, left
 
     def __getstate__(self) -> dict[str, Any]:
@@ -268,7 +275,15 @@ class PackPatches:
 
     def name(self, index: int) -> str:
         """FILE#INDEX."""
-        return f"{self.pack.path}#{index}"
+        return f"{self.pack.path.name}#{index}"
+
+    def group(self, index: int) -> str:
+        """The photo that it was cut from: patches of one overlap."""
+        return self.pack.origin("sharp", index)[0]
+
+    def fingerprint(self) -> str:
+        """Of what was packed."""
+        return self.pack.fingerprint
 
     def size(self, index: int) -> tuple[int, int]:
         """(patch, patch)."""

@@ -11,6 +11,7 @@
 A parameter of a step is a value, a range [low, high] to draw from evenly, or a choice of values.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from resharp.degradations import DEGRADATIONS, DegradationStep, Downscale, Shake, make_degradation
-from resharp.errors import RecipeError, did_you_mean
+from resharp.degradations.kernels import load_kernel, names_shape
+from resharp.errors import KernelError, RecipeError, did_you_mean
 
 
 class _Strict(BaseModel):
@@ -46,7 +48,7 @@ class StepPlan(_Strict):
     def draw(self, generator: torch.Generator) -> DegradationStep | None:
         """A step with drawn parameters and seed, or None where it does not happen this time."""
         happens = torch.rand(1, generator=generator).item() < self.probability
-        seed = int(torch.randint(2**62, (1,), generator=generator))
+        seed = int(torch.randint(2**32, (1,), generator=generator))
         types = get_type_hints(DEGRADATIONS[self.kind])
         drawn = {name: _drawn(value, types[name] is int, generator) for name, value in self.parameters.items()}
         return DegradationStep(make_degradation(self.kind, drawn), seed) if happens else None
@@ -62,14 +64,22 @@ class VariantPlan(_Strict):
     """A chain of degradations; of several variants each is taken `weight` times in a cycle."""
 
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
-    steps: Annotated[tuple[StepPlan, ...], Field(min_length=1, strict=False)]
+    steps: Annotated[tuple[StepPlan, ...], Field(strict=False)]
+
+    @property
+    def factor(self) -> int:
+        """How many times smaller its photos become."""
+        return math.prod(
+            step.parameters.get("factor", Downscale().factor) for step in self.steps if step.kind == "downscale"
+        )
 
 
 class Plan(_Strict):
     """What every sample goes through, in this order: half size, crop, turns and flips, one variant's steps.
 
-    crop: pixels a side, 0 = whole photos;  margin: pixels around the crop that the steps see, so that blur brings in
-    what really lay beyond its border;  half: photos at half size first, as DeblurGAN was trained.
+    crop: pixels a side, 0 = whole photos, cut to multiples of what downscales them;  margin: pixels around the crop
+    that the steps see, so that blur and resampling bring in what really lay beyond its border;  half: photos at half
+    size first, as DeblurGAN was trained.
     """
 
     crop: Annotated[int, Field(ge=0, le=8192)] = 256
@@ -78,6 +88,11 @@ class Plan(_Strict):
     flips: bool = True
     turns: bool = True
     variants: Annotated[tuple[VariantPlan, ...], Field(min_length=1, strict=False)]
+
+    @property
+    def factor(self) -> int:
+        """How many times smaller the degraded photos are than the clean ones; one for all variants."""
+        return self.variants[0].factor
 
 
 def load_plan(path: Path) -> Plan:
@@ -90,35 +105,60 @@ def load_plan(path: Path) -> Plan:
         raise RecipeError(f"{path}: cannot be read as a plan ({error})") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
-    return plan_from(values, name=str(path))
+    return plan_from(values, name=str(path), folder=path.parent)
 
 
-def plan_from(values: Mapping[str, Any], *, name: str = "plan") -> Plan:
-    """A plan from plain values, checked to the last bound of the last step.  Raises RecipeError."""
+def plan_from(values: Mapping[str, Any], *, name: str = "plan", folder: Path = Path()) -> Plan:
+    """A plan from plain values, checked to the last bound of the last step; kernel files are seen from `folder`.
+
+    Raises RecipeError.
+    """
     try:
-        plan = Plan.model_validate(dict(values))
+        plan = _with_kernels(Plan.model_validate(dict(values)), folder)
+    except KernelError as error:
+        raise RecipeError(f"{name}: {error}") from None
     except ValidationError as error:
         raise RecipeError(f"{name}: " + "; ".join(_explained(problem) for problem in error.errors())) from None
     for v, variant in enumerate(plan.variants):
         for s, step in enumerate(variant.steps):
             try:
-                _check_step(plan, step, is_first=s == 0)
+                _check_step(step, is_first=s == 0)
             except RecipeError as error:
                 raise RecipeError(f"{name}: variants.{v}.steps.{s}: {error}") from None
+    if any(variant.factor != plan.factor for variant in plan.variants):
+        raise RecipeError(f"{name}: variants downscale by different factors; batches hold photos of one size")
+    if plan.crop % plan.factor:
+        raise RecipeError(f"{name}: a crop of {plan.crop} is no multiple of the factor {plan.factor}; change one")
     return plan
 
 
-def _check_step(plan: Plan, step: StepPlan, *, is_first: bool) -> None:
+def _with_kernels(plan: Plan, folder: Path) -> Plan:
+    """The plan with kernel files read into rows of numbers: a file that changes later changes no sample."""
+
+    def rows(kernel: Any) -> Any:
+        if isinstance(kernel, dict) and isinstance(kernel.get("choose"), list):
+            return {"choose": [rows(one) for one in kernel["choose"]]}
+        if not isinstance(kernel, str) or names_shape(kernel):
+            return kernel
+        return load_kernel(folder / kernel).tolist()
+
+    def step(old: StepPlan) -> StepPlan:
+        if old.kind != "blur" or "kernel" not in old.parameters:
+            return old
+        return old.model_copy(update={"parameters": old.parameters | {"kernel": rows(old.parameters["kernel"])}})
+
+    variants = tuple(v.model_copy(update={"steps": tuple(map(step, v.steps))}) for v in plan.variants)
+    return plan.model_copy(update={"variants": variants})
+
+
+def _check_step(step: StepPlan, *, is_first: bool) -> None:
     for made in [make_degradation(step.kind, parameters) for parameters in step.extremes()]:
         if isinstance(made, Shake) and not is_first and (made.n_objects or made.highlights):
             raise RecipeError(
                 "a shake with moving objects or highlights changes the sharp photo; make it the first step"
             )
-        if isinstance(made, Downscale) and made.factor != 1:
-            if plan.margin:
-                raise RecipeError("a margin and a downscale do not go together; set margin = 0")
-            if plan.crop % made.factor:
-                raise RecipeError(f"a crop of {plan.crop} is no multiple of the factor {made.factor:g}; change one")
+    if step.kind == "downscale" and (step.probability < 1 or len(_options(step.parameters.get("factor", 1))) > 1):
+        raise RecipeError("a downscale always happens, by one factor: batches hold photos of one size")
 
 
 def _explained(problem: Any) -> str:

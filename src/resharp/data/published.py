@@ -24,6 +24,7 @@ PUBLISHED_COUNTS = {
 
 _BLUR_FOLDERS = {"linear": "blur", "gamma": "blur_gamma"}
 _COCO_FOLDER = re.compile(r"(train|val|test)(20\d\d)?$")
+_DIV2K_FOLDER = re.compile(r"^(?:DIV2K|Flickr2K)(?:_(train|valid))?_HR$", re.IGNORECASE)
 _KOHLER_SHOT = re.compile(r"blurry(\d+)_(\d+)$", re.IGNORECASE)
 _KOHLER_FRAME = re.compile(r"groundtruth(\d+)_(\d+)_(\d+)$", re.IGNORECASE)
 
@@ -133,6 +134,23 @@ def coco(root: Path, *, strict: bool = True) -> Listing:
 def is_coco(root: Path) -> bool:
     names = {path.name for path in folders_in(root)}
     return ("images" in names and bool(names & {"labels", "annotations"})) or "train2017" in names or "val2017" in names
+
+
+def div2k(root: Path, *, strict: bool = True) -> Listing:
+    """DIV2K and Flickr2K: the HR photos alone, `DIV2K_train_HR` and `DIV2K_valid_HR` (which is the split "test").
+
+    The folders of LR photos are passed over: a plan's `downscale` makes the same ones anew.
+    """
+    del strict
+    items = []
+    for folder in folders_in(root):
+        if found := _DIV2K_FOLDER.match(folder.name):
+            items += [Item(None, path, split=SPLITS.get(found[1] or "", "")) for path in photos_below(folder)]
+    return with_some(Listing(tuple(items), "div2k", paired=False), root)
+
+
+def is_div2k(root: Path) -> bool:
+    return any(_DIV2K_FOLDER.match(path.name) for path in folders_in(root))
 
 
 def below(folder: Path, root: Path) -> str:

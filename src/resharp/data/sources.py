@@ -4,9 +4,10 @@ Pixels are uint8 RGB (3, H, W), read when they are asked for; the last few photo
 """
 
 import collections
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from resharp.errors import DatasetError
 from resharp.photo import photo_size, read_pixels
 
 from .layouts import open_listing
+from .listing import Item, Listing
 from .packing import PackPatches
 
 KEPT_BYTES = 2**28  # of decoded photos, for each process that reads
@@ -28,46 +30,58 @@ class Source(Protocol):
         """How many there are."""
 
     def name(self, index: int) -> str:
-        """What recipes call number `index`."""
+        """What recipes call number `index`, wherever the dataset lies."""
+
+    def group(self, index: int) -> str:
+        """The video, scene or photo that no split may cut in two."""
 
     def size(self, index: int) -> tuple[int, int]:
-        """(height, width) of it, without reading its pixels where that can be known."""
+        """(height, width) of it, without reading its pixels."""
 
     def read(self, index: int) -> tuple[Tensor | None, Tensor]:
         """(really degraded photo or None, clean photo)."""
 
+    def fingerprint(self) -> str:
+        """A hash that changes when a photo comes or goes."""
+
 
 class PhotoFiles:
-    """Clean photos, or real pairs of one size, in files."""
+    """Clean photos, or real pairs of one size, in files; the names in recipes are those below `root`."""
 
-    def __init__(self, files: Sequence[tuple[Path | None, Path]], *, kept_bytes: int = KEPT_BYTES) -> None:
-        """files: (degraded or None, clean) each, either all of them pairs or none."""
-        if not files:
+    def __init__(self, items: Sequence[Item], root: Path = Path(), *, kept_bytes: int = KEPT_BYTES) -> None:
+        """items: all of them pairs, or all with a clean photo alone."""
+        if not items:
             raise DatasetError("no photos there; name a folder that holds some")
-        self.files = list(files)
-        self.is_real = files[0][0] is not None
-        if any((degraded is not None) != self.is_real for degraded, _ in files):
-            raise DatasetError(f"{files[0][1]}: stands among pairs and lone photos; make two sources of them")
+        self.items = list(items)
+        self.root = root
+        self.is_real = items[0].is_pair
+        odd = next((i for i in items if i.clean is None or i.is_pair != self.is_real), None)
+        if odd is not None:
+            raise DatasetError(f"{odd.name}: pairs and lone photos stand together; make two sources of them")
         self._kept = _Kept(read_pixels, kept_bytes)
         self._sizes: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.items)
 
     def name(self, index: int) -> str:
-        """The clean file's path."""
-        return str(self.files[index][1])
+        """The clean file's path below the root."""
+        path = self._clean(index)
+        return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
+
+    def group(self, index: int) -> str:
+        """The item's group; a photo of its own has its name."""
+        return self.items[index].group or self.name(index)
 
     def size(self, index: int) -> tuple[int, int]:
         """(height, width), from the clean file's header."""
         if index not in self._sizes:
-            self._sizes[index] = photo_size(self.files[index][1])
+            self._sizes[index] = photo_size(self._clean(index))
         return self._sizes[index]
 
     def read(self, index: int) -> tuple[Tensor | None, Tensor]:
         """(degraded or None, clean).  Raises PhotoError, and DatasetError for sizes that differ."""
-        degraded_path, clean_path = self.files[index]
-        clean = self._kept(clean_path)
+        clean, degraded_path = self._kept(self._clean(index)), self.items[index].degraded
         if degraded_path is None:
             return None, clean
         degraded = self._kept(degraded_path)
@@ -76,22 +90,43 @@ class PhotoFiles:
             raise DatasetError(f"{degraded_path}: its pair differs in size ({sizes}); `resharp data check` finds all")
         return degraded, clean
 
+    def fingerprint(self) -> str:
+        """Over the names: a photo that was damaged may be mended, and the work go on."""
+        names = "\n".join(self.name(index) for index in range(len(self)))
+        return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
 
-def open_source(place: Path) -> Source:
-    """The photos or pairs of a folder, manifest or pack.  Raises DatasetError."""
+    def _clean(self, index: int) -> Path:
+        path = self.items[index].clean
+        assert path is not None, "checked when the source was made"
+        return path
+
+
+def open_source(place: Path, *, split: str | None = None, kept_bytes: int = KEPT_BYTES) -> Source:
+    """The photos or pairs of a folder, manifest or pack.
+
+    A dataset with several splits needs `split`: nobody shall train on its test photos unawares.  Raises DatasetError.
+    """
     if place.suffix in (".h5", ".hdf5"):
         return PackPatches(place)
-    listing = open_listing(place)
-    if listing.paired:
-        return PhotoFiles(listing.pairs)
-    if not listing.clean:
+    listing = one_split(open_listing(place), split, place)
+    if listing.layout in ("kohler", "side-by-side"):
+        raise DatasetError(
+            f"{place}: is of layout {listing.layout}, no training pairs; `resharp data prepare` cuts A|B"
+        )
+    items = listing.items if listing.paired else tuple(item for item in listing.items if item.clean is not None)
+    if not items:
         raise DatasetError(f"{place}: holds no clean photos to make pairs of, only degraded ones")
-    return PhotoFiles([(None, path) for path in listing.clean])
+    return PhotoFiles(items, place if place.is_dir() else place.parent, kept_bytes=kept_bytes)
 
 
-class _Entry(NamedTuple):
-    photo: Tensor
-    n_bytes: int
+def one_split(listing: Listing, split: str | None, place: Path) -> Listing:
+    """The named split of a listing, or all of one that has no two.  Raises DatasetError."""
+    if split is not None:
+        return listing.only(split)
+    splits = sorted({item.split for item in listing.items} - {""})
+    if len(splits) > 1:
+        raise DatasetError(f"{place}: has the splits {' and '.join(splits)}; choose one with --split")
+    return listing
 
 
 class _Kept:
@@ -100,16 +135,18 @@ class _Kept:
     def __init__(self, read: Callable[[Path], Tensor], limit: int) -> None:
         self._read = read
         self._limit = limit
-        self._entries: collections.OrderedDict[Path, _Entry] = collections.OrderedDict()
+        self._photos: collections.OrderedDict[Path, Tensor] = collections.OrderedDict()
         self._n_bytes = 0
 
     def __call__(self, path: Path) -> Tensor:
-        if path in self._entries:
-            self._entries.move_to_end(path)
-            return self._entries[path].photo
-        photo = self._read(path)
-        self._entries[path] = _Entry(photo, photo.nbytes)
+        if path in self._photos:
+            self._photos.move_to_end(path)
+            return self._photos[path]
+        photo = self._photos[path] = self._read(path)
         self._n_bytes += photo.nbytes
-        while self._n_bytes > self._limit and len(self._entries) > 1:
-            self._n_bytes -= self._entries.popitem(last=False)[1].n_bytes
+        while self._n_bytes > self._limit and len(self._photos) > 2:  # a pair always stays
+            self._n_bytes -= self._photos.popitem(last=False)[1].nbytes
         return photo
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_photos": collections.OrderedDict(), "_n_bytes": 0}  # workers read for themselves

@@ -14,12 +14,12 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from resharp.degradations import DegradationStep, Resize, apply_steps, step_from_json
+from resharp.degradations import DegradationStep, Frame, Resize, apply_steps, step_from_json
 from resharp.degradations.noise import checked_seed
 from resharp.errors import ArgumentError, DatasetError, RecipeError
 
 from .plan import Plan
-from .sources import Source, open_source
+from .sources import KEPT_BYTES, Source, open_source
 
 _MIX = 0x9E3779B97F4A7C15  # odd constant of the golden ratio: neighbouring indices get unrelated seeds
 _CONTEXT = 4  # pixels at half size that the crop's bicubic weights reach beyond it
@@ -35,18 +35,52 @@ def sample_generator(seed: int, index: int, epoch: int = 0) -> torch.Generator:
 class Cut:
     """What is taken of which photo.
 
-    source, number: which source of the mixture and which of its photos, `photo` being its name;  crop: (top, left,
-    height, width) in the photo (at half size if `half`), without the margin;  turn: quarter turns, then the flip.
+    source, number: which source of the mixture and which of its photos, `photo` being its name and `size` its (height,
+    width), at half size if `half`;  crop: (top, left, height, width) in it, without the margin, of which whole
+    multiples of `factor` are taken;  turn: quarter turns, then the flip.
     """
 
     source: int
     number: int
     photo: str
+    size: tuple[int, int]
     crop: tuple[int, int, int, int]
     margin: int
+    factor: int
     half: bool
     turn: int
     flip: bool
+
+    @property
+    def taken(self) -> tuple[int, int, int, int]:
+        """Pixels that are taken above, right of, below and left of the crop, as far as the photo has them."""
+        (height, width), (top, left, rows, columns) = self.size, self.crop
+        around = (top, width - left - columns, height - top - rows, left)
+        above, right, below, before = (min(space, self.margin) // self.factor * self.factor for space in around)
+        return above, right, below, before
+
+    @property
+    def inner(self) -> tuple[int, int, int, int]:
+        """(top, left, height, width) of the crop in what is taken, turned and flipped."""
+        above, _, _, left = self._turned(self.taken)
+        rows, columns = self.crop[2:] if self.turn % 2 == 0 else self.crop[:1:-1]
+        return above, left, rows, columns
+
+    @property
+    def frame(self) -> Frame:
+        """Where in the photo that lies which is taken, both turned and flipped."""
+        (height, width), (top, left, rows, columns), taken = self.size, self.crop, self.taken
+        around = (top, width - left - columns, height - top - rows, left)
+        above, right, below, before = self._turned(taken)
+        top, _, _, left = self._turned(around)
+        if self.turn % 2:
+            rows, columns, height, width = columns, rows, width, height
+        return Frame(height, width, top - above, left - before, rows + above + below, columns + before + right)
+
+    def _turned(self, sides: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """What lies above, right, below and left once it is turned counter-clockwise and flipped."""
+        above, right, below, left = sides[self.turn :] + sides[: self.turn]
+        return (above, left, below, right) if self.flip else (above, right, below, left)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,10 +122,10 @@ class Sample(NamedTuple):
 class Synthesis:
     """Samples from a mixture of sources under one plan.
 
-    sources: (weight, source) each; of weights 2 and 1 every third sample is the second source's, in every order of
-    workers.  Each source is gone through in an order of its own, drawn anew for every pass, without repetition within
-    one.  Photos of clean sources go through the plan's variants; real pairs are cut, turned and flipped only.
-    Photos smaller than the crop give their turn to the next one that is large enough.
+    sources: (weight, source) each; of weights 2 and 1 every third sample is the second source's.  Each source is gone
+    through in an order of its own, drawn anew for every pass; photos smaller than the crop give their turn to the next
+    one that is large enough.  Photos of clean sources go through the plan's variants, which take turns as well; real
+    pairs are cut, turned and flipped only.
     """
 
     def __init__(self, sources: Sequence[tuple[int, Source]], plan: Plan, *, seed: int = 0) -> None:
@@ -116,23 +150,26 @@ class Synthesis:
         """What sample `index` of an epoch is made of; reads no more than a photo's header."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        which, turn_of_source = _taking_turns(self.weights, index)
-        number, (height, width) = self._fitting(which, turn_of_source, epoch)
+        which, turn = _taking_turns(self.weights, index)
+        turn += epoch * (len(self) // sum(self.weights) * self.weights[which])  # turns go on over the epochs
+        number, (height, width) = self._fitting(which, turn)
         generator = sample_generator(self.seed, index, epoch)
-        down, right, turn, flip = torch.randint(2**31, (4,), generator=generator).tolist()
-        rows, columns = (self.plan.crop or height), (self.plan.crop or width)
-        crop = (down % (height - rows + 1), right % (width - columns + 1), rows, columns)
+        down, right, turns, flip = torch.randint(2**31, (4,), generator=generator).tolist()
+        multiple = self.plan.factor
+        rows, columns = (self.plan.crop or side // multiple * multiple for side in (height, width))
         is_real = self.sources[which].is_real
-        variant = self.plan.variants[_taking_turns(tuple(v.weight for v in self.plan.variants), turn_of_source)[0]]
+        variant = self.plan.variants[_taking_turns(tuple(v.weight for v in self.plan.variants), turn)[0]]
         steps = [] if is_real else [step.draw(generator) for step in variant.steps]
         cut = Cut(
             source=which,
             number=number,
             photo=self.sources[which].name(number),
-            crop=crop,
+            size=(height, width),
+            crop=(down % (height - rows + 1), right % (width - columns + 1), rows, columns),
             margin=0 if is_real else self.plan.margin,
+            factor=multiple,
             half=self.plan.half,
-            turn=turn % 4 if self.plan.turns else 0,
+            turn=turns % 4 if self.plan.turns else 0,
             flip=self.plan.flips and flip % 2 == 1,
         )
         return SampleRecipe(cut, tuple(step for step in steps if step is not None))
@@ -146,26 +183,21 @@ class Synthesis:
         if source.name(cut.number) != cut.photo:
             raise DatasetError(f"{source.name(cut.number)}: stands where the recipe means {cut.photo}")
         degraded, clean = source.read(cut.number)
-        region, (top, left) = _region(clean, cut)
-        if degraded is None:
-            spoiled, sharp = (_eight_bits(image) for image in apply_steps(recipe.steps, region.float().div_(255)))
-        else:
-            spoiled, sharp = _region(degraded, cut)[0], region
-        rows, columns = cut.crop[2:]
-        if spoiled.shape[-2:] == sharp.shape[-2:]:
-            spoiled = spoiled[:, top : top + rows, left : left + columns]
-        sharp = sharp[:, top : top + rows, left : left + columns]
-        return Sample(_turned(spoiled, cut), _turned(sharp, cut), recipe)
+        region = _region(clean, cut)
+        if degraded is not None:
+            return Sample(_inner(_region(degraded, cut), cut), _inner(region, cut), recipe)
+        spoiled, sharp = apply_steps(recipe.steps, region.float().div_(255), frame=cut.frame)
+        return Sample(_inner(_eight_bits(spoiled), cut, cut.factor), _inner(_eight_bits(sharp), cut), recipe)
 
-    def _fitting(self, which: int, turn: int, epoch: int) -> tuple[int, tuple[int, int]]:
+    def _fitting(self, which: int, turn: int) -> tuple[int, tuple[int, int]]:
         """(number, size) of the photo whose turn it is, at half size if so planned; the next one that the crop fits."""
         source, half = self.sources[which], 2 if self.plan.half else 1
         passed, place = divmod(turn, len(source))
-        order = self._order(which, epoch * (len(self) // len(source) + 1) + passed)
+        order = self._order(which, passed)
         for step in range(len(source)):
             number = int(order[(place + step) % len(source)])
             height, width = (side // half for side in source.size(number))
-            if min(height, width) >= max(1, self.plan.crop):
+            if min(height, width) >= max(self.plan.factor, self.plan.crop):
                 return number, (height, width)
         smaller = "smaller at half size" if self.plan.half else "smaller"
         raise DatasetError(
@@ -175,7 +207,7 @@ class Synthesis:
 
     def _order(self, which: int, passed: int) -> Tensor:
         if self._orders.get(which, (-1,))[0] != passed:
-            generator = sample_generator(self.seed + which + 1, passed, epoch=2**20)  # apart from those of samples
+            generator = sample_generator(self.seed, passed, epoch=2**20 + which)  # apart from those of samples
             self._orders[which] = passed, torch.randperm(len(self.sources[which]), generator=generator)
         return self._orders[which][1]
 
@@ -190,39 +222,56 @@ def _taking_turns(weights: tuple[int, ...], index: int) -> tuple[int, int]:
     raise AssertionError("place lies within the sum of the weights")
 
 
-def _region(photo: Tensor, cut: Cut) -> tuple[Tensor, tuple[int, int]]:
-    """The crop with as much of its margin as the photo has, uint8, and where the crop begins in it."""
+def _inner(region: Tensor, cut: Cut, factor: int = 1) -> Tensor:
+    """The crop within the region, which was made `factor` times smaller."""
+    top, left, rows, columns = (side // factor for side in cut.inner)
+    return region[:, top : top + rows, left : left + columns].contiguous()
+
+
+def _region(photo: Tensor, cut: Cut) -> Tensor:
+    """The crop with its margin, uint8, turned and flipped."""
     scale = 2 if cut.half else 1
     height, width = (side // scale for side in photo.shape[-2:])
-    top, left, rows, columns = cut.crop
-    if top + rows > height or left + columns > width:
-        raise DatasetError(f"{cut.photo}: is {width}x{height}, smaller than when the recipe was drawn")
-    beyond = cut.margin + (_CONTEXT if cut.half else 0)
-    first_row, first_column = max(0, top - beyond), max(0, left - beyond)
-    last_row, last_column = min(height, top + rows + beyond), min(width, left + columns + beyond)
-    region = photo[:, first_row * scale : last_row * scale, first_column * scale : last_column * scale]
-    if cut.half:
-        region = _eight_bits(Resize(0.5)(region.float().div_(255)))
-    return region.contiguous(), (top - first_row, left - first_column)
+    if (height, width) != cut.size:
+        raise DatasetError(f"{cut.photo}: is {width}x{height}, not {cut.size[1]}x{cut.size[0]} as the recipe says")
+    (above, right, below, before), (top, left, rows, columns) = cut.taken, cut.crop
+    box = (top - above, top + rows + below, left - before, left + columns + right)
+    region = _halved(photo, *box) if cut.half else photo[:, box[0] : box[1], box[2] : box[3]]
+    region = torch.rot90(region, cut.turn, (-2, -1))
+    return (region.flip(-1) if cut.flip else region).contiguous()
+
+
+def _halved(photo: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
+    """A box of a photo at half size, as if the whole photo had been resized."""
+    height, width = (side // 2 for side in photo.shape[-2:])
+    first_row, first_column = max(0, top - _CONTEXT), max(0, left - _CONTEXT)
+    last_row, last_column = min(height, bottom + _CONTEXT), min(width, right + _CONTEXT)
+    pixels = photo[:, 2 * first_row : 2 * last_row, 2 * first_column : 2 * last_column]
+    small = _eight_bits(Resize(0.5)(pixels.float().div_(255)))
+    return small[:, top - first_row : bottom - first_row, left - first_column : right - first_column]
 
 
 def _eight_bits(image: Tensor) -> Tensor:
     return image.mul(255).round_().clamp_(0, 255).byte()
 
 
-def _turned(pixels: Tensor, cut: Cut) -> Tensor:
-    turned = torch.rot90(pixels, cut.turn, (-2, -1))
-    return (turned.flip(-1) if cut.flip else turned).contiguous()
-
-
-def open_synthesis(places: Sequence[Path], plan: Plan, *, weights: Sequence[int] = (), seed: int = 0) -> Synthesis:
+def open_synthesis(
+    places: Sequence[Path],
+    plan: Plan,
+    *,
+    weights: Sequence[int] = (),
+    seed: int = 0,
+    split: str | None = None,
+    kept_bytes: int = KEPT_BYTES,
+) -> Synthesis:
     """A synthesis from folders, manifests and packs, mixed by weights (all 1 if none are given).
 
-    Raises DatasetError for a place without photos, ArgumentError for weights that do not fit.
+    `split` is for datasets that have several.  Raises DatasetError for a place without photos, ArgumentError for
+    weights that do not fit.
     """
     if weights and len(weights) != len(places):
-        raise ArgumentError(f"{len(weights)} weights for {len(places)} sources; give one for each, or none")
+        raise ArgumentError(f"{len(places)} sources take as many weights or none, not {len(weights)}")
     if any(not 1 <= weight <= 1000 for weight in weights):
         raise ArgumentError(f"the weights are {', '.join(map(str, weights))}; each lies between 1 and 1000")
-    sources = [open_source(place) for place in places]
+    sources = [open_source(place, split=split, kept_bytes=kept_bytes) for place in places]
     return Synthesis(list(zip(weights or [1] * len(sources), sources, strict=True)), plan, seed=checked_seed(seed))

@@ -6,7 +6,6 @@ A sample is done when its recipe stands there; the manifest comes last.
 """
 
 import functools
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +48,7 @@ def write_samples(
         for number in in_order(functools.partial(_write, synthesis, folder), left, n_workers):
             if on_sample is not None:
                 on_sample(number)
-        _finish(folder, count)
+        _finish(synthesis, folder, count)
     return count - len(left)
 
 
@@ -63,17 +62,18 @@ def read_sample_recipe(path: Path) -> SampleRecipe:
 
 def _begin(synthesis: Synthesis, folder: Path) -> None:
     """Note what the folder is made of, or check that it is the same as before."""
-    names = [[source.name(i) for i in range(len(source))] for source in synthesis.sources]
     facts = {
         "format": 1,
         "resharp": resharp.__version__,
         "seed": synthesis.seed,
         "weights": list(synthesis.weights),
-        "photos": hashlib.sha256(json.dumps(names).encode()).hexdigest(),
+        "photos": [source.fingerprint() for source in synthesis.sources],
         "plan": synthesis.plan.model_dump(mode="json"),
     }
     begun = folder / BEGUN
     if not begun.exists():
+        if any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise DatasetError(f"{folder}: holds other files; name a new or an empty folder")
         with written_whole(begun) as file:
             file.write((json.dumps(facts, indent=1) + "\n").encode())
         return
@@ -84,15 +84,19 @@ def _begin(synthesis: Synthesis, folder: Path) -> None:
     differing = [name for name in facts if name != "resharp" and before.get(name) != facts[name]]
     if differing:
         raise DatasetError(
-            f"{folder}: was begun with another {differing[0]}; take the same as before, or choose another folder"
+            f"{folder}: was begun otherwise ({', '.join(differing)} differ); take the same as before or another folder"
         )
+    with refusals_named(folder):
+        for part in folder.rglob(".resharp-*.part"):  # what a killed process was writing
+            part.unlink()
 
 
 def _write(synthesis: Synthesis, folder: Path, number: int) -> int:
     sample = synthesis.sample(*divmod(number, len(synthesis)))
     for kind, pixels in (("blur", sample.degraded), ("sharp", sample.clean)):
         image = pixels.float() / 255
-        write_photo(Photo(image.expand(3, -1, -1), grey=len(image) == 1), folder / kind / f"{number:06d}.png")
+        photo = Photo(image.expand(3, -1, -1), grey=len(image) == 1)
+        write_photo(photo, folder / kind / f"{number:06d}.png", png_compression=1)
     with written_whole(_recipe_file(folder, number)) as file:
         file.write((json.dumps(sample.recipe.as_json(), indent=1) + "\n").encode())
     return number
@@ -102,14 +106,15 @@ def _recipe_file(folder: Path, number: int) -> Path:
     return folder / "recipes" / f"{number:06d}.json"
 
 
-def _finish(folder: Path, count: int) -> None:
+def _finish(synthesis: Synthesis, folder: Path, count: int) -> None:
     items, scales = [], set()
     for number in range(count):
         recipe = read_sample_recipe(_recipe_file(folder, number))
         degraded, clean = f"blur/{number:06d}.png", f"sharp/{number:06d}.png"
         height, width = photo_size(folder / degraded)
-        scales.add(recipe.cut.crop[2] // height)
-        items.append(Entry(degraded=degraded, clean=clean, group=recipe.cut.photo, height=height, width=width))
+        scales.add(photo_size(folder / clean)[0] // height)
+        group = synthesis.sources[recipe.cut.source].group(recipe.cut.number)
+        items.append(Entry(degraded=degraded, clean=clean, group=group, height=height, width=width))
     manifest = Manifest(
         layout="pairs",
         paired=True,

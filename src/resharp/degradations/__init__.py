@@ -30,7 +30,7 @@ from .recipes import (
 )
 from .resample import Resize, resize_as_matlab
 from .sampling import Downscale, Mosaicked
-from .shake import Shake
+from .shake import Frame, Shake
 from .trajectory import TrajectoryBlur, centred_psf
 
 LINEAR: dict[str, type[LinearDegradation]] = {"blur": Blur, "mosaic": Mosaic, "resize": Resize}
@@ -44,6 +44,7 @@ __all__ = [
     "Degradation",
     "DegradationStep",
     "Downscale",
+    "Frame",
     "GaussianBlur",
     "Jpeg",
     "Kernel",

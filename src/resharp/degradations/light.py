@@ -1,7 +1,7 @@
 """Scene light and pixel values: a camera's response taken as a power law.
 
-Blur and noise happen in linear light; a photo stores light ** (1 / gamma).  GoPro's published blur is an average of
-frames under gamma 2.2; gamma 1 takes pixel values for light, as the published synthetic blur does.
+Blur and noise happen in linear light; a photo stores light ** (1 / gamma).  2.2 is usual; 1 takes pixel values for
+light, as DeblurGAN's synthetic blur and GoPro's usual `blur` subset do.
 """
 
 from torch import Tensor

@@ -15,7 +15,8 @@ class Noise:
     """Read noise, white and Gaussian with `sigma` on the [0, 1] scale (0.01 = 2.55 grey levels), and shot noise.
 
     photons: mean count of photons at white; each pixel then follows a Poisson law (0 = no shot noise).
-    gamma: other than 1, both happen in linear light, as in a camera.  The result is not clipped.
+    gamma: other than 1, both happen in linear light, as in a camera, which reads nothing below black; the result is not
+    clipped otherwise.
     """
 
     sigma: float = 0.01
@@ -50,7 +51,7 @@ def checked_sigma(sigma: float) -> float:
 
 
 def checked_seed(seed: int) -> int:
-    """`seed` if a generator takes it.  Raises ArgumentError."""
-    if not 0 <= seed < 2**63:
-        raise ArgumentError(f"seed is {seed}; it must lie between 0 and 2^63 - 1")
+    """`seed` if torch's generator on the CPU tells it from every other one: it uses 32 bits.  Raises ArgumentError."""
+    if not 0 <= seed < 2**32:
+        raise ArgumentError(f"seed is {seed}; it must lie between 0 and 2^32 - 1")
     return seed

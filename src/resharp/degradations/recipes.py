@@ -23,7 +23,7 @@ from .compression import Jpeg
 from .noise import Noise, checked_seed
 from .optics import Defocus, GaussianBlur, KernelBlur
 from .sampling import Downscale, Mosaicked
-from .shake import Shake
+from .shake import Frame, Shake
 from .trajectory import TrajectoryBlur
 
 
@@ -86,11 +86,18 @@ def make_degradation(kind: str, parameters: Mapping[str, Any]) -> Degradation:
         if name not in parameter_names(kind):
             raise RecipeError(f"{kind}.{name} is not a parameter; {did_you_mean(name, parameter_names(kind))}")
     try:
-        return _adapter(kind).validate_json(json.dumps(dict(parameters)), strict=True)
+        return _adapter(kind).validate_json(_as_json(kind, parameters), strict=True)
     except ValidationError as error:
         raise RecipeError("; ".join(_explained(kind, problem) for problem in error.errors())) from None
     except KernelError as error:
         raise RecipeError(f"{kind}: {error}") from None
+
+
+def _as_json(kind: str, parameters: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(parameters))
+    except (TypeError, ValueError, RecursionError):
+        raise RecipeError(f"{kind}: parameters are numbers, texts and lists of them, as JSON holds them") from None
 
 
 @functools.cache
@@ -120,8 +127,10 @@ def step_from_json(values: Any) -> DegradationStep:
         raise RecipeError(str(error)) from None
 
 
-def apply_steps(steps: Sequence[DegradationStep], image: Tensor) -> tuple[Tensor, Tensor]:
-    """(degraded, clean) from a clean image (C, H, W) in [0, 1].
+def apply_steps(
+    steps: Sequence[DegradationStep], image: Tensor, *, frame: Frame | None = None
+) -> tuple[Tensor, Tensor]:
+    """(degraded, clean) from a clean image (C, H, W) in [0, 1]; `frame` says which piece of a photo it is, if one.
 
     The clean one is the image itself, except after a shake with moving objects or brighter highlights: these belong to
     the sharp scene too.  The degraded one is float and not clipped.  Raises RecipeError if such a shake is not first.
@@ -130,11 +139,11 @@ def apply_steps(steps: Sequence[DegradationStep], image: Tensor) -> tuple[Tensor
     for index, step in enumerate(steps):
         generator = torch.Generator().manual_seed(step.seed)
         if isinstance(step.degradation, Shake):
-            degraded, scene = step.degradation.expose(degraded, generator=generator)
             if index and (step.degradation.n_objects or step.degradation.highlights):
                 raise RecipeError(
                     "a shake with moving objects or highlights changes the sharp photo; make it the first step"
                 )
+            degraded, scene = step.degradation.expose(degraded, generator=generator, frame=frame)
             clean = clean if index else scene
         else:
             degraded = step.degradation(degraded, generator=generator)

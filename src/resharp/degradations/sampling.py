@@ -16,13 +16,13 @@ from .resample import Resize, resize_as_matlab
 class Downscale:
     """The photo `factor` times smaller, antialiased; its sides are multiples of the factor.
 
-    eight_bit: rounded to 8 bits after either axis, as published super-resolution sets were made.
+    eight_bit: rounded to 8 bits after either axis, as published super-resolution sets were made; else left as it is.
     cut: what is over at the right and lower border is cut off; otherwise it is an error.
     """
 
     factor: int = 4
     method: Literal["bicubic", "bilinear", "area"] = "bicubic"
-    eight_bit: bool = False
+    eight_bit: bool = True
     cut: bool = False
 
     def __post_init__(self) -> None:

@@ -2,7 +2,8 @@
 
 The camera moves with six degrees of freedom before a flat scene, so the blur changes over the frame; objects cut out of
 the photo move on their own.  Averaging happens in linear light, highlights may be brighter than white and clip only
-after it (they leave streaks), noise comes last.  GoPro's pairs (Nah et al. 2017) were made so, from real frames.
+after it (they leave streaks), the sensor's noise comes before the clipping.  GoPro's pairs (Nah et al. 2017) are
+averages of real frames: its `blur_gamma` subset in light under gamma 2.2, the usual `blur` subset in pixel values.
 """
 
 import dataclasses
@@ -29,6 +30,24 @@ _N_TIMES = 1024  # instants of the exposure at which the camera's pose is known
 
 
 @dataclasses.dataclass(frozen=True)
+class Frame:
+    """A photo of height x width, and the piece of it that is at hand: from (top, left) on, `rows` x `columns` pixels
+    (0: all of them)."""
+
+    height: int
+    width: int
+    top: int = 0
+    left: int = 0
+    rows: int = 0
+    columns: int = 0
+
+    @property
+    def centre_of_piece(self) -> tuple[float, float]:
+        """(x, y) in the pixels of the piece."""
+        return ((self.columns or self.width) - 1) / 2, ((self.rows or self.height) - 1) / 2
+
+
+@dataclasses.dataclass(frozen=True)
 class Shake:
     """One exposure with a moving camera.
 
@@ -37,7 +56,7 @@ class Shake:
     forward translation (0.01 = 1 %);  focal: focal length in units of the frame's longer side.
     n_objects cut-outs with a soft edge move by `object_extent` pixels beside the camera's motion.
     highlights: how many times brighter than white small clipped spots, as of lamps, were (0: no brighter).
-    read_noise: sigma in linear light on [0, 1];  photons: electrons at white for shot noise (as Gaussian), 0 = none.
+    read_noise: sigma in linear light on [0, 1];  photons: count at white for shot noise (as Gaussian), 0 = none.
     n_frames: 0 takes as many as lie a pixel apart; few frames leave ghosts, as the 7 to 13 of GoPro's do.
     The sharp photo is the pose in the middle of the exposure, as GoPro's is.
     """
@@ -79,54 +98,55 @@ class Shake:
         """The blurred photo alone; see `expose`."""
         return self.expose(image, generator=generator)[0]
 
-    def expose(self, image: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(blurred, sharp) from a sharp photo (C, H, W) in [0, 1], each alike; sharp holds the moving objects too."""
+    def expose(self, image: Tensor, *, generator: torch.Generator, frame: Frame | None = None) -> tuple[Tensor, Tensor]:
+        """(blurred, sharp) from a sharp photo (C, H, W) in [0, 1], each alike; sharp holds the moving objects too.
+
+        frame: where in a larger photo the image lies, whose centre the camera turns about; None for a whole photo.
+        """
+        if image.ndim != 3 or image.shape[0] not in (1, 3):
+            raise ArgumentError(f"a shake takes one image (1 or 3, H, W), not {tuple(image.shape)}")
         height, width = image.shape[-2:]
         if max(height, width) > _LONGEST:
             raise ArgumentError(f"a shake takes photos of up to {_LONGEST} pixels a side, not {width}x{height}; cut it")
-        poses, shares = self._camera(height, width, generator)
-        scene = np.ascontiguousarray(to_light(image, self.gamma).permute(1, 2, 0).numpy())
+        frame = frame or Frame(height, width)
+        poses = self._poses(frame, generator)
+        ways = [_smooth_path(_N_TIMES, 2, generator) * self.object_extent for _ in range(self.n_objects)]
+        times, shares = self._instants(poses, ways, height, width)
+        scene = np.ascontiguousarray(to_light(image.detach().float(), self.gamma).permute(1, 2, 0).numpy())
         if self.highlights:
             scene = _with_lamps(scene, self.highlights)
-        cutouts = [_cut_out(scene, generator) for _ in range(self.n_objects)]
-        ways = [_smooth_path(_N_TIMES, 2, generator) * self.object_extent for _ in cutouts]
+        cutouts = [_cut_out(scene, generator) for _ in ways]
         exposed = np.zeros_like(scene)
-        for time, pose, share in zip(*poses, shares, strict=True):
-            frame = _seen(scene, cutouts, pose, [way[time] for way in ways])
-            exposed = cv2.scaleAdd(frame, share, exposed).reshape(scene.shape)
+        for time, share in zip(times, shares, strict=True):
+            view = _seen(scene, cutouts, poses[time], [way[time] for way in ways])
+            exposed = cv2.scaleAdd(view, share, exposed).reshape(scene.shape)
         sharp = _seen(scene, cutouts, np.eye(3), [np.zeros(2)] * len(cutouts))
-        blurred_light, sharp_light = (
-            torch.from_numpy(picture).permute(2, 0, 1).clamp(0, 1) for picture in (exposed, sharp)
-        )
-        blurred_light = self._with_noise(blurred_light, generator)
-        return to_pixels(blurred_light, self.gamma).clamp(0, 1), to_pixels(sharp_light, self.gamma)
+        light, sharp_light = (torch.from_numpy(picture).permute(2, 0, 1) for picture in (exposed, sharp))
+        blurred = to_pixels(self._with_noise(light, generator).clamp(0, 1), self.gamma)  # a sensor clips what it reads
+        return blurred.to(image), to_pixels(sharp_light.clamp(0, 1), self.gamma).to(image)
 
-    def camera_path(self, height: int, width: int, generator: torch.Generator) -> Array:
-        """Where the central point is seen over the exposure, relative to the sharp frame: (n, 2), x and y in pixels."""
-        centre = np.array([(width - 1) / 2, (height - 1) / 2, 1.0])
-        seen = self._poses(height, width, generator) @ centre
+    def camera_path(self, frame: Frame, generator: torch.Generator) -> Array:
+        """Where the centre of a piece of a photo is seen over the exposure: (n, 2), x and y, 0 in the sharp photo."""
+        centre = np.array([*frame.centre_of_piece, 1.0])
+        seen = self._poses(frame, generator) @ centre
         return np.asarray(seen[:, :2] / seen[:, 2:] - centre[:2])
 
-    def _camera(
-        self, height: int, width: int, generator: torch.Generator
-    ) -> tuple[tuple[list[int], Array], list[float]]:
-        """(time, pose) of every frame, and the share of the exposure that it stands for."""
-        poses = self._poses(height, width, generator)
+    def _instants(self, poses: Array, ways: list[Array], height: int, width: int) -> tuple[list[int], list[float]]:
+        """The times of the frames, and the share of the exposure that each stands for."""
         if self.n_frames:
             times = ((np.arange(self.n_frames) + 0.5) * _N_TIMES / self.n_frames).astype(int)
             shares = np.full(self.n_frames, 1 / self.n_frames)
         else:
-            times, shares = _a_pixel_apart(poses, height, width)
-        return (times.tolist(), poses[times]), shares.tolist()
+            times, shares = _a_pixel_apart(poses, ways, height, width)
+        return times.tolist(), shares.tolist()
 
-    def _poses(self, height: int, width: int, generator: torch.Generator) -> Array:
-        """Homographies (_N_TIMES, 3, 3) from the sharp frame's pixels to the frame's at each time."""
+    def _poses(self, frame: Frame, generator: torch.Generator) -> Array:
+        """Homographies (_N_TIMES, 3, 3) from the pixels of the sharp piece of a photo to those of each view of it."""
         swing, sway = _smooth_path(_N_TIMES, 2, generator), _smooth_path(_N_TIMES, 2, generator)
         roll, zoom = _smooth_path(_N_TIMES, 1, generator), _smooth_path(_N_TIMES, 1, generator)
-        focal = self.focal * max(height, width)
-        to_ray = np.array(
-            [[1 / focal, 0, -(width - 1) / 2 / focal], [0, 1 / focal, -(height - 1) / 2 / focal], [0, 0, 1]]
-        )
+        focal = self.focal * max(frame.height, frame.width)
+        x, y = (frame.width - 1) / 2 - frame.left, (frame.height - 1) / 2 - frame.top  # of the photo's centre
+        to_ray = np.array([[1 / focal, 0, -x / focal], [0, 1 / focal, -y / focal], [0, 0, 1]])
         yaw, pitch = np.arctan(swing * self.extent / focal).T
         turn = _rotations(yaw, pitch, roll[:, 0] * math.radians(self.roll))
         plane = np.tile(np.eye(3), (_N_TIMES, 1, 1))  # the flat scene at distance 1, moved
@@ -137,7 +157,7 @@ class Shake:
     def _with_noise(self, light: Tensor, generator: torch.Generator) -> Tensor:
         variance: Tensor | float = self.read_noise**2
         if self.photons:
-            variance = light / self.photons + variance
+            variance = light.clamp(min=0) / self.photons + variance
         elif not self.read_noise:
             return light
         noise = torch.randn(light.shape, generator=generator)
@@ -183,11 +203,16 @@ def _rotations(yaw: Array, pitch: Array, roll: Array) -> Array:
     return np.asarray(about_y @ about_x @ about_z)
 
 
-def _a_pixel_apart(poses: Array, height: int, width: int) -> tuple[NDArray[np.int64], Array]:
-    """Times at which the corner that moves most has moved by a pixel more, and the share of time around each."""
+def _a_pixel_apart(poses: Array, ways: list[Array], height: int, width: int) -> tuple[NDArray[np.int64], Array]:
+    """Times at which the corner or object that moves most has moved by a pixel more, and the share of time around each.
+
+    Beyond _MAX_FRAMES pixels of way the frames lie further apart.
+    """
     corners = np.array([[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1], [1, 1, 1, 1]], dtype=float)
     seen = poses @ corners
     steps = np.linalg.norm(np.diff(seen[:, :2] / seen[:, 2:], axis=0), axis=1).max(axis=1)
+    own = [np.linalg.norm(np.diff(path, axis=0), axis=1) for path in ways]
+    steps = steps + np.max(own, axis=0) if own else steps
     way = np.concatenate([[0.0], np.cumsum(steps)])
     n_frames = min(_MAX_FRAMES, math.ceil(way[-1]) + 1)
     frame = np.minimum((way / max(way[-1], 1e-9) * n_frames).astype(int), n_frames - 1)  # that each time belongs to

@@ -18,6 +18,7 @@ from resharp.errors import ArgumentError
 from .blur import Blur, blurred
 from .light import checked_gamma, to_light, to_pixels
 
+_PUBLISHED_LENGTH = 60.0  # pixels; no such path leaves the canvas of 64
 EXPOSURES = (0.01, 0.1, 0.5, 1.0)  # fractions of the trajectory that the published code exposes
 
 Points = NDArray[np.float64]
@@ -29,7 +30,8 @@ class TrajectoryBlur:
 
     n_points samples of a path `length` pixels long; anxiety scales pull, tremble and the chance of a jerk (the script
     that was published draws it from 0.003 to 0.01; the paper's Algorithm 1 writes p_s = 0.001 in its place).  The
-    strengths of the pull to the start, the jerk and the tremble are drawn evenly from 0 to `pull`, `jerk`, `tremble`.
+    strengths of the pull to the start (centripetal), of jerks (impulsive, big shakes) and of the tremble (Gaussian) are
+    drawn evenly from 0 to `pull`, `jerk` and `tremble`.
     exposure: the part of the path that is seen, from its start (published: 0.1, 0.5 or 1).
     published: the DeblurGAN script's way: black beyond the frame, and the result stretched to span [0, 1], which shifts
     it by a pixel's fraction and changes its contrast.  Otherwise the frame is mirrored at its border, brightness stays,
@@ -55,6 +57,8 @@ class TrajectoryBlur:
             value = getattr(self, name)
             if not 0 <= value <= 1000:
                 raise ArgumentError(f"{name} is {value:g}; it must lie between 0 and 1000")
+        if self.published and self.length > _PUBLISHED_LENGTH:
+            raise ArgumentError(f"length is {self.length:g}; the published canvas holds {_PUBLISHED_LENGTH:g} pixels")
         checked_exposure(self.exposure)
         checked_gamma(self.gamma)
 

@@ -37,9 +37,10 @@ def pack(
 
     from resharp.data.layouts import open_listing
     from resharp.data.packing import pack as pack_listing
+    from resharp.data.sources import one_split
 
     listing = open_listing(source, pairs=pairs, subset=subset)
-    listing = listing if split is None else listing.only(split)
+    listing = one_split(listing, split, source)
     try:
         with tqdm.tqdm(
             total=len(listing.items), desc="packing", unit="photo", disable=True if as_json else None

@@ -57,8 +57,8 @@ def prepare(
 ) -> None:
     """Check the dataset in SRC and write its manifest; the photos stay where they are, unless --half.
 
-    LAYOUT is gopro, realblur, kohler, rwbi, coco, clean, pairs (two folders such as blur and sharp), or side-by-side
-    (A|B in one photo, which is cut apart).
+    LAYOUT is gopro, realblur, kohler, rwbi, coco, div2k, clean, pairs (two folders such as blur and sharp), or
+    side-by-side (A|B in one photo, which is cut apart).
     """
     import tqdm
 

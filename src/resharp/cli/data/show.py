@@ -18,4 +18,4 @@ def show(place: Path, out: Path, count: int, pairs: tuple[str, str] | None, subs
 
     output_format(out)
     write_photo(Photo(dataset_sheet(place, n_samples=count, pairs=pairs, subset=subset)), out)
-    click.echo(f"{out}: look at it")
+    click.echo(f"contact sheet in {out}")

@@ -22,6 +22,7 @@ from .._batch import InterruptedRunError, json_option
 @click.option("--count", type=int, metavar="N", help="How many pairs.  [default: as many as photos]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
 @click.option("--weight", "weights", multiple=True, type=int, metavar="W", help="One for each CLEAN, such as 2 and 1.")
+@click.option("--split", metavar="NAME", help="Of datasets with several, such as train.")
 @click.option("--workers", type=int, default=0, show_default=True, metavar="N", help="Processes beside this one.")
 @json_option
 def synthesize(
@@ -31,6 +32,7 @@ def synthesize(
     count: int | None,
     seed: int,
     weights: tuple[int, ...],
+    split: str | None,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -45,8 +47,11 @@ def synthesize(
     from resharp.data.synthesis import open_synthesis
     from resharp.data.writing import write_samples
 
-    synthesis = open_synthesis(clean, load_plan(plan), weights=weights, seed=seed)
+    synthesis = open_synthesis(clean, load_plan(plan), weights=weights, seed=seed, split=split)
     count = len(synthesis) if count is None else count
+    for place in clean:
+        if place.is_dir() and out.resolve().is_relative_to(place.resolve()):
+            raise click.UsageError(f"{out}: lies in {place}, where its photos would be taken for more clean ones.")
     try:
         with tqdm.tqdm(total=count, desc="synthesizing", unit="pair", disable=True if as_json else None) as bar:
             n_there = write_samples(
