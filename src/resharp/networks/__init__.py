@@ -2,19 +2,28 @@
 
 from torch import nn
 
+from .critics import CRITICS, PatchCritic, PooledCritic
 from .dae import DAE
+from .deblurgan import DeblurGAN, mean_of_samples
 from .feature_weights import features_file, load_features, weights_folder
 from .features import FEATURE_NETWORKS, NORMALISATIONS, FeatureNetwork
+from .nafnet import NAFNet
 
-NETWORKS: dict[str, type[nn.Module]] = {"dae": DAE}
+NETWORKS: dict[str, type[nn.Module]] = {"dae": DAE, "deblurgan": DeblurGAN, "nafnet": NAFNet}
 
 __all__ = [
+    "CRITICS",
     "DAE",
     "FEATURE_NETWORKS",
     "NETWORKS",
     "NORMALISATIONS",
+    "DeblurGAN",
     "FeatureNetwork",
+    "NAFNet",
+    "PatchCritic",
+    "PooledCritic",
     "features_file",
     "load_features",
+    "mean_of_samples",
     "weights_folder",
 ]

@@ -1,0 +1,77 @@
+"""Critics: networks that tell restored photos from true ones, by a number that has no bounds.
+
+Photos (N, 3, H, W) in [0, 1] in, a map of scores (N, 1, h, w) out; higher means more like a true photo.
+"""
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .blocks import check_ranges, draw_normal, instance_normalised
+
+
+class PatchCritic(nn.Module):
+    """A score for each patch of 70 x 70 pixels (Isola et al. 2016, arXiv 1611.07004), as DeblurGAN pads it; 2,764,737
+    parameters.
+
+    image: (N, channels, H, W) in [0, 1];  returns (N, 1, h, w), 35 x 35 for 256 x 256, about H / 8 + 3.
+    No sigmoid: a Wasserstein critic is not bounded.  Each image is judged by itself, as a gradient penalty needs it.
+    """
+
+    def __init__(
+        self, *, channels: int = 3, width: int = 64, n_layers: int = 3, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        check_ranges("patch critic", channels=(channels, 1, 64), width=(width, 1, 512), n_layers=(n_layers, 1, 8))
+        widths = [width * min(2**layer, 8) for layer in range(n_layers + 1)]
+        strides = [2] * n_layers + [1, 1]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(n_in, n_out, 4, stride=stride, padding=2)
+            for (n_in, n_out), stride in zip(itertools.pairwise([channels, *widths, 1]), strides, strict=True)
+        )
+        self.arguments: dict[str, Any] = {"channels": channels, "width": width, "n_layers": n_layers}
+        draw_normal(self, 0.02, generator)
+
+    def forward(self, image: Tensor) -> Tensor:
+        first, *inner, last = self.convs
+        features = functional.leaky_relu(first(2 * image - 1), 0.2)
+        for conv in inner:
+            features = functional.leaky_relu(instance_normalised(conv(features)), 0.2)
+        scores: Tensor = last(features)
+        return scores
+
+
+class PooledCritic(nn.Module):
+    """SRGAN's discriminator (Ledig et al. 2017, arXiv 1609.04802, figure 4) with a mean over the map before its two
+    dense layers, so that it takes any size; 5,213,569 parameters.
+
+    image: (N, channels, H, W) in [0, 1];  returns (N, 1, 1, 1), a logit.  Its batch norms let images of one batch see
+    each other, hence no gradient penalty; in train mode a batch needs more than one value per channel at H / 16.
+    """
+
+    def __init__(self, *, channels: int = 3, width: int = 64, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        check_ranges("pooled critic", channels=(channels, 1, 64), width=(width, 1, 512))
+        widths = [width * factor for factor in (1, 1, 2, 2, 4, 4, 8, 8)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        for index, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
+            stride = 2 if index % 2 == 0 else 1
+            layers += [
+                nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False),
+                nn.BatchNorm2d(n_out),
+                nn.LeakyReLU(0.2),
+            ]
+        self.trunk = nn.Sequential(*layers)
+        self.judge = nn.Sequential(nn.Conv2d(8 * width, 16 * width, 1), nn.LeakyReLU(0.2), nn.Conv2d(16 * width, 1, 1))
+        self.arguments: dict[str, Any] = {"channels": channels, "width": width}
+        draw_normal(self, 0.02, generator)
+
+    def forward(self, image: Tensor) -> Tensor:
+        score: Tensor = self.judge(self.trunk(2 * image - 1).mean((-2, -1), keepdim=True))
+        return score
+
+
+CRITICS: dict[str, type[nn.Module]] = {"patchgan": PatchCritic, "srgan": PooledCritic}

@@ -1,0 +1,131 @@
+"""The generator of DeblurGAN (Kupyn et al. 2018, arXiv 1711.07064, figure 3).
+
+A convolutional network with residual blocks at a quarter of the photo's size; it adds a correction to the photo.
+Its critic is `critics.PatchCritic`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .blocks import check_ranges, draw_normal, instance_normalised, mirrored_to_multiple
+
+UPSAMPLINGS = ("deconv", "pixelshuffle", "resize")
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv(dropout(relu(norm(conv(x)))))), two 3x3 convolutions on mirrored borders."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect")
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect")
+        self.dropout = dropout
+
+    def forward(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        inner = torch.relu_(instance_normalised(self.conv1(features)))
+        if generator is None:
+            inner = functional.dropout(inner, self.dropout, self.training)
+        elif self.dropout > 0:
+            kept = torch.empty(inner.shape, device=generator.device).bernoulli_(1 - self.dropout, generator=generator)
+            inner = inner * kept.to(inner).div_(1 - self.dropout)
+        return features + instance_normalised(self.conv2(inner))
+
+
+class DeblurGAN(nn.Module):
+    """Restored photo clamp(I_B + I_R): conv 7x7, 2 halvings, 9 residual blocks, 2 doublings, conv 7x7, tanh;
+    11,378,179 parameters.
+
+    blurred: (N, channels, H, W) in [0, 1], any H and W;  returns the same shape, in [0, 1].  The published code works
+    on [-1, 1]: so does the inside of this network, and published weights give the published numbers.
+
+    The statistics of the instance norms are those of the whole photo, also at inference, so that parts of a photo come
+    out differently from the whole.  `upsampling`: "deconv" as published; "pixelshuffle" (12,483,907 parameters, as in
+    the Ascend port) or "resize" (nearest neighbours, then a convolution: leaves no chequered pattern).
+    """
+
+    scale = 1
+    multiple_of = 4
+    receptive_field = None  # the whole photo, through the norms
+
+    def __init__(
+        self,
+        *,
+        channels: int = 3,
+        width: int = 64,
+        n_blocks: int = 9,
+        dropout: float = 0.5,
+        upsampling: str = "deconv",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_ranges("DeblurGAN", channels=(channels, 1, 64), width=(width, 1, 1024), n_blocks=(n_blocks, 0, 64))
+        check_ranges("DeblurGAN", dropout=(dropout, 0, 0.99))
+        if upsampling not in UPSAMPLINGS:
+            raise ValueError(f"upsampling of a DeblurGAN is one of {', '.join(UPSAMPLINGS)}, not {upsampling!r}")
+        self.head = nn.ModuleList(
+            [
+                nn.Conv2d(channels, width, 7, padding=3, padding_mode="reflect"),
+                nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+                nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
+            ]
+        )
+        self.blocks = nn.ModuleList(ResidualBlock(4 * width, dropout) for _ in range(n_blocks))
+        self.ups = nn.ModuleList([_doubling(upsampling, 4 * width), _doubling(upsampling, 2 * width)])
+        self.tail = nn.Conv2d(width, channels, 7, padding=3, padding_mode="reflect")
+        self.arguments: dict[str, Any] = {
+            "channels": channels,
+            "width": width,
+            "n_blocks": n_blocks,
+            "dropout": dropout,
+            "upsampling": upsampling,
+        }
+        draw_normal(self, 0.02, generator)
+
+    def forward(self, blurred: Tensor) -> Tensor:
+        return (blurred + self.residual(blurred)).clamp(0, 1)
+
+    def sample(self, blurred: Tensor, *, generator: torch.Generator) -> Tensor:
+        """One of many possible restorations, in train and eval mode alike: dropout stays on, as the paper does it at
+        test time, its masks drawn from `generator`.  Shapes as in `forward`, which it equals if `dropout` is 0.
+        """
+        return (blurred + self.residual(blurred, generator=generator)).clamp(0, 1)
+
+    def residual(self, blurred: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """I_R / 2, between -0.5 and 0.5: what is added to a photo in [0, 1].  Shapes as in `forward`.
+
+        generator: draws the dropout masks; without one there is dropout in train mode only, from torch's own generator.
+        """
+        assert blurred.ndim == 4
+        # below 8 pixels the inner maps would be too small to be mirrored
+        features = 2 * mirrored_to_multiple(blurred, self.multiple_of, least=8) - 1
+        for conv in self.head:
+            features = torch.relu_(instance_normalised(conv(features)))
+        for block in self.blocks:
+            features = block(features, generator)
+        for up in self.ups:
+            features = torch.relu_(instance_normalised(up(features)))
+        correction = torch.tanh(self.tail(features)) / 2
+        return correction[..., : blurred.shape[-2], : blurred.shape[-1]]
+
+
+def _doubling(upsampling: str, n_in: int) -> nn.Module:
+    """(N, n_in, h, w) -> (N, n_in / 2, 2h, 2w)."""
+    n_out = n_in // 2
+    if upsampling == "deconv":
+        return nn.ConvTranspose2d(n_in, n_out, 3, stride=2, padding=1, output_padding=1)
+    if upsampling == "pixelshuffle":
+        return nn.Sequential(nn.Conv2d(n_in, 4 * n_out, 3, padding=1, bias=False), nn.PixelShuffle(2))
+    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(n_in, n_out, 3, padding=1, padding_mode="reflect"))
+
+
+@torch.no_grad()
+def mean_of_samples(network: DeblurGAN, blurred: Tensor, *, n_samples: int, generator: torch.Generator) -> Tensor:
+    """The mean of `n_samples` restorations with dropout on, (N, channels, H, W) in [0, 1], float32."""
+    assert n_samples >= 1
+    total = network.sample(blurred, generator=generator).float()
+    for _ in range(n_samples - 1):
+        total += network.sample(blurred, generator=generator)
+    return total / n_samples

@@ -1,0 +1,127 @@
+"""DeblurGAN's published weights: every layout of their files, and everything that is refused."""
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch.testing import assert_close
+
+from resharp.errors import WeightsError
+from resharp.networks import DeblurGAN
+from resharp.weights import deblurgan_keys, import_weights, load_weights, read_card
+from tests.conftest import Run, rand
+from tests.test_deblurgan import Published
+
+
+def published_state(*, dropout: bool = True) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return Published(dropout=dropout).state_dict()
+
+
+def stored(path: Path, state: object) -> Path:
+    if path.suffix == ".safetensors":
+        safetensors.torch.save_file(state, path)
+    else:  # zip is torch's container since 1.6; the published files are older
+        torch.save(state, path, _use_new_zipfile_serialization=path.suffix == ".pt")
+    return path
+
+
+def test_the_key_map_names_what_the_published_generator_holds() -> None:
+    """Layers of the released weights: 1, 4, 7, nine blocks from 10 on, 19, 22, 26; 48 tensors in all."""
+    keys = deblurgan_keys(9, dropout=True)
+    assert len(keys) == 48
+    assert set(keys.values()) == set(DeblurGAN().state_dict())
+    assert keys["model.18.conv_block.6.weight"] == "blocks.8.conv2.weight"
+    assert [keys[f"model.{layer}.bias"] for layer in (19, 22, 26)] == ["ups.0.bias", "ups.1.bias", "tail.bias"]
+    assert "model.10.conv_block.5.weight" in deblurgan_keys(6, dropout=False)
+    assert "model.23.bias" in deblurgan_keys(6, dropout=False)
+
+
+@pytest.mark.parametrize("dropout", [True, False])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+def test_published_generators_come_with_their_function(tmp_path: Path, dropout: bool, suffix: str) -> None:
+    published, state = Published(dropout=dropout).eval(), published_state(dropout=dropout)
+    published.load_state_dict(state)
+    state = {f"module.{key}": tensor for key, tensor in state.items()}
+    norm = f"module.model.10.conv_block.{7 if dropout else 6}"
+    state |= {"module.model.2.running_mean": torch.zeros(4), f"{norm}.running_var": torch.ones(16)}
+    state |= {"module.model.2.num_batches_tracked": torch.tensor(7)}
+    card = import_weights(stored(tmp_path / f"net{suffix}", state), "deblurgan", tmp_path / "w.safetensors")
+    network, _ = load_weights(tmp_path / "w.safetensors")
+    assert card.arguments == {
+        "channels": 3,
+        "width": 4,
+        "n_blocks": 2,
+        "dropout": 0.5 if dropout else 0.0,
+        "upsampling": "deconv",
+    }
+    assert (card.network, card.name) == ("deblurgan", "w")
+    assert "BSD" in card.licence
+    image = rand(1, 3, 24, 20, dtype=torch.float32)
+    with torch.no_grad():
+        assert_close(network(image), (published(2 * image - 1) + 1) / 2, rtol=0, atol=1e-5)
+
+
+class Malice:
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path("malice-was-here"),)
+
+
+def changed(**changes: object) -> dict[str, object]:
+    """Published tensors with some replaced, or removed by None; the names have `__` for the point."""
+    state = published_state() | {key.replace("__", "."): value for key, value in changes.items()}
+    return {key: value for key, value in state.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (changed(model__26__weight=Malice()), "nothing in it was run"),
+        (Malice(), "nothing in it was run"),
+        ([1, 2], "named tensors"),
+        (changed(model__26__weight=3), "named tensors"),
+        (changed(model__26__bias=torch.zeros(3, dtype=torch.complex64)), "named tensors"),
+        (changed(model__26__bias=torch.full((3,), float("nan"))), "NaN"),
+        (changed(model__2__weight=torch.ones(4)), r"'model\.2\.weight' is unknown"),
+        (
+            changed(model__4__weight=torch.ones(8, 4, 4, 4)),
+            r"'model\.4\.weight' has shape \(8, 4, 4, 4\) .* \(8, 4, 3, 3\)",
+        ),
+        (changed(model__11__conv_block__6__weight=None), r"'model\.11\.conv_block\.6\.weight' is missing"),
+        (changed(model__1__weight=None), "no generator of DeblurGAN"),
+        (changed(model__1__weight=torch.zeros(0, 3, 7, 7)), "width"),
+        ({"convs.0.weight": torch.ones(4, 3, 3, 3)}, "no generator of DeblurGAN"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+def test_what_is_no_published_generator_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: object, words: str, suffix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = stored(tmp_path / f"net{suffix}", state)
+    with pytest.raises(WeightsError, match=words) as caught:
+        import_weights(path, "deblurgan", tmp_path / "w.safetensors")
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 2000, -1])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+def test_a_published_file_cut_short_is_named(tmp_path: Path, length: int, suffix: str) -> None:
+    path = stored(tmp_path / f"net{suffix}", published_state())
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(WeightsError, match="damaged"):
+        import_weights(path, "deblurgan", tmp_path / "w.safetensors")
+
+
+def test_the_command_line_imports_a_published_generator(tmp_path: Path, run: Run) -> None:
+    path = stored(tmp_path / "latest_net_G.pth", published_state())
+    done = run("weights", "import", path, "--as", "deblurgan", "-o", tmp_path / "w.safetensors")
+    assert (done.code, done.err) == (0, "")
+    assert "deblurgan" in done.out
+    assert read_card(tmp_path / "w.safetensors").arguments["n_blocks"] == 2
+    done = run("weights", "import", tmp_path / "no.pth", "--as", "deblurgan", "-o", tmp_path / "w.safetensors")
+    assert done.code == 2
+    assert "no.pth: no such file" in done.err
