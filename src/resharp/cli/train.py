@@ -1,4 +1,4 @@
-"""resharp train."""
+"""resharp train, resharp runs."""
 
 import dataclasses
 import json
@@ -7,47 +7,90 @@ from typing import Any
 
 import click
 
-from ._batch import InterruptedRunError, json_option
+from ._batch import InterruptedRunError, complain, json_option
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/NAME]")
+@click.option("--init", metavar="NAME|FILE", help="Weights to begin from.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps, ... or auto: an accelerator if any.")
 @json_option
-@click.option("--dry-run", is_flag=True, help="Print the resolved recipe and the network's size, and stop.")
-def train(recipe: Path, overrides: tuple[str, ...], out: Path | None, as_json: bool, dry_run: bool) -> None:
-    """Train what a RECIPE says; the same command again goes on where it was stopped."""
+@click.option("--dry-run", is_flag=True, help="Print the resolved recipe and what the run would take, and stop.")
+def train(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    init: str | None,
+    device: str,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Train what a RECIPE says; the same command again goes on where it was stopped.
+
+    Several processes or machines: torchrun --nproc-per-node 2 -m resharp train ...
+    """
     import tqdm
 
-    from resharp.training import build_network, load_recipe, train_weights
+    from resharp.training import dry_run as what_it_takes
+    from resharp.training import load_recipe, train_weights
     from resharp.weights import read_card
 
     resolved = load_recipe(recipe, overrides)
     if dry_run:
-        network = build_network(resolved)
-        click.echo(json.dumps(resolved.model_dump(mode="json"), indent=2))
-        click.echo(f"{sum(p.numel() for p in network.parameters()):,} parameters", err=True)
+        click.echo(resolved.model_dump_json(indent=2))
+        _tell(what_it_takes(resolved, device=device))
         return
     out = out or Path("runs") / resolved.weights.name
-    with tqdm.tqdm(total=resolved.training.n_images, unit="img", unit_scale=True, disable=None) as bar:
-        shown: dict[str, str] = {}
+    with tqdm.tqdm(total=resolved.n_images, unit="img", unit_scale=True, disable=True if as_json else None) as bar:
 
-        def on_step(report: dict[str, Any]) -> None:
-            shown["psnr"] = f"{report['psnr']:.2f}"
-            if "validation_psnr" in report:
-                shown["val"] = f"{report['validation_psnr']:.3f}"
-                bar.write(f"{report['n_seen']:>10,} images: validation {shown['val']} dB")
-            bar.set_postfix(shown, refresh=False)
-            bar.update(report["n_seen"] - bar.n)
+        def on_step(record: dict[str, Any]) -> None:
+            if "validation_psnr" in record:
+                bar.write(f"{record['n_seen']:>10,} images: validation {record['validation_psnr']:.3f} dB")
+            shown = {"loss": "loss", "critic": "critic", "rate_factor": "rate"}
+            bar.set_postfix({text: f"{record[key]:.4g}" for key, text in shown.items() if key in record}, refresh=False)
+            bar.update(record["n_seen"] - bar.n)
 
         try:
-            path = train_weights(resolved, out, on_step=on_step)
+            path = train_weights(resolved, out, init=init, device=device, on_step=on_step, say=complain)
         except KeyboardInterrupt:
-            raise InterruptedRunError(
-                f"interrupted; the same command goes on from the last checkpoint in {out}"
-            ) from None
+            raise InterruptedRunError(f"interrupted; the same command goes on from its checkpoint in {out}") from None
     if as_json:
         click.echo(json.dumps({"weights": dataclasses.asdict(read_card(path))}))
         return
     click.echo(f"trained {resolved.weights.name} -> {path}")
+
+
+def _tell(taken: dict[str, Any]) -> None:
+    """What a dry run measured, for people, beside the recipe on stdout."""
+    sizes = ", ".join(f"{name} {count:,}" for name, count in taken["parameters"].items())
+    click.echo(f"parameters: {sizes}", err=True)
+    click.echo(f"a step: {taken['flops_per_step'] / 1e9:.1f} GFLOP, {taken['seconds_per_step']:.3f} s", err=True)
+    click.echo(f"peak memory: {taken['peak_memory'] / 2**30:.2f} GiB on {taken['device']}", err=True)
+    click.echo(f"the whole run: about {taken['hours']:.1f} hours", err=True)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"), metavar="[DIR]")
+@click.option(
+    "--curves", type=click.Path(path_type=Path), metavar="PNG", help="Draw the runs' curves into one picture."
+)
+@json_option
+def runs(folder: Path, curves: Path | None, as_json: bool) -> None:
+    """List the runs below DIR: state, last validation, best figure, images seen."""
+    from resharp.training import draw_curves, list_runs, read_metrics
+
+    found = list_runs(folder)
+    if curves is not None:
+        draw_curves([(run.name, read_metrics(run.folder)) for run in found], curves)
+    if as_json:
+        rows = [dataclasses.asdict(run) | {"folder": str(run.folder)} for run in found]
+        click.echo(json.dumps({"runs": rows}))
+        return
+    click.echo(f"{'run':<28}{'state':<12}{'seen':>14}{'of':>14}{'last dB':>10}{'best dB':>10}")
+    for run in found:
+        last, best = (f"{value:.3f}" if value is not None else "" for value in (run.last_psnr, run.best_psnr))
+        click.echo(f"{run.name:<28}{run.state:<12}{run.n_seen:>14,}{run.n_images:>14,}{last:>10}{best:>10}")
+    if curves is not None:
+        click.echo(f"curves in {curves}")

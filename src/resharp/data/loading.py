@@ -4,43 +4,72 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from resharp.errors import ResharpError
 
-from .synthesis import Synthesis
+from .synthesis import Synthesis, sample_generator
 from .workers import alone_on_one_core
+
+_NOISE = 2**21  # an epoch that no sample has: the noise is drawn apart from all else
 
 
 class Stream(Dataset[tuple[Tensor, Tensor] | ResharpError]):
-    """A run's samples by their number from its start: (degraded, clean), uint8; epoch after epoch without end.
+    """A run's samples by their number from its start, epoch after epoch without end: (degraded, clean), uint8.
 
-    An error is a value here, so that a worker's reaches the user as it is.
+    noise_sigma: if above 0, white noise on the [0, 1] scale is added to the degraded one, which is float32 then and not
+    clipped.  An error is a value here, so that a worker's reaches the user as it is.
     """
 
-    def __init__(self, synthesis: Synthesis) -> None:
+    def __init__(self, synthesis: Synthesis, *, noise_sigma: float = 0.0) -> None:
         self.synthesis = synthesis
+        self.noise_sigma = noise_sigma
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | ResharpError:
         epoch, index = divmod(number, len(self.synthesis))
         try:
-            sample = self.synthesis.sample(epoch, index)
+            degraded, clean, _ = self.synthesis.sample(epoch, index)
         except ResharpError as error:
             return error
-        return sample.degraded, sample.clean
+        if self.noise_sigma:
+            generator = sample_generator(self.synthesis.seed, number, epoch=_NOISE)
+            noise = torch.randn(degraded.shape, generator=generator)
+            degraded = degraded / 255 + self.noise_sigma * noise
+        return degraded, clean
+
+
+class _Share(Sampler[list[int]]):
+    """The sample numbers of one process, batch by batch: every batch is dealt out in equal runs."""
+
+    def __init__(self, numbers: range, batch_size: int, rank: int, n_ranks: int) -> None:
+        self.numbers, self.batch_size, self.rank, self.n_ranks = numbers, batch_size, rank, n_ranks
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, len(self.numbers), self.batch_size):
+            batch = self.numbers[start : start + self.batch_size]
+            share = -(-len(batch) // self.n_ranks)
+            yield list(batch[self.rank * share : (self.rank + 1) * share])
 
 
 def batches(
-    synthesis: Synthesis, *, batch_size: int, start: int = 0, stop: int, n_workers: int = 0
+    synthesis: Synthesis,
+    *,
+    batch_size: int,
+    start: int = 0,
+    stop: int,
+    n_workers: int = 0,
+    noise_sigma: float = 0.0,
+    rank: int = 0,
+    n_ranks: int = 1,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Samples start ... stop - 1 of a run in batches of uint8 (n, 3, H, W); the last one may be smaller.
+    """Samples start ... stop - 1 of a run in batches of (n, 3, H, W), typed as in `Stream`; the last may be smaller.
 
-    A run that saw `start` samples goes on exactly there: nothing but that number needs to be stored.
+    A run that saw `start` samples goes on exactly there: nothing but that number needs to be stored.  Of several
+    processes each gets its share of every batch.
     """
     loader = DataLoader(
-        Stream(synthesis),
-        batch_size=batch_size,
-        sampler=range(start, stop),
+        Stream(synthesis, noise_sigma=noise_sigma),
+        batch_sampler=_Share(range(start, stop), batch_size, rank, n_ranks),
         num_workers=n_workers,
         worker_init_fn=alone_on_one_core,
         multiprocessing_context="spawn" if n_workers else None,

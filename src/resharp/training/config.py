@@ -3,17 +3,22 @@
 Unknown keys and values out of range are errors that say where they stand; lengths are counted in images seen.
 """
 
+import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from resharp.data.plan import Plan, load_plan, plan_from
 from resharp.errors import RecipeError, did_you_mean
 
 Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Arguments = dict[str, int | float | bool | str | list[int]]
 
 
 class _Strict(BaseModel):
@@ -21,55 +26,145 @@ class _Strict(BaseModel):
 
 
 class DataRecipe(_Strict):
-    """Where the clean photos come from; `n_holdout` of them, evenly spread, are kept for validation."""
+    """What is trained on: clean photos that a plan spoils, real pairs, packs, mixed by weights.
 
-    photos: Path
-    crop: Positive = 56
+    Of the first source `n_holdout` items, whole groups, evenly spread, are kept for validation.  noise_sigma: white
+    noise on the [0, 1] scale that is added in floating point, unclipped, as denoisers are trained.
+    """
+
+    photos: Annotated[tuple[Path, ...], Field(min_length=1)]
+    split: str | None = None  # of datasets that have several
+    mix: tuple[Positive, ...] = ()
+    plan: Plan
+    noise_sigma: Annotated[float, Field(ge=0, le=1)] = 0.0
     n_holdout: Positive = 10
+    n_workers: Annotated[int, Field(ge=0, le=256)] = 0
+    kept_megabytes: Positive = 256  # of decoded photos, in each process that reads
 
-
-class DegradationRecipe(_Strict):
-    """What is done to them: white Gaussian noise, sigma on the [0, 1] scale."""
-
-    kind: Literal["gaussian-noise"] = "gaussian-noise"
-    noise_sigma: Rate
+    @model_validator(mode="before")
+    @classmethod
+    def _one_folder_or_several(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("photos"), str | Path):
+            return values | {"photos": [values["photos"]]}
+        return values
 
 
 class NetworkRecipe(_Strict):
-    """A row of the table of networks and its keyword arguments."""
+    """A row of a table of networks, or "package.module:Name", and its keyword arguments."""
 
-    kind: Literal["dae"] = "dae"
-    arguments: dict[str, int | float | bool] = {}
+    kind: str
+    arguments: Arguments = {}
+
+
+class FeaturesRecipe(_Strict):
+    """The network whose features the perceptual loss compares; `weights` names its file if it lies elsewhere."""
+
+    kind: Literal["vgg19", "vgg16", "squeezenet1.1"] = "vgg19"
+    layer: str = "conv3_3"
+    after_relu: bool = False
+    normalisation: Literal["imagenet", "caffe", "raw"] = "imagenet"
+    weights: Path | None = None
+
+
+class ScheduleRecipe(_Strict):
+    """The learning rate over a stage, as a factor of its base: a linear rise over `warmup_images`, then
+
+    "constant"; "linear": 1 for `constant_images`, then down a line to `end`; "cosine": half a cosine down to `end`;
+    "steps": multiplied by `factor` at each of `milestones` (images seen in the stage).
+    """
+
+    kind: Literal["constant", "linear", "cosine", "steps"] = "cosine"
+    warmup_images: NotNegative = 0
+    constant_images: NotNegative = 0
+    milestones: tuple[Positive, ...] = ()
+    factor: Rate = 0.5
+    end: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class MuonRecipe(_Strict):
     """Muon (Jordan et al. 2024) on the inner convolutions, Adam on the first and last one and on the biases."""
 
-    kind: Literal["muon"] = "muon"
+    kind: Literal["muon"]
     learning_rate: Rate
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    momentum: Fraction = 0.95
     adam_learning_rate: Rate = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: ScheduleRecipe = ScheduleRecipe()
 
 
 class AdamRecipe(_Strict):
-    """Adam on all parameters."""
+    """Adam on all parameters, with decoupled weight decay (AdamW) if that is not 0."""
 
     kind: Literal["adam"]
     learning_rate: Rate
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: ScheduleRecipe = ScheduleRecipe()
 
 
-class TrainingRecipe(_Strict):
-    """Length and pace; everything counts in images (crops) seen.
+OptimizerRecipe = Annotated[MuonRecipe | AdamRecipe, Field(discriminator="kind")]
 
-    The learning rate rises over `warmup_images`, then follows half a cosine down to zero at the end.
+
+class AdversarialRecipe(_Strict):
+    """The game of a stage: which loss, its weight in the generator's sum, and how the critic is trained.
+
+    critic_steps: its updates for each of the generator's, on the same batch or on fresh ones.
     """
 
+    kind: str = "wgan"
+    weight: Rate = 1.0
+    gradient_penalty: Annotated[float, Field(ge=0)] = 0.0
+    penalty_norm: Literal["sample", "channel"] = "sample"
+    critic_steps: Positive = 1
+    fresh_batches: bool = False
+    optimizer: OptimizerRecipe
+
+
+class StageRecipe(_Strict):
+    """A stretch of the run with its own losses and optimisers: supervised, or with `adversarial` a GAN.
+
+    losses: weights by name of the table of losses, "perceptual" among them;  batch_size counts all processes together;
+    accumulate: pieces that a batch goes through in;  ema: decay of the averaged weights for each image seen, 0 = none.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "train"
     n_images: Positive
-    batch_size: Positive = 32
-    warmup_images: Annotated[int, Field(ge=0)] = 0
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    batch_size: Positive
+    accumulate: Positive = 1
+    losses: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {"l2": 1.0}
+    optimizer: OptimizerRecipe
+    adversarial: AdversarialRecipe | None = None
+    clip_gradient: Annotated[float, Field(ge=0)] = 0.0
+    precision: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> "StageRecipe":
+        if self.n_images % self.batch_size:
+            nearest = max(1, round(self.n_images / self.batch_size)) * self.batch_size
+            raise ValueError(f"n_images is no multiple of batch_size; take {nearest}")
+        if self.precision == "float16" and self.optimizer.kind == "muon":
+            raise ValueError("muon and float16 do not go together; take bfloat16")
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate is more than the {self.batch_size} images of a batch")
+        return self
+
+
+class RhythmRecipe(_Strict):
+    """How often, in images seen: validation (with pictures and curves) and checkpoints, of which `keep` stay."""
+
     validate_every: Positive = 16_000
     save_every: Positive = 16_000
+    keep: Positive = 2
+    validation_crop: Annotated[int, Field(ge=16)] = 192
+    tracking: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
+
+
+class DivergenceRecipe(_Strict):
+    """What a loss that is no number leads to: the end, or up to so many returns to the last checkpoint, each with the
+    learning rates times `factor`."""
+
+    roll_backs: NotNegative = 0
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
 class WeightsRecipe(_Strict):
@@ -81,21 +176,35 @@ class WeightsRecipe(_Strict):
 
 
 class Recipe(_Strict):
-    """One training run, whole."""
+    """One training run, whole.
+
+    ema: decay of the averaged weights per image seen, such as 0.9999 (0 = none); they are what is validated and kept.
+    compile: `torch.compile` the generator.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     data: DataRecipe
-    degradation: DegradationRecipe
-    network: NetworkRecipe = NetworkRecipe()
-    optimizer: Annotated[MuonRecipe | AdamRecipe, Field(discriminator="kind")]
-    training: TrainingRecipe
+    network: NetworkRecipe
+    critic: NetworkRecipe = NetworkRecipe(kind="patchgan")
+    features: FeaturesRecipe = FeaturesRecipe()
+    stages: Annotated[tuple[StageRecipe, ...], Field(min_length=1)]
+    ema: Fraction = 0.0
+    compile: bool = False
+    rhythm: RhythmRecipe = RhythmRecipe()
+    divergence: DivergenceRecipe = DivergenceRecipe()
     weights: WeightsRecipe
+
+    @property
+    def n_images(self) -> int:
+        """The length of the whole run."""
+        return sum(stage.n_images for stage in self.stages)
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a TOML recipe and apply overrides such as `training.batch_size=16`.
+    """Read a TOML recipe and apply overrides such as `stages.0.batch_size=16`.
 
-    Raises RecipeError with one line per problem, each naming the key and, for a misspelt one, the nearest name.
+    `data.plan` may name a TOML plan, seen from the recipe's folder.  Raises RecipeError with one line per problem, each
+    naming the key and, for a misspelt one, the nearest name.
     """
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -107,43 +216,93 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     for override in overrides:
         _apply(values, override)
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("plan"), str):
+        data["plan"] = load_plan(path.parent / data["plan"])
+    elif isinstance(data, dict) and isinstance(data.get("plan"), dict):
+        data["plan"] = plan_from(data["plan"], name=f"{path}: data.plan")
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(f"{path}: " + "; ".join(_explain(e["loc"], e) for e in error.errors())) from None
+        raise RecipeError(f"{path}: " + "; ".join(_explain(e) for e in error.errors())) from None
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of recipes, for editors."""
+    return Recipe.model_json_schema()
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
-    """Set one `dotted.key=value`; the value is TOML, and a bare word counts as a string."""
+    """Set one `dotted.key=value`; the value is TOML, and a bare word counts as a string.  Numbers name list items."""
     key, equals, text = override.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_][\w]*(\.[A-Za-z_][\w]*)*", key):
-        raise RecipeError(f"{override!r} is not an override; write key=value, such as training.batch_size=16")
+    if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key):
+        raise RecipeError(f"{override!r} is not an override; write key=value, such as stages.0.batch_size=16")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, RecursionError):
         value = text
     *tables, last = key.split(".")
-    for table in tables:
-        values = values.setdefault(table, {})
-        if not isinstance(values, dict):
-            raise RecipeError(f"{override!r}: {table} is a value, not a table of settings")
-    values[last] = value
+    place: Any = values
+    for depth, table in enumerate(tables):
+        if isinstance(place, list):
+            place = _list_item(place, table, override)
+        elif isinstance(place, dict):
+            place = place.setdefault(table, {})
+        if not isinstance(place, dict | list):
+            raise RecipeError(f"{override!r}: {'.'.join(tables[: depth + 1])} is a value, not a table of settings")
+    if isinstance(place, list):
+        _list_item(place, last, override)
+        place[int(last)] = value
+    else:
+        place[last] = value
 
 
-def _explain(location: tuple[int | str, ...], error: Any) -> str:
+def _list_item(items: list[Any], number: str, override: str) -> Any:
+    if not number.isdigit() or int(number) >= len(items):
+        raise RecipeError(f"{override!r}: {number!r} is none of the {len(items)} items there, which count from 0")
+    return items[int(number)]
+
+
+def _explain(error: Any) -> str:
     """One validation error in the user's words."""
-    names: list[str] = []
-    candidates: list[Any] = []
-    fields: dict[str, Any] = Recipe.model_fields
-    for part in location[:-1]:
-        if part in fields:
-            names.append(str(part))
-            annotation = fields[str(part)].annotation
-            candidates = [m for m in (annotation, *get_args(annotation)) if hasattr(m, "model_fields")]
-        else:  # the kind of a table that comes in several
-            candidates = [m for m in candidates if part in get_args(m.model_fields["kind"].annotation)]
-        fields = candidates[0].model_fields if candidates else {}
-    name = ".".join([*names, str(location[-1])])
+    location = error["loc"]
+    kinds = ("muon", "adam")  # which pydantic names between a table and its settings
+    name = ".".join(str(part) for part in location if part not in kinds)
+    message = error["msg"].removeprefix("Value error, ")
     if error["type"] != "extra_forbidden":
-        return f"{name}: {error['msg'][0].lower()}{error['msg'][1:]}"
-    return f"{name} is not a setting; {did_you_mean(str(location[-1]), fields)}"
+        return f"{name}: {message[0].lower()}{message[1:]}"
+    return f"{name} is not a setting; {did_you_mean(str(location[-1]), _settings_at(location[:-1]))}"
+
+
+def _settings_at(location: tuple[int | str, ...]) -> list[str]:
+    """The settings of the table at a place of a recipe, by its JSON schema."""
+    schema = recipe_schema()
+    here = schema
+    for part in location:
+        options = here.get("oneOf") or here.get("anyOf") or [here]
+        found = [_resolved(option, schema) for option in options]
+        found = [
+            inner
+            for option in found
+            for inner in ([option] if "oneOf" not in option else [_resolved(o, schema) for o in option["oneOf"]])
+        ]
+        if isinstance(part, int):
+            here = _resolved(found[0].get("items", {}), schema)
+        elif part in ("muon", "adam"):
+            here = next((o for o in found if o["properties"]["kind"].get("const") == part), {})
+        else:
+            here = _resolved(
+                next((o["properties"][part] for o in found if part in o.get("properties", {})), {}), schema
+            )
+    return list(here.get("properties", {}))
+
+
+def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    reference = node.get("$ref")
+    return schema["$defs"][reference.rpartition("/")[2]] if reference else node
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON values."""
+    values: dict[str, Any] = json.loads(recipe.model_dump_json())
+    return values

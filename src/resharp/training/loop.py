@@ -1,120 +1,236 @@
-"""The training loop: draw, step, validate, report, save.
+"""The training loop: draw, step, report, validate, save.
 
-Progress counts in images seen, and sample i is a function of (seed, i) alone, so that resuming is running the same
-command again: the checkpoint in the run folder holds all that the next step needs.
+Progress counts in images seen.  Sample n of a run, and what a step draws, are functions of the seed and of n alone, so
+resuming is running the same command again: a checkpoint holds all that the next step needs.
 """
 
-import json
-import math
+import dataclasses
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from resharp.files import refusals_named, written_whole
+from resharp.errors import RecipeError
 
-from .checkpoint import save_checkpoint
+from .health import HealthMonitor
 from .optimizers import Optimizers
+from .steps import Batch, DivergedError, Moment
 
-Batch = tuple[Tensor, Tensor]  # degraded, clean
-Draw = Callable[[int, int], Batch]  # (index of the first sample, number of samples)
-TakeStep = Callable[[Batch, float], dict[str, float]]  # (batch, learning-rate scale) -> what to report
 OnStep = Callable[[dict[str, Any]], None]
+Tensors = tuple[Tensor, ...] | list[Tensor]
+_MIX = 0x9E3779B97F4A7C15
 
 
-@dataclass(frozen=True)
-class Pace:
-    """Length and rhythm of a run, all in images seen."""
+@dataclasses.dataclass
+class Run:
+    """All that a run is, besides its recipe: what a checkpoint holds."""
 
-    n_images: int
+    networks: dict[str, nn.Module]
+    averaged: AveragedModel | None
+    n_seen: int = 0
+    best: dict[str, float] = dataclasses.field(default_factory=lambda: {"n_seen": -1, "psnr": float("-inf")})
+    scores: dict[str, float] = dataclasses.field(default_factory=dict)
+    factor: float = 1.0  # on all learning rates, lowered by roll-backs
+    n_roll_backs: int = 0
+    monitor: HealthMonitor = dataclasses.field(default_factory=HealthMonitor)
+
+    @property
+    def judged(self) -> nn.Module:
+        """The generator that is validated and kept: the average, if there is one."""
+        return self.networks["generator"] if self.averaged is None else self.averaged.module
+
+    def state(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "monitor": self.monitor.state_dict(),
+            **{name: getattr(self, name) for name in ("n_seen", "best", "scores", "factor", "n_roll_backs")},
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """What `state` gave."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.monitor.load_state_dict(state["monitor"])
+        for name in ("n_seen", "best", "scores", "factor", "n_roll_backs"):
+            setattr(self, name, state[name])
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stretch of the run, ready to go: from `start` to `stop` images seen, `batch_size` at a step.
+
+    drawn: samples that were drawn before it;  drawn_per_step: those of a step.
+    """
+
+    start: int
+    stop: int
     batch_size: int
-    warmup_images: int
+    drawn: int
+    drawn_per_step: int
+    take_step: Callable[[Batch, Moment], dict[str, float]]
+    optimizers: dict[str, Optimizers]
+    scaler: torch.amp.GradScaler | None
+
+    def state(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        optimizers = {name: one.state_dict() for name, one in self.optimizers.items()}
+        return {"optimizers": optimizers, "scaler": self.scaler.state_dict() if self.scaler else None}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """What `state` gave."""
+        for name, one in self.optimizers.items():
+            one.load_state_dict(state["optimizers"][name])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def position(self, n_seen: int) -> int:
+        """The number of the first sample that the step after `n_seen` images draws."""
+        return self.drawn + (n_seen - self.start) // self.batch_size * self.drawn_per_step
+
+
+class Surroundings(Protocol):
+    """What the loop does not know: where samples come from and where results go."""
+
+    def draw(self, start: int, stop: int, batch_size: int) -> Iterator[Batch]:
+        """Samples start ... stop - 1 of the run, a batch for each step, this process's share of it."""
+
+    def report(self, record: dict[str, Any]) -> None:
+        """A step's numbers."""
+
+    def validate(self, run: Run) -> dict[str, float]:
+        """The scores of `run.judged`, "psnr" among them."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """A checkpoint."""
+
+    def last_saved(self) -> dict[str, Any] | None:
+        """The newest one."""
+
+    def is_told_to_stop(self) -> bool:
+        """Whether somebody wants the run to end after this step, to be gone on with later."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rhythm:
+    """How a run goes: validation and checkpoints every so many images; after a divergence up to so many returns to the
+    last checkpoint, each with slower learning;  ema: decay of the averaged weights for each image, 0 = none;  rank of
+    n_ranks: which process this is."""
+
     validate_every: int
     save_every: int
+    roll_backs: int
+    roll_back_factor: float
+    ema: float
+    seed: int
+    rank: int = 0
+    n_ranks: int = 1
 
 
-def learning_rate_scale(n_seen: int, pace: Pace) -> float:
-    """Linear warm-up times half a cosine: 1 at the start, 0 once all images have been seen."""
-    warmup = min(1.0, (n_seen + 1) / (pace.warmup_images + 1))
-    return warmup * 0.5 * (1 + math.cos(math.pi * min(n_seen / pace.n_images, 1.0)))
+def train(run: Run, begin: Sequence[Callable[[], Stage]], surroundings: Surroundings, rhythm: Rhythm) -> None:
+    """Take a run from where its last checkpoint left it to its end.
 
-
-def train(
-    network: nn.Module,
-    optimizers: Optimizers,
-    *,
-    draw: Draw,
-    take_step: TakeStep,
-    validate: Callable[[], float],
-    pace: Pace,
-    folder: Path,
-    identity: dict[str, Any],
-    state: dict[str, Any] | None,
-    on_step: OnStep | None = None,
-) -> float:
-    """Train `network` in place, from the start or from a checkpoint's `state`; returns the last validation PSNR (dB).
-
-    Writes `metrics.jsonl` and `checkpoint.pt`, which carries `identity`, into `folder`; `on_step` gets a record after
-    each step.  Raises OutputError for what the disk refuses.
+    begin: makes each stage, with fresh optimisers.  Raises RecipeError for a run that diverges once too often.
     """
-    n_seen, validation = 0, float("nan")
-    if state is not None:
-        network.load_state_dict(state["network"])
-        optimizers.load_state_dict(state["optimizers"])
-        n_seen, validation = state["n_seen"], state["validation_psnr"]
-    log_path = folder / "metrics.jsonl"
-    _forget_after(log_path, n_seen)
+    state = surroundings.last_saved()
+    while True:
+        if state is not None:
+            run.load(state)
+        try:
+            return _train_on(run, begin, surroundings, rhythm, state)
+        except DivergedError as error:
+            state = surroundings.last_saved()
+            where = f"after {run.n_seen:,} images ({error} is no number)"
+            if state is None or state["n_roll_backs"] >= rhythm.roll_backs:
+                raise RecipeError(
+                    f"the training diverged {where}; lower the learning rates and start anew, or allow "
+                    "divergence.roll_backs; the last checkpoint is intact"
+                ) from None
+            state = state | {
+                "factor": state["factor"] * rhythm.roll_back_factor,
+                "n_roll_backs": state["n_roll_backs"] + 1,
+            }
+            surroundings.save(state)
+            surroundings.report({"n_seen": state["n_seen"], "rolled_back": where, "factor": state["factor"]})
 
-    with refusals_named(log_path), log_path.open("a", encoding="utf-8") as log:
-        while n_seen < pace.n_images:
+
+def _train_on(
+    run: Run,
+    begin: Sequence[Callable[[], Stage]],
+    surroundings: Surroundings,
+    rhythm: Rhythm,
+    state: dict[str, Any] | None,
+) -> None:
+    for make_stage in begin:
+        stage = make_stage()
+        if run.n_seen >= stage.stop:
+            continue
+        if state is not None and run.n_seen > stage.start:
+            stage.load(state["stage"])
+        end = stage.position(stage.stop)
+        batches = surroundings.draw(stage.position(run.n_seen), end, stage.drawn_per_step)
+        while run.n_seen < stage.stop:
             started = time.perf_counter()
             # draw
-            count = min(pace.batch_size, pace.n_images - n_seen)
-            batch = draw(n_seen, count)
+            batch = next(batches)
+            drawn = time.perf_counter() - started
             # step
-            scale = learning_rate_scale(n_seen, pace)
-            report: dict[str, Any] = dict(take_step(batch, scale))
-            n_before, n_seen = n_seen, n_seen + count
-            report |= {"n_seen": n_seen, "scale": scale, "seconds": time.perf_counter() - started}
-            # validate
-            done = n_seen == pace.n_images
-            if done or _passed(n_before, n_seen, pace.validate_every):
-                report["validation_psnr"] = validation = validate()
+            moment = Moment(
+                n_seen=run.n_seen - stage.start,
+                factor=run.factor,
+                seed=(rhythm.seed * _MIX + run.n_seen * 0x2545F491) % 2**31,
+                place=rhythm.rank * (stage.batch_size // rhythm.n_ranks),
+            )
+            record: dict[str, Any] = dict(stage.take_step(batch, moment))
+            before, run.n_seen = run.n_seen, run.n_seen + stage.batch_size
+            if run.averaged is not None:
+                _average(run, rhythm.ema**stage.batch_size)
             # report
-            log.write(json.dumps(report) + "\n")
-            if on_step is not None:
-                on_step(report)
+            record["n_seen"] = run.n_seen
+            record["warnings"] = [warning.message for warning in run.monitor.update(run.n_seen, _numbers(record))]
+            seconds = time.perf_counter() - started
+            record |= {"seconds": seconds, "waited": drawn}
+            # validate
+            is_last = run.n_seen == stage.stop and make_stage is begin[-1]
+            is_best = False
+            if is_last or _passed(before, run.n_seen, rhythm.validate_every):
+                run.scores = surroundings.validate(run)
+                record |= {f"validation_{name}": value for name, value in run.scores.items()}
+                is_best = run.scores["psnr"] > run.best["psnr"]
+                if is_best:
+                    run.best = {"n_seen": run.n_seen, "psnr": run.scores["psnr"]}
+            surroundings.report(record)
             # save
-            if done or _passed(n_before, n_seen, pace.save_every):
-                log.flush()
-                save_checkpoint(
-                    folder,
-                    {
-                        "network": network.state_dict(),
-                        "optimizers": optimizers.state_dict(),
-                        "n_seen": n_seen,
-                        "validation_psnr": validation,
-                        "identity": identity,
-                    },
-                )
-    return validation
+            stops = surroundings.is_told_to_stop()
+            if stops or is_best or run.n_seen == stage.stop or _passed(before, run.n_seen, rhythm.save_every):
+                surroundings.save(run.state() | {"stage": stage.state()})
+            if stops:
+                raise KeyboardInterrupt
+        state = None  # later stages begin with fresh optimisers
+
+
+def _average(run: Run, decay: float) -> None:
+    assert run.averaged is not None
+
+    def towards(averages: Tensors, currents: Tensors, _: object) -> None:
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, currents, 1 - decay)
+        else:  # counters
+            torch._foreach_copy_(averages, currents)
+
+    run.averaged.multi_avg_fn = towards
+    run.averaged.update_parameters(run.networks["generator"])
+
+
+def _numbers(record: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in record.items() if isinstance(value, float)}
 
 
 def _passed(before: int, after: int, every: int) -> bool:
     return before // every < after // every
-
-
-def _forget_after(log: Path, n_seen: int) -> None:
-    """Drop the records of steps that no checkpoint holds, and a line cut short: those steps are about to be run."""
-    kept = []
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []:
-        try:
-            if json.loads(line)["n_seen"] <= n_seen:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            break
-    with written_whole(log) as file:
-        file.write("".join(kept).encode())

@@ -1,4 +1,4 @@
-"""Optimisers over a network's parameters, with one learning-rate factor for the schedule to set."""
+"""Optimisers over a network's parameters, each with its own schedule."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,26 +6,47 @@ from typing import Any
 import torch
 from torch import nn
 
+from .config import AdamRecipe, MuonRecipe, ScheduleRecipe
+from .schedule import rate_factor
+
 THIN = 16  # channels; convolutions from or to images have 3
 
 
 class Optimizers:
-    """Several optimisers that step as one; `scale` multiplies every base learning rate."""
+    """The optimisers of one network, which step as one, with their schedule over a stage of `n_images`."""
 
-    def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
+    def __init__(
+        self, network: nn.Module, *optimizers: torch.optim.Optimizer, schedule: ScheduleRecipe, n_images: int
+    ) -> None:
+        self.network = network
         self.optimizers = optimizers
+        self.schedule = schedule
+        self.n_images = n_images
         self._base = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
 
-    def step(self, scale: float) -> None:
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Every parameter of the network that has a gradient now."""
+        return [parameter for parameter in self.network.parameters() if parameter.grad is not None]
+
+    def step(self, n_seen: int, *, factor: float = 1.0, scaler: torch.amp.GradScaler | None = None) -> float:
+        """One step `n_seen` images into the stage, its rates times `factor`; returns the schedule's factor."""
+        scheduled = rate_factor(self.schedule, n_seen, self.n_images)
         for optimizer, rates in zip(self.optimizers, self._base, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * scale
-            optimizer.step()
+                group["lr"] = rate * scheduled * factor
+            if scaler is None:
+                optimizer.step()
+            else:
+                scaler.step(optimizer)
+        return scheduled
 
     def state_dict(self) -> list[dict[str, Any]]:
+        """Of each, in order."""
         return [optimizer.state_dict() for optimizer in self.optimizers]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """What `state_dict` gave."""
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
 
@@ -44,24 +65,30 @@ class ConvMuon(torch.optim.Muon):
         super().__init__(self._matrices, **settings)
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step on the gradients of the weights."""
         for weight, matrix in zip(self._weights, self._matrices, strict=True):
             assert weight.data_ptr() == matrix.data_ptr(), "the network was moved after its optimiser was made"
             matrix.grad = None if weight.grad is None else weight.grad.reshape(matrix.shape)
         super().step(closure)  # type: ignore[no-untyped-call]
 
 
-def muon_and_adam(
-    network: nn.Module, *, learning_rate: float, momentum: float, adam_learning_rate: float
-) -> Optimizers:
-    """Muon on the inner convolutions; Adam on the first and last one, whose matrices are too thin, and on biases."""
+def build_optimizers(network: nn.Module, recipe: MuonRecipe | AdamRecipe, n_images: int) -> Optimizers:
+    """What a recipe says, over all parameters of a network, for a stage of `n_images`."""
+    if isinstance(recipe, AdamRecipe):
+        adam = _adam(network.parameters(), recipe.learning_rate, recipe.betas, recipe.weight_decay)
+        return Optimizers(network, adam, schedule=recipe.schedule, n_images=n_images)
+    # Muon on the inner convolutions; Adam on the first and last one, whose matrices are too thin, and on biases.
     inner = [p for p in network.parameters() if p.ndim == 4 and min(p.shape[:2]) >= THIN]
     chosen = {id(p) for p in inner}
-    adam = torch.optim.Adam([p for p in network.parameters() if id(p) not in chosen], lr=adam_learning_rate)
+    rest = [p for p in network.parameters() if id(p) not in chosen]
+    adam = _adam(rest, recipe.adam_learning_rate, (0.9, 0.999), recipe.weight_decay)
     if not inner:  # a toy network
-        return Optimizers(adam)
-    return Optimizers(ConvMuon(inner, lr=learning_rate, momentum=momentum, weight_decay=0.0), adam)
+        return Optimizers(network, adam, schedule=recipe.schedule, n_images=n_images)
+    muon = ConvMuon(inner, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    return Optimizers(network, muon, adam, schedule=recipe.schedule, n_images=n_images)
 
 
-def adam(network: nn.Module, *, learning_rate: float) -> Optimizers:
-    """Adam on all parameters."""
-    return Optimizers(torch.optim.Adam(network.parameters(), lr=learning_rate))
+def _adam(
+    parameters: Iterable[nn.Parameter], rate: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(list(parameters), lr=rate, betas=betas, weight_decay=weight_decay)

@@ -1,31 +1,286 @@
-"""Training steps: one batch in, one update of the weights, losses out."""
+"""Training steps: a batch in, one update of the weights, what to report out.
 
+GAN and supervised training differ by the step.  An objective is a module whose forward is the whole loss, so that
+distributed training sees one forward for each backward, gradient penalty included.
+"""
+
+import contextlib
+import dataclasses
 import math
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from resharp.errors import RecipeError
+from resharp.losses import Adversarial, PixelLoss, gradient_penalty
 
+from .health import critic_health, first_non_finite, gradient_norm, named_gradients, picture_health
 from .optimizers import Optimizers
+
+Batch = tuple[Tensor, Tensor]  # degraded, clean: float32 (N, 3, H, W), the degraded one perhaps smaller
+Parts = dict[str, Tensor]  # what a loss is made of, by name, each a scalar without gradient
+WeightedLosses = dict[str, tuple[float, PixelLoss]]
+
+
+class DivergedError(Exception):
+    """A loss is no number; the weights are still those before this step."""
+
+
+class GeneratorObjective(nn.Module):
+    """The generator's whole loss on a batch: weighted pixel and feature losses, and what the critic says."""
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        losses: WeightedLosses,
+        *,
+        critic: nn.Module | None = None,
+        adversarial: Adversarial | None = None,
+        weight: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.generator = generator
+        self.losses = losses
+        self._critic = [critic]  # in a list: its parameters are none of this module's
+        self.adversarial = adversarial
+        self.weight = weight
+
+    def forward(self, degraded: Tensor, clean: Tensor) -> tuple[Tensor, Parts, Tensor]:
+        """(loss, its parts, the restored batch)."""
+        restored = _at_least_float32(self.generator(degraded))
+        parts = {name: loss(restored, clean) for name, (_, loss) in self.losses.items()}
+        total = torch.stack([self.losses[name][0] * part for name, part in parts.items()]).sum()
+        critic = self._critic[0]
+        if critic is not None and self.adversarial is not None:
+            real = critic(clean) if self.adversarial.generator_needs_real else None
+            parts["adversarial"] = self.adversarial.generator(real, critic(restored))
+            total = total + self.weight * parts["adversarial"]
+        return total, {name: part.detach() for name, part in parts.items()}, restored.detach()
+
+
+class CriticObjective(nn.Module):
+    """The critic's whole loss on true and restored photos, gradient penalty included."""
+
+    def __init__(self, critic: nn.Module, adversarial: Adversarial, *, penalty: float, norm: str) -> None:
+        super().__init__()
+        self.critic = critic
+        self.adversarial = adversarial
+        self.penalty = penalty
+        self.norm = norm
+
+    def forward(self, real: Tensor, fake: Tensor, seed: int, place: int) -> tuple[Tensor, Parts, Tensor, Tensor]:
+        """(loss, its parts, the scores of both); `seed` draws where the penalty is taken, `place` counts the samples of
+        the whole batch that stand before these."""
+        real_scores, fake_scores = (_at_least_float32(self.critic(photos)) for photos in (real, fake))
+        total = self.adversarial.critic(real_scores, fake_scores)
+        parts = {"critic": total.detach()}
+        if self.penalty:
+            generator = torch.Generator().manual_seed(seed)
+            torch.rand(
+                place, generator=generator, dtype=real.dtype
+            )  # those are others' numbers, in this process or elsewhere
+            slope = gradient_penalty(self.critic, real, fake, generator=generator, norm=self.norm)
+            parts["gradient_penalty"] = slope.detach()
+            total = total + self.penalty * slope
+        return total, parts, real_scores.detach(), fake_scores.detach()
+
+
+@dataclasses.dataclass(frozen=True)
+class Machinery:
+    """How a step runs, whatever it minimises.
+
+    autocast: the type that convolutions run in, None for float32;  accumulate: pieces that a batch goes through in;
+    clip: largest norm of a gradient, 0 for none;  mean: averages a tensor over all processes.
+    """
+
+    autocast: torch.dtype | None
+    scaler: torch.amp.GradScaler | None
+    accumulate: int
+    clip: float
+    mean: Callable[[Tensor], Tensor]
+
+    def precision(self, device: torch.device) -> torch.autocast:
+        """The context that forwards run in."""
+        return torch.autocast(device.type, self.autocast, enabled=self.autocast is not None)
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of a loss."""
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+
+    def descend(self, optimizers: Optimizers, n_seen: int, factor: float) -> tuple[Tensor, float]:
+        """One step down the gradients that were added; returns their norm and the schedule's factor."""
+        if self.scaler is not None:
+            for optimizer in optimizers.optimizers:
+                self.scaler.unscale_(optimizer)
+        norm = gradient_norm(optimizers.parameters)
+        if self.clip:
+            torch.nn.utils.clip_grads_with_norm_(optimizers.parameters, self.clip, norm)
+        scheduled = optimizers.step(n_seen, factor=factor, scaler=self.scaler)
+        if self.scaler is not None:
+            self.scaler.update()
+        return norm, scheduled
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """When and where a step happens.
+
+    n_seen: images of the stage before it;  factor: on all learning rates, beside the schedule;  seed: of what the step
+    draws, the same in all processes;  place: samples of the whole batch before those of this process.
+    """
+
+    n_seen: int
+    factor: float
+    seed: int
+    place: int
 
 
 def supervised_step(
-    network: nn.Module, optimizers: Optimizers, degraded: Tensor, clean: Tensor, *, scale: float, precision: str
+    objective: nn.Module,
+    network: nn.Module,
+    optimizers: Optimizers,
+    batch: Batch,
+    machinery: Machinery,
+    moment: Moment,
 ) -> dict[str, float]:
-    """One step on the mean squared error; returns the loss as the PSNR (dB) of the batch.
-
-    degraded, clean: (N, C, H, W);  scale multiplies the learning rates;  precision "bfloat16" runs under autocast.
-    """
+    """One step on the objective of a network; returns its loss, parts, gradient norm and the schedule's factor."""
     network.train()
+    torch.manual_seed(moment.seed + moment.place)
+    report = _generator_turn(objective, network, batch, machinery)
+    norm, scheduled = machinery.descend(optimizers, moment.n_seen, moment.factor)
+    return report | {"generator_gradient": float(norm), "rate_factor": scheduled * moment.factor}
+
+
+@dataclasses.dataclass(frozen=True)
+class Game:
+    """Both sides of a GAN.  critic_steps: the critic's updates for each of the generator's;  fresh: each on a batch of
+    its own;  stride: of the generator, at whose frequencies chequered patterns are looked for."""
+
+    generator: nn.Module
+    critic: nn.Module
+    generator_objective: nn.Module
+    critic_objective: nn.Module
+    generator_optimizers: Optimizers
+    critic_optimizers: Optimizers
+    critic_steps: int
+    fresh: bool
+    stride: int
+
+    @property
+    def batches_per_step(self) -> int:
+        """How many batches a step draws."""
+        return 1 + self.critic_steps if self.fresh else 1
+
+
+def gan_step(game: Game, batch: Batch, machinery: Machinery, moment: Moment) -> dict[str, float]:
+    """The critic's updates, then one of the generator through the critic as it now is.
+
+    batch: as many batches in one as the game draws, the generator's last.  On one batch the dropout masks of the fakes
+    are those of the generator's own pass.  Returns losses, and the measures of GAN health.
+    """
+    rounds = list(zip(*(part.chunk(game.batches_per_step) for part in batch), strict=True))
+    game.generator.train()
+    game.critic.train()
+    degraded, clean = rounds[0]
+    fakes = _fakes(game.generator, degraded, machinery, moment.seed + moment.place)
+    for turn in range(game.critic_steps):
+        if game.fresh and turn:
+            degraded, clean = rounds[turn]
+            fakes = _fakes(game.generator, degraded, machinery, moment.seed + moment.place + turn)
+        report, real_scores, fake_scores = _critic_turn(game, clean, fakes, machinery, moment, turn)
+        critic_norm, _ = machinery.descend(game.critic_optimizers, moment.n_seen, moment.factor)
+    measured = picture_health(fakes, clean, stride=game.stride)
+    torch.manual_seed(moment.seed + moment.place + (game.critic_steps if game.fresh else 0))
+    game.critic.requires_grad_(False)
+    report |= _generator_turn(game.generator_objective, game.generator, rounds[-1], machinery)
+    game.critic.requires_grad_(True)
+    norm, scheduled = machinery.descend(game.generator_optimizers, moment.n_seen, moment.factor)
+    measured |= critic_health(fakes, clean, real_scores, fake_scores, norm, critic_norm)
+    return report | measured | {"rate_factor": scheduled * moment.factor}
+
+
+def _fakes(generator: nn.Module, degraded: Tensor, machinery: Machinery, seed: int) -> Tensor:
+    """What the generator makes of a batch, piece by piece, without gradient."""
+    torch.manual_seed(seed)
+    with torch.no_grad(), machinery.precision(degraded.device):
+        return torch.cat([_at_least_float32(generator(piece)) for piece in _pieces(degraded, machinery)])
+
+
+def _critic_turn(
+    game: Game, clean: Tensor, fakes: Tensor, machinery: Machinery, moment: Moment, turn: int
+) -> tuple[dict[str, float], Tensor, Tensor]:
+    """The critic's gradients on one batch: (losses, scores of the true photos, of the fakes)."""
+    _forget_gradients(game.critic)
+    sums = _Sums(machinery)
+    scores: list[tuple[Tensor, Tensor]] = []
+    place = moment.place
+    for real, fake, is_last in _with_last(_pieces(clean, machinery), _pieces(fakes, machinery)):
+        with _synchronised(game.critic_objective, is_last), machinery.precision(clean.device):
+            loss, parts, *both = game.critic_objective(real, fake, moment.seed + turn, place)
+            machinery.backward(loss * (len(real) / len(clean)))
+        sums.add(parts, len(real) / len(clean))
+        scores.append((both[0], both[1]))
+        place += len(real)
+    report = sums.report(game.critic, "critic")
+    return report, torch.cat([real for real, _ in scores]), torch.cat([fake for _, fake in scores])
+
+
+def _generator_turn(objective: nn.Module, network: nn.Module, batch: Batch, machinery: Machinery) -> dict[str, float]:
+    """The generator's gradients on one batch; returns its losses."""
+    _forget_gradients(network)
+    sums = _Sums(machinery)
+    for degraded, clean, is_last in _with_last(*(_pieces(part, machinery) for part in batch)):
+        share = len(degraded) / len(batch[0])
+        with _synchronised(objective, is_last), machinery.precision(degraded.device):
+            loss, parts, _ = objective(degraded, clean)
+            machinery.backward(loss * share)
+        sums.add(parts | {"loss": loss.detach()}, share)
+    return sums.report(network, "generator")
+
+
+class _Sums:
+    """Losses of the pieces of a batch, added up by their share of it."""
+
+    def __init__(self, machinery: Machinery) -> None:
+        self._machinery = machinery
+        self._parts: Parts = {}
+
+    def add(self, parts: Parts, share: float) -> None:
+        for name, value in parts.items():
+            self._parts[name] = self._parts.get(name, torch.zeros_like(value)) + share * value
+
+    def report(self, network: nn.Module, owner: str) -> dict[str, float]:
+        """The mean over all processes.  Raises DivergedError where one is no number, in every process alike."""
+        values = self._machinery.mean(torch.stack(list(self._parts.values()))).tolist()
+        report = dict(zip(self._parts, values, strict=True))
+        if not all(math.isfinite(value) for value in values):
+            bad = first_non_finite([*self._parts.items(), *named_gradients(network, owner)])
+            raise DivergedError(bad or "a loss of another process")
+        return report
+
+
+def _pieces(part: Tensor, machinery: Machinery) -> Sequence[Tensor]:
+    return part.tensor_split(machinery.accumulate)
+
+
+def _with_last(*parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """The pieces of two parts together, and whether they are the last; empty ones are passed over."""
+    first, second = ([piece for piece in part if len(piece)] for part in parts)
+    for index, (one, other) in enumerate(zip(first, second, strict=True)):
+        yield one, other, index == len(first) - 1
+
+
+def _synchronised(objective: nn.Module, is_last: bool) -> contextlib.AbstractContextManager[None]:
+    """Gradients go to the other processes with the last piece of a batch alone."""
+    no_sync = getattr(objective, "no_sync", None)  # distributed training's wrapper has it
+    return contextlib.nullcontext() if is_last or no_sync is None else no_sync()
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    """What autocast made smaller; float64 stays."""
+    return tensor.float() if tensor.dtype.itemsize < 4 else tensor
+
+
+def _forget_gradients(network: nn.Module) -> None:
     for parameter in network.parameters():
         parameter.grad = None
-    degraded = degraded.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(degraded.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        restored = network(degraded)
-    loss = nn.functional.mse_loss(restored.float(), clean)
-    if not math.isfinite(loss.item()):
-        raise RecipeError(f"the training diverged (loss {loss.item()}); lower optimizer.learning_rate and start anew")
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizers.step(scale)
-    return {"psnr": -10 * math.log10(loss.item())}

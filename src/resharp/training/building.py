@@ -1,0 +1,183 @@
+"""From a recipe to the objects that it names: networks, losses, stages ready to go."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resharp.errors import RecipeError, did_you_mean
+from resharp.losses import ADVERSARIAL, LOSSES, PixelLoss, perceptual, style, total_variation
+from resharp.networks import CRITICS, NETWORKS, load_features
+
+from .config import AdversarialRecipe, FeaturesRecipe, NetworkRecipe, Recipe, StageRecipe
+from .loop import Run, Stage
+from .optimizers import build_optimizers
+from .steps import (
+    Batch,
+    CriticObjective,
+    Game,
+    GeneratorObjective,
+    Machinery,
+    Moment,
+    WeightedLosses,
+    gan_step,
+    supervised_step,
+)
+
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
+_CRITIC_SEED = 1  # apart from the generator's initial weights
+
+Wrap = Callable[[nn.Module], nn.Module]
+"""What a launcher makes of an objective: itself, or its distributed form."""
+
+
+def build_network(recipe: NetworkRecipe, table: Mapping[str, type[nn.Module]], seed: int, place: str) -> nn.Module:
+    """The recipe's network with its initial weights, a function of the seed.  Raises RecipeError that names `place`."""
+    generator = torch.Generator().manual_seed(seed)
+    kind = table.get(recipe.kind) or _outside(recipe.kind, table, place)
+    arguments: dict[str, Any] = dict(recipe.arguments)
+    if recipe.kind in table:
+        arguments["generator"] = generator
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # for a network of somebody else's, which takes no generator
+            return kind(**arguments)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{place}.arguments: {error}") from None
+
+
+def _outside(kind: str, table: Mapping[str, type[nn.Module]], place: str) -> type[nn.Module]:
+    """A class named as "package.module:Name"."""
+    module, colon, name = kind.partition(":")
+    if not colon:
+        hint = did_you_mean(kind, table, things="networks")
+        raise RecipeError(f"{place}.kind: {kind!r} is no network; {hint} or write package.module:Name")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"{place}.kind: {kind}: cannot be imported ({error})") from None
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise RecipeError(f"{place}.kind: {kind}: is no torch.nn.Module")
+    return found
+
+
+def build_losses(weights: Mapping[str, float], features: FeaturesRecipe, device: torch.device) -> WeightedLosses:
+    """The losses of a stage by name.  Raises RecipeError for an unknown one, WeightsError for missing features."""
+    known = [*LOSSES, "tv", "perceptual", "style"]
+    chosen: WeightedLosses = {}
+    network: nn.Module | None = None
+    for name, weight in weights.items():
+        if name not in known:
+            raise RecipeError(f"losses: {name!r} is no loss; {did_you_mean(name, known, things='losses')}")
+        if name in ("perceptual", "style") and network is None:
+            network = load_features(
+                features.kind,
+                features.layer,
+                after_relu=features.after_relu,
+                normalisation=features.normalisation,
+                weights=features.weights,
+            ).to(device)
+        chosen[name] = weight, _loss(name, network)
+    return chosen
+
+
+def _loss(name: str, features: nn.Module | None) -> PixelLoss:
+    if name == "tv":
+        return lambda restored, _: total_variation(restored)
+    if name not in ("perceptual", "style"):
+        return LOSSES[name]
+    assert features is not None
+    compare, network = (perceptual if name == "perceptual" else style), features
+
+    def loss(restored: Tensor, clean: Tensor) -> Tensor:
+        return compare(restored, clean, network)
+
+    return loss
+
+
+def build_stage(
+    recipe: Recipe,
+    index: int,
+    run: Run,
+    losses: WeightedLosses,
+    *,
+    wrap: Wrap,
+    mean: Callable[[Tensor], Tensor],
+    device: torch.device,
+) -> Stage:
+    """Stage `index` with fresh optimisers, over the networks of a run."""
+    stage = recipe.stages[index]
+    before = recipe.stages[:index]
+    generator, critic = run.networks["generator"], run.networks.get("critic")
+    scaler = torch.amp.GradScaler(device.type) if stage.precision == "float16" else None
+    machinery = Machinery(_AUTOCAST[stage.precision], scaler, stage.accumulate, stage.clip_gradient, mean)
+    optimizers = {"generator": build_optimizers(generator, stage.optimizer, stage.n_images)}
+    seen_by = torch.compile(generator) if recipe.compile else generator
+    assert isinstance(seen_by, nn.Module)
+    adversarial = stage.adversarial
+    if adversarial is None:
+        objective = wrap(GeneratorObjective(seen_by, losses))
+
+        def take_step(batch: Batch, moment: Moment) -> dict[str, float]:
+            return supervised_step(objective, generator, optimizers["generator"], batch, machinery, moment)
+
+    else:
+        assert critic is not None
+        kind = ADVERSARIAL[adversarial.kind]
+        optimizers["critic"] = build_optimizers(critic, adversarial.optimizer, stage.n_images)
+        game = Game(
+            generator=generator,
+            critic=critic,
+            generator_objective=wrap(
+                GeneratorObjective(seen_by, losses, critic=critic, adversarial=kind, weight=adversarial.weight)
+            ),
+            critic_objective=wrap(
+                CriticObjective(critic, kind, penalty=adversarial.gradient_penalty, norm=adversarial.penalty_norm)
+            ),
+            generator_optimizers=optimizers["generator"],
+            critic_optimizers=optimizers["critic"],
+            critic_steps=adversarial.critic_steps,
+            fresh=adversarial.fresh_batches,
+            stride=int(getattr(generator, "multiple_of", 1)),
+        )
+
+        def take_step(batch: Batch, moment: Moment) -> dict[str, float]:
+            return gan_step(game, batch, machinery, moment)
+
+    start = sum(one.n_images for one in before)
+    return Stage(
+        start=start,
+        stop=start + stage.n_images,
+        batch_size=stage.batch_size,
+        drawn=sum(one.n_images * _draws(one) for one in before),
+        drawn_per_step=stage.batch_size * _draws(stage),
+        take_step=take_step,
+        optimizers=optimizers,
+        scaler=scaler,
+    )
+
+
+def _draws(stage: StageRecipe) -> int:
+    """Batches that a step of a stage draws."""
+    game = stage.adversarial
+    return 1 + game.critic_steps if game is not None and game.fresh_batches else 1
+
+
+def check_game(game: AdversarialRecipe, place: str) -> None:
+    """Raises RecipeError for an unknown adversarial loss."""
+    if game.kind not in ADVERSARIAL:
+        hint = did_you_mean(game.kind, ADVERSARIAL, things="losses")
+        raise RecipeError(f"{place}.kind: {game.kind!r} is no adversarial loss; {hint}")
+
+
+def networks_of(recipe: Recipe) -> dict[str, nn.Module]:
+    """The generator, and the critic where a stage has one."""
+    networks = {"generator": build_network(recipe.network, NETWORKS, recipe.seed, "network")}
+    for index, stage in enumerate(recipe.stages):
+        if stage.adversarial is not None:
+            check_game(stage.adversarial, f"stages.{index}.adversarial")
+            if "critic" not in networks:
+                networks["critic"] = build_network(recipe.critic, CRITICS, recipe.seed + _CRITIC_SEED, "critic")
+    return networks

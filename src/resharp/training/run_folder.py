@@ -1,0 +1,200 @@
+"""The run folder: what was asked, by which code on which machine, and what was measured on the way.
+
+recipe.json  run.json  metrics.jsonl  curves.png  samples/  checkpoint-*.pt  NAME.safetensors
+"""
+
+import dataclasses
+import datetime
+import json
+import math
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import resharp
+from resharp.errors import DatasetError, OutputError
+from resharp.files import refusals_named, written_whole
+from resharp.locks import exclusive
+
+RECIPE, RUN, METRICS = "recipe.json", "run.json", "metrics.jsonl"
+
+
+def note_beginning(folder: Path, recipe: dict[str, Any], *, device: str, n_processes: int) -> None:
+    """Write the resolved recipe, and add this session to run.json: command, version, commit, environment."""
+    with written_whole(folder / RECIPE) as file:
+        file.write(json.dumps(recipe, indent=2).encode() + b"\n")
+    session = {
+        "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+        "resharp": resharp.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.platform(),
+        "device": device,
+        "n_processes": n_processes,
+        "n_threads": torch.get_num_threads(),
+    }
+    sessions = read_sessions(folder)
+    with written_whole(folder / RUN) as file:
+        file.write(json.dumps([*sessions, session], indent=2).encode() + b"\n")
+
+
+def read_sessions(folder: Path) -> list[dict[str, Any]]:
+    """What `note_beginning` wrote, one entry for each time that the command was given."""
+    try:
+        sessions = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return sessions if isinstance(sessions, list) else []
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The records of metrics.jsonl, up to a line that a crash cut short.  Raises DatasetError for no run folder."""
+    path = folder / METRICS
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DatasetError(f"{folder}: is no run folder ({error.strerror}: {METRICS})") from None
+    records = []
+    for line in lines:
+        try:
+            record = json.loads(line)
+            records.append(record | {"n_seen": int(record["n_seen"])})
+        except (ValueError, KeyError, TypeError):
+            break
+    return records
+
+
+def forget_after(folder: Path, n_seen: int) -> None:
+    """Drop the records of steps that no checkpoint holds: those steps are about to be run."""
+    if not (folder / METRICS).exists():
+        return
+    kept = [record for record in read_metrics(folder) if record["n_seen"] <= n_seen]
+    with written_whole(folder / METRICS) as file:
+        file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
+
+
+class MetricsLog:
+    """metrics.jsonl, a record a step; numbers that JSON does not know become null."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / METRICS
+        with refusals_named(self.path):
+            self._file = self.path.open("a", encoding="utf-8")
+
+    def add(self, record: dict[str, Any]) -> None:
+        """One line, written when the system likes."""
+        plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        with refusals_named(self.path):
+            self._file.write(json.dumps(plain) + "\n")
+
+    def flush(self) -> None:
+        """Before a checkpoint, whose steps the log must hold."""
+        with refusals_named(self.path):
+            self._file.flush()
+
+    def close(self) -> None:
+        """Writes what is left."""
+        with refusals_named(self.path):
+            self._file.close()
+
+
+def draw_curves(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]], path: Path) -> None:
+    """Losses, validation and rates of runs (name, records) over images seen, as one PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # heavy, and only here
+    from matplotlib.figure import Figure
+
+    panels = {"loss": "training loss", "validation_psnr": "validation PSNR (dB)", "rate_factor": "learning-rate factor"}
+    panels |= {"critic": "critic loss", "separation": "critic separation"}
+    shown = [key for key in panels if any(_series(records, key)[0] for _, records in runs)]
+    figure = Figure(figsize=(4.6 * max(1, len(shown)), 3.4), layout="constrained")
+    for index, key in enumerate(shown):
+        axes = figure.add_subplot(1, len(shown), index + 1)
+        for name, records in runs:
+            seen, values = _series(records, key)
+            axes.plot(seen, values, label=name, linewidth=1.2, marker="o" if len(seen) < 30 else None, markersize=3)
+        axes.set_title(panels[key], fontsize=10)
+        axes.set_xlabel("images seen", fontsize=9)
+        if key == "loss" and all(value > 0 for _, records in runs for value in _series(records, key)[1]):
+            axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+        axes.tick_params(labelsize=8)
+        if len(runs) > 1:
+            axes.legend(fontsize=8)
+    with written_whole(path) as file:
+        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
+
+
+def _series(records: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    """(images seen, values) of a key, means of neighbours where there are more than a picture shows."""
+    points = [(record["n_seen"], record[key]) for record in records if record.get(key) is not None]
+    stride = max(1, len(points) // 400)
+    chunks = [points[i : i + stride] for i in range(0, len(points), stride)]
+    return [chunk[-1][0] for chunk in chunks], [sum(value for _, value in chunk) / len(chunk) for chunk in chunks]
+
+
+def _commit() -> str:
+    """The commit of the code that runs, where it stands in a repository; "" elsewhere."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """One run folder: "finished" once its weights are there, "running" while a process holds it, else "stopped"."""
+
+    name: str
+    folder: Path
+    state: str
+    n_seen: int
+    n_images: int
+    last_psnr: float | None
+    best_psnr: float | None
+
+
+def list_runs(folder: Path) -> list[RunSummary]:
+    """The runs in `folder`, itself one or below it, by name.  Raises DatasetError where there are none."""
+    found = sorted(path.parent for path in folder.rglob(RECIPE) if (path.parent / METRICS).is_file())
+    if not found:
+        raise DatasetError(f"{folder}: holds no run folders; `resharp train` makes them in runs/")
+    return [_summary(run, folder) for run in found]
+
+
+def _summary(run: Path, root: Path) -> RunSummary:
+    records = read_metrics(run)
+    try:
+        stages = json.loads((run / RECIPE).read_text(encoding="utf-8"))["stages"]
+        n_images = sum(int(stage["n_images"]) for stage in stages)
+    except (OSError, ValueError, KeyError, TypeError):
+        n_images = 0
+    scores = [record["validation_psnr"] for record in records if record.get("validation_psnr") is not None]
+    return RunSummary(
+        name=str(run.relative_to(root)) if run != root else run.name,
+        folder=run,
+        state="running" if _is_running(run) else "finished" if any(run.glob("*.safetensors")) else "stopped",
+        n_seen=records[-1]["n_seen"] if records else 0,
+        n_images=n_images,
+        last_psnr=scores[-1] if scores else None,
+        best_psnr=max(scores, default=None),
+    )
+
+
+def _is_running(run: Path) -> bool:
+    try:
+        with exclusive(run):
+            return False
+    except DatasetError:
+        return True
+    except OutputError:  # nobody can hold a folder that nobody can write to
+        return False

@@ -1,0 +1,120 @@
+"""What a run is judged by: held-out photos, spoiled once as the training ones are, and the numbers on them."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from resharp.data.loading import Stream
+from resharp.data.plan import Plan
+from resharp.data.sources import Source
+from resharp.data.synthesis import Synthesis
+from resharp.errors import ArgumentError, ResharpError
+from resharp.figures import Cell, contact_sheet
+from resharp.metrics import psnr, ssim
+
+SHOWN = 6  # samples on a sheet
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Means over the held-out samples, on RGB clipped to [0, 1]: PSNR in dB, Wang's SSIM."""
+
+    psnr: float
+    ssim: float
+
+
+class Part:
+    """Some of a source's photos, as a source of its own."""
+
+    def __init__(self, source: Source, numbers: Sequence[int]) -> None:
+        self.source, self.numbers, self.is_real = source, list(numbers), source.is_real
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def name(self, index: int) -> str:
+        """As in the whole source."""
+        return self.source.name(self.numbers[index])
+
+    def group(self, index: int) -> str:
+        """As in the whole source."""
+        return self.source.group(self.numbers[index])
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(height, width)."""
+        return self.source.size(self.numbers[index])
+
+    def read(self, index: int) -> tuple[Tensor | None, Tensor]:
+        """(degraded or None, clean)."""
+        return self.source.read(self.numbers[index])
+
+    def fingerprint(self) -> str:
+        """Of the whole source."""
+        return self.source.fingerprint()
+
+
+def held_out(source: Source, n_holdout: int) -> tuple[Source, Source]:
+    """(training, held out): whole groups leave the training, evenly spread over their order, until `n_holdout` photos
+    are out; so many of them are kept to judge by.  Raises ArgumentError where nothing would be left to train on."""
+    groups: dict[str, list[int]] = {}
+    for number in range(len(source)):
+        groups.setdefault(source.group(number), []).append(number)
+    names = list(groups)
+    n_groups, out = len(names), list[int]()
+    for count in range(1, n_groups):
+        chosen = {round((i + 0.5) * n_groups / count - 0.5) for i in range(count)}
+        out = sorted(number for index in chosen for number in groups[names[index]])
+        if len(out) >= n_holdout:
+            break
+    if not n_holdout <= len(out) < len(source):
+        raise ArgumentError(
+            f"cannot hold {n_holdout} of {len(source)} photos in {n_groups} groups out of the training; lower "
+            "data.n_holdout, or bring more photos"
+        )
+    picked = [out[round((i + 0.5) * len(out) / n_holdout - 0.5)] for i in range(n_holdout)]
+    left = set(out)
+    return Part(source, [number for number in range(len(source)) if number not in left]), Part(source, picked)
+
+
+class HeldOut:
+    """Fixed samples of held-out photos, one of each, in a crop of up to `crop` pixels."""
+
+    def __init__(self, source: Source, plan: Plan, *, crop: int, noise_sigma: float, seed: int) -> None:
+        smallest = min(min(source.size(index)) for index in range(len(source))) // (2 if plan.half else 1)
+        side = min(crop, smallest) // plan.factor * plan.factor
+        if side < 16:
+            raise ArgumentError(f"{source.name(0)}: the held-out photos are too small to judge by; take larger ones")
+        synthesis = Synthesis([(1, source)], plan.model_copy(update={"crop": side}), seed=seed)
+        stream = Stream(synthesis, noise_sigma=noise_sigma)
+        pairs = []
+        for number in range(len(source)):
+            sample = stream[number]
+            if isinstance(sample, ResharpError):
+                raise sample
+            pairs.append(tuple(as_float(part) for part in sample))
+        self.degraded, self.clean = (torch.stack([pair[half] for pair in pairs]) for half in (0, 1))
+
+    @torch.no_grad()
+    def restored(self, network: nn.Module, device: torch.device) -> Tensor:
+        """(N, 3, H, W) in [0, 1], float32 on the CPU; the network in eval mode."""
+        network.eval()
+        return torch.cat([network(one[None].to(device)).float().cpu() for one in self.degraded]).clamp(0, 1)
+
+    def scores(self, restored: Tensor) -> Scores:
+        """Of what `restored` gave."""
+        return Scores(float(psnr(restored, self.clean).mean()), float(ssim(restored, self.clean).mean()))
+
+    def sheet(self, restored: Tensor) -> Tensor:
+        """Input, output and truth of the first samples side by side, as a picture (3, H, W)."""
+        cells = [
+            Cell(f"{float(psnr(restored[i], self.clean[i])):.2f} dB", (self.degraded[i], restored[i], self.clean[i]))
+            for i in range(min(SHOWN, len(restored)))
+        ]
+        return contact_sheet(cells, n_columns=2)
+
+
+def as_float(pixels: Tensor) -> Tensor:
+    """Samples as the loader gives them, uint8 or float32 already, as float32 in [0, 1]."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
