@@ -177,7 +177,7 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         "nan kernel": ([photo, "-o", out, "--kernel", folder / "nan.npy"], "NaN"),
         "missing kernel": ([photo, "-o", out, "--kernel", "no.png"], "no such kernel file"),
         "grey levels": ([photo, "-o", out, *kernel, "--noise-sigma", 2.55], "2.55 levels = 0.01"),
-        "large seed": ([photo, "-o", out, *kernel, "--seed", 2**63], "2^63"),
+        "large seed": ([photo, "-o", out, *kernel, "--seed", 2**63], "it must lie between 0 and 4294967295"),
         "no number": ([photo, "-o", out, *kernel, "--seed", "abc"], "'abc' is not a valid integer"),
         "negative sigma": ([photo, "-o", out, *kernel, "--noise-sigma", -1], "0 or above"),
         "iterations": ([photo, "-o", out, "--kernel", "disk:1", "--iterations", 0], "at least 1"),

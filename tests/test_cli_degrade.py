@@ -1,7 +1,11 @@
 """`resharp degrade`: nine kinds, one way of writing down what was done."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -141,7 +145,10 @@ def test_a_mosaic_is_one_grey_plane(run: Run, photo: Path, tmp_path: Path) -> No
     assert torch.equal(raw.image[0, 1::2, 1::2], colour.image[2, 1::2, 1::2])
 
 
-RECIPE = {"format": 1, "recipes": [{"photo": "photo.png", "steps": [{"kind": "jpeg", "parameters": {}, "seed": 0}]}]}
+RECIPE: dict[str, Any] = {
+    "format": 1,
+    "recipes": [{"photo": "photo.png", "steps": [{"kind": "jpeg", "parameters": {}, "seed": 0}]}],
+}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +158,12 @@ RECIPE = {"format": 1, "recipes": [{"photo": "photo.png", "steps": [{"kind": "jp
         ("{", "cannot be read as a recipe"),
         ("[1]", "no recipe of degradations"),
         (json.dumps(RECIPE | {"format": 2}), "format 2, this version reads 1"),
+        (json.dumps(RECIPE | {"format": True}), "no recipe of degradations"),
+        (json.dumps(RECIPE | {"format": "1"}), "no recipe of degradations"),
         (json.dumps(RECIPE | {"recipes": []}), "no recipe"),
+        (json.dumps(RECIPE | {"recipes": RECIPE["recipes"] * 2}), "has two recipes for photo.png"),
+        ('{"format": 1' + "0" * 5000 + "}", "cannot be read as a recipe"),
+        ("[" * 100_000, "cannot be read as a recipe"),
         (json.dumps(RECIPE).replace("jpeg", "noise"), "do it with `resharp degrade noise`"),
         (json.dumps(RECIPE).replace('"seed": 0', '"seed": -1'), "seed is -1"),
         (json.dumps(RECIPE).replace("{}", '{"quality": 101}'), "quality is 101"),
@@ -197,9 +209,83 @@ def test_a_grey_photo_has_no_mosaic(run: Run, tmp_path: Path) -> None:
     resharp.write_photo(resharp.Photo(rand(1, 8, 8).float().expand(3, -1, -1), grey=True), tmp_path / "grey.png")
     done = run("degrade", "mosaic", tmp_path / "grey.png", "-o", tmp_path / "out.png")
     assert done.code == 2
-    assert "a mosaic takes RGB images" in done.err
+    assert "the photo is grey and has no colours for a mosaic" in done.err
 
 
 def test_what_is_over_can_be_cut_off(run: Run, photo: Path, tmp_path: Path) -> None:
     assert run("degrade", "downscale", photo, "-o", tmp_path / "out.png", "--factor", 3, "--cut").code == 0
     assert resharp.read_photo(tmp_path / "out.png").image.shape == (3, 10, 13)
+
+
+@pytest.mark.parametrize(
+    ("recipe_out", "words"),
+    [
+        ("photo.png", "is the name of a photo"),
+        ("out.png", "is the name of a photo"),
+        ("new.JPG", "is the name of a photo"),
+        ("link.json", "is read or written by this command"),
+        ("recipe.json", "is read or written by this command"),
+    ],
+)
+def test_a_recipe_is_written_over_nothing_that_is_used(
+    run: Run, photo: Path, tmp_path: Path, recipe_out: str, words: str
+) -> None:
+    (tmp_path / "link.json").hardlink_to(photo)
+    (tmp_path / "recipe.json").write_text(json.dumps(RECIPE))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    recipe = ("--recipe", tmp_path / "recipe.json") if recipe_out == "recipe.json" else ()
+    done = run("degrade", "jpeg", photo, "-o", tmp_path / "out.png", *recipe, "--recipe-out", tmp_path / recipe_out)
+    assert done.code == 2
+    assert words in done.err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_refused_run_leaves_no_recipe(run: Run, photo: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.json"
+    for given, out in ((photo, tmp_path / "out.bmp"), (tmp_path / "none.png", tmp_path / "out.png")):
+        assert run("degrade", "noise", given, "-o", out, "--recipe-out", recipe).code == 2
+    assert not recipe.exists()
+
+
+def test_a_folder_in_place_of_a_photo_is_named(run: Run, photo: Path, tmp_path: Path) -> None:
+    done = run("degrade", "noise", tmp_path, "-o", tmp_path / "out")
+    assert done.err == f"resharp: {tmp_path}: is a folder; name the photos in it, such as {tmp_path}/*.jpg\n"
+
+
+def test_empty_names_are_no_working_directory(run: Run, photo: Path) -> None:
+    for arguments in ((photo, "-o", ""), ("", "-o", "out"), (photo, "-o", "out", "--recipe", "")):
+        done = run("degrade", "noise", *arguments)
+        assert done.code == 2
+        assert "the name is empty" in done.err
+
+
+def test_a_photo_smaller_than_the_factor_is_said(run: Run, photo: Path, tmp_path: Path) -> None:
+    done = run("degrade", "downscale", photo, "-o", tmp_path / "out.png", "--factor", 40, "--cut")
+    assert "the photo (40x32) is smaller than the factor 40" in done.err
+
+
+def test_an_endless_kernel_text_is_a_mistake_in_one_short_line(run: Run, photo: Path, tmp_path: Path) -> None:
+    done = run("degrade", "blur", photo, "-o", tmp_path / "out.png", "--kernel", "x" * 5000)
+    assert done.code == 2
+    assert len(done.err) < 300
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_closed_output_does_not_stop_the_work(photo: Path, tmp_path: Path, closed: str) -> None:
+    words = [sys.executable, "-m", "resharp", "degrade", "noise", str(photo), "-o", str(tmp_path / "out.png")]
+    mark = {"stdout": ">&-", "stderr": "2>&-"}[closed]
+    done = subprocess.run(["sh", "-c", f'"$@" {mark}', "sh", *words], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "out.png").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_a_name_of_any_bytes_is_printed_and_kept_in_recipes(photo: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
+    odd.write_bytes(photo.read_bytes())
+    for step in (["--recipe-out", str(tmp_path / "r.json")], ["--recipe", str(tmp_path / "r.json")]):
+        words = [sys.executable, "-m", "resharp", "degrade", "noise", str(odd), "-o", str(tmp_path / step[0]), *step]
+        strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+        done = subprocess.run(words, capture_output=True, env=strict, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert rb"\udcff.png ->" in done.stdout

@@ -235,8 +235,23 @@ def test_choices_that_a_layout_does_not_have_are_said(tmp_path: Path) -> None:
         find_listing("gopro", tmp_path, by="order")
 
 
-def test_an_empty_folder_says_which_layouts_there_are(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="holds 0 photos and no folders") as caught:
+def test_an_empty_folder_is_said_to_be_empty(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no photos there \(\.jpeg.*; name a folder that has some$"):
+        open_listing(tmp_path)
+
+
+def test_a_photo_or_a_pack_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    place(tmp_path, "1.PNG")
+    with pytest.raises(DatasetError, match="is a photo; name its folder"):
+        open_listing(tmp_path / "1.PNG")
+    (tmp_path / "some.data").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(DatasetError, match="is a pack of patches"):
+        open_listing(tmp_path / "some.data")
+
+
+def test_photos_in_no_layout_say_which_there_are(tmp_path: Path) -> None:
+    place(tmp_path, "blur/1.png")
+    with pytest.raises(DatasetError, match="holds 1 photos and folders blur") as caught:
         open_listing(tmp_path)
     assert all(name in str(caught.value) for name in LAYOUTS)
     assert "\n" not in str(caught.value)

@@ -83,6 +83,16 @@ STEP = {"kind": "jpeg"}
         ({"variants": [{"steps": [{"kind": "downscale", "probability": 0.5}]}]}, "always happens"),
         ({"variants": [{"steps": [{"kind": "downscale"}]}, {"steps": [STEP]}]}, "by different factors"),
         ({"variants": [{"steps": [{"kind": "blur", "kernel": "none.png"}]}]}, "no such kernel file"),
+        ({"variants": [{"steps": [{"kind": "blur", "kernel": [[1, 2, 3], [1]]}]}]}, "its rows differ in length"),
+        ({"variants": [{"steps": [{"kind": "gaussian", "angle": float("inf")}]}]}, "the angle is inf"),
+        (
+            {"variants": [{"steps": [{"kind": "mosaic"}, {"kind": "mosaic"}]}]},
+            "variants.0.steps.1: a mosaic needs colours",
+        ),
+        (
+            {"variants": [{"steps": [{"kind": "noise", "parameters": {}, "sigma": 0.1}]}]},
+            "kind, probability, parameters",
+        ),
         ({"variants": [{"steps": [{"kind": "trajectory", "published": True, "length": [50, 61]}]}]}, "holds 60 pixels"),
     ],
 )
@@ -111,3 +121,34 @@ def test_files_that_are_no_plan(tmp_path: Path, text: str | None, words: str) ->
         path.write_text(text)
     with pytest.raises(RecipeError, match=words):
         load_plan(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"variants": []}, "plan: variants is empty; it needs at least one entry"),
+        ({"variants": [{}]}, "plan: variants.0.steps is missing"),
+        ({"variants": [{"steps": ["jpeg"]}]}, "plan: variants.0.steps.0 is no table of settings"),
+        (
+            {"variants": [{"steps": [{"kind": "jpeg", "quality": 101}]}]},
+            "plan: variants.0.steps.0: jpeg: JPEG quality is 101; it must lie between 1 and 100",
+        ),
+        (
+            {"variants": [{"steps": [{"kind": "blur", "kernel": [["a"]]}]}]},
+            "plan: variants.0.steps.0: blur.kernel: is a text such as disk:3, the name of a file, or rows of numbers",
+        ),
+    ],
+)
+def test_one_mistake_is_told_once(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        plan_from(values)
+    assert str(error.value) == message
+
+
+def test_a_number_of_thousands_of_digits_is_a_mistake_like_others(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(f'[[variants]]\nsteps = [{{ kind = "noise", sigma = 1{"0" * 5000} }}]\n')
+    with pytest.raises(RecipeError, match="not valid TOML"):
+        load_plan(str(path))
+    with pytest.raises(RecipeError, match="a folder has this name"):
+        load_plan(tmp_path)

@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 MARGIN = 12  # pixels around and between the panels
+SIDE = 240  # of the square that a picture on a contact sheet is fitted into
 _PAPER, _INK, _FAINT = (250, 250, 248), (24, 24, 26), (105, 105, 110)
 
 
@@ -46,15 +48,15 @@ def with_inset(image: Tensor, kernel: Tensor, *, zoom: int = 3) -> Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One sample on a contact sheet: a caption, its pictures (3, h, w) in [0, 1] of any size, and the blur of the first
-    of them as a kernel, or None."""
+    """One sample on a contact sheet: a caption, its pictures (3, h, w) of any size, float in [0, 1] or uint8, and the
+    blur of the first of them as a kernel, or None."""
 
     caption: str
     pictures: tuple[Tensor, ...]
     kernel: Tensor | None = None
 
 
-def contact_sheet(cells: Sequence[Cell], *, n_columns: int = 3, side: int = 240) -> Tensor:
+def contact_sheet(cells: Sequence[Cell], *, n_columns: int = 3, side: int = SIDE) -> Tensor:
     """Samples in rows of `n_columns`, each picture fitted into `side` pixels, kernels drawn into the first.
 
     Returns (3, sheet height, sheet width) in [0, 1].
@@ -70,20 +72,28 @@ def contact_sheet(cells: Sequence[Cell], *, n_columns: int = 3, side: int = 240)
         row, column = divmod(index, n_columns)
         left, top = MARGIN + column * cell_width, MARGIN + row * cell_height
         for number, picture in enumerate(cell.pictures):
-            fitted = _fitted(picture, side)
+            shown = _fitted(picture, side)
             if number == 0 and cell.kernel is not None:
-                fitted.paste(_drawn_kernel(cell.kernel, side // 4), (4, 4))
-            sheet.paste(fitted, (left + number * (side + 4), top))
+                shown.paste(_drawn_kernel(cell.kernel, side // 4), (4, 4))
+            sheet.paste(shown, (left + number * (side + 4), top))
         draw.text((left, top + side + 3), _cut_to(cell.caption, cell_width - MARGIN, font), _INK, font)
     return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255).permute(2, 0, 1)
 
 
+def fitted(picture: Tensor, side: int = SIDE) -> Tensor:
+    """A picture (3, h, w), float in [0, 1] or uint8, as large as a contact sheet shows it: uint8."""
+    return torch.from_numpy(np.array(_fitted(picture, side))).permute(2, 0, 1)
+
+
 def _fitted(picture: Tensor, side: int) -> Image.Image:
-    pixels = picture.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-    image = Image.fromarray(pixels)
-    scale = side / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
+    levels = picture if picture.dtype == torch.uint8 else picture.clamp(0, 1).mul(255).round().byte()
+    pixels = np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if scale < 1 / 8:  # Pillow would hold a large photo a second time
+        pixels = np.asarray(cv2.resize(pixels, (4 * size[0], 4 * size[1]), interpolation=cv2.INTER_AREA))
+    return Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
 
 
 def _drawn_kernel(kernel: Tensor, side: int) -> Image.Image:

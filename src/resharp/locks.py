@@ -35,7 +35,7 @@ def exclusive(path: Path) -> Iterator[None]:
     path, OutputError for what the disk refuses.
     """
     place = path / ".resharp-lock" if path.is_dir() else path.with_name(f".{path.name}.resharp-lock")
-    with refusals_named(place):
+    with refusals_named(path):
         place.parent.mkdir(parents=True, exist_ok=True)
         handle = _held(place, path)
     try:

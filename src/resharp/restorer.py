@@ -98,8 +98,13 @@ def blur(image: Picture, kernel: Kernel, noise_sigma: float = 0.0, *, seed: int 
 def degrade(photo: Photo, steps: Sequence[DegradationStep]) -> Photo:
     """A photo after some degradations, everything beside its pixels kept; its transparency shrinks with it.
 
-    Raises RecipeError, ArgumentError (a mosaic of a grey photo, sides that a downscale does not divide), ResourceError.
+    Raises RecipeError, ArgumentError (no Photo, a mosaic of a grey one, sides that a downscale does not divide),
+    ResourceError.
     """
+    if not isinstance(photo, Photo):
+        raise ArgumentError(
+            f"degrade takes a Photo, as read_photo gives it, not a {type(photo).__name__}; apply_steps takes tensors"
+        )
     with _memory_named(photo.image):
         planes = apply_steps(steps, photo.planes)[0].clamp(0, 1)
         alpha = photo.alpha

@@ -7,28 +7,31 @@ from torch import Tensor
 
 from .data.layouts import open_listing
 from .data.listing import Item
-from .data.packing import KINDS, Pack
+from .data.packs import KINDS, Pack, is_pack
 from .data.synthesis import SampleRecipe
 from .data.writing import read_sample_recipe
 from .degradations import Defocus, DegradationStep, Frame, GaussianBlur, KernelBlur, Shake, TrajectoryBlur, centred_psf
-from .errors import ArgumentError
-from .figures import Cell, contact_sheet
+from .errors import ArgumentError, DatasetError, ResourceError
+from .figures import Cell, contact_sheet, fitted
 from .photo import read_pixels
 
 
 def dataset_sheet(
-    place: Path, *, n_samples: int = 12, pairs: tuple[str, str] | None = None, subset: str | None = None
+    place: str | Path, *, n_samples: int = 12, pairs: tuple[str, str] | None = None, subset: str | None = None
 ) -> Tensor:
     """A contact sheet (3, H, W) of samples spread evenly over a folder, manifest or pack.
 
     Blurred photos stand left of sharp ones; the kernel of a synthesised one, for a shake that of the central point, is
-    drawn into its corner.  Raises DatasetError, PhotoError.
+    drawn into its corner.  Raises DatasetError, PhotoError, ResourceError.
     """
+    place = Path(place)
     if not 1 <= n_samples <= 200:
         raise ArgumentError(f"{n_samples} samples; a sheet holds 1 to 200")
-    if place.suffix in (".h5", ".hdf5"):
+    if is_pack(place):
         return contact_sheet(_pack_cells(Pack(place), n_samples))
     items = open_listing(place, pairs=pairs, subset=subset).items
+    if not items:
+        raise DatasetError(f"{place}: holds no photos to show")
     return contact_sheet([_cell(items[i]) for i in _spread(len(items), n_samples)])
 
 
@@ -51,13 +54,21 @@ def _spread(n_things: int, n_wanted: int) -> list[int]:
 
 def _cell(item: Item) -> Cell:
     files = [file for file in (item.degraded, item.clean) if file is not None]
-    pictures = tuple(read_pixels(file).float() / 255 for file in files)
+    pictures = tuple(_small(file) for file in files)
     recipe = _recipe_of(item)
     if recipe is None or not recipe.steps:
         return Cell("/".join(files[0].parts[-3:]), pictures)
     kernels = (blur_of(step, recipe.cut.frame) for step in recipe.steps)
     caption = f"{files[0].name}  {', '.join(step.kind for step in recipe.steps)}"
     return Cell(caption, pictures, next((kernel for kernel in kernels if kernel is not None), None))
+
+
+def _small(file: Path) -> Tensor:
+    """A photo as small as it is shown, so that no more than one is in memory as it was."""
+    try:
+        return fitted(read_pixels(file))
+    except MemoryError:
+        raise ResourceError(f"{file}: not enough memory to read it; close other programs") from None
 
 
 def _recipe_of(item: Item) -> SampleRecipe | None:
@@ -72,7 +83,7 @@ def _pack_cells(pack: Pack, n_samples: int) -> list[Cell]:
     kinds = [kind for kind in KINDS if kind in pack.counts]
     cells = []
     for places in zip(*(_spread(pack.counts[kind], n_samples) for kind in kinds), strict=False):
-        pictures = tuple(pack.read(kind, place).float() / 255 for kind, place in zip(kinds, places, strict=True))
+        pictures = tuple(fitted(pack.read(kind, place)) for kind, place in zip(kinds, places, strict=True))
         photo, top, left = pack.origin(kinds[0], places[0])
         cells.append(Cell(f"#{places[0]}  {Path(photo).name} at {left}, {top}", pictures))
     return cells

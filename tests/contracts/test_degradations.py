@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -104,6 +105,10 @@ def test_no_parameter_takes_a_value_of_another_type(kind: str) -> None:
         ("blur", {"kernel": [[1.0, 2.0]]}, "odd"),
         ("gaussian", {"sigma": -1.0}, "sigma"),
         ("blurr", {}, "did you mean 'blur'"),
+        ("noise", {"photons": 1e-300}, "photons is 1e-300"),
+        ("shake", {"photons": 1e-300}, "photons is 1e-300"),
+        ("trajectory", {"anxiety": 1e-200}, "anxiety is 1e-200"),
+        ("trajectory", {"length": 1e-200}, "length is 1e-200"),
     ],
 )
 def test_values_out_of_range_are_refused(kind: str, parameters: dict[str, object], words: str) -> None:
@@ -111,3 +116,77 @@ def test_values_out_of_range_are_refused(kind: str, parameters: dict[str, object
         make_degradation(kind, parameters)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.float16, torch.bfloat16])
+def test_other_types_than_float32_and_float64_are_refused(kind: str, dtype: torch.dtype) -> None:
+    with pytest.raises(ArgumentError, match=str(dtype)):
+        make_degradation(kind, {})(torch.ones(3, 16, 16).to(dtype), generator=generator(0))
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (torch.full((3, 8, 8), float("nan")), "NaN or infinite"),
+        (torch.full((3, 8, 8), float("inf")), "NaN or infinite"),
+        (torch.zeros(1, 3, 8, 8), r"\(1, 3, 8, 8\)"),
+        (torch.zeros(2, 8, 8), r"\(2, 8, 8\)"),
+        (torch.zeros(8, 8), r"\(8, 8\)"),
+        (torch.zeros(3, 0, 8), r"\(3, 0, 8\)"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), "uint8"),
+        (np.zeros((8, 8, 3), np.float32), "ndarray"),
+    ],
+)
+def test_steps_take_one_finite_image(image: torch.Tensor, words: str) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        apply_steps([], image)
+
+
+def test_steps_are_steps_with_a_whole_seed() -> None:
+    for step in (make_degradation("noise", {}), "noise"):
+        with pytest.raises(ArgumentError, match="a step is a DegradationStep"):
+            apply_steps([step], torch.zeros(3, 8, 8))  # type: ignore[list-item]
+    for seed in (1.5, "1", True, None):
+        with pytest.raises(ArgumentError, match="seed is"):
+            DegradationStep(make_degradation("noise", {}), seed)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="the class Noise"):
+        DegradationStep(DEGRADATIONS["noise"])  # type: ignore[arg-type]
+    seed = np.int64(7)
+    step = DegradationStep(make_degradation("noise", {}), seed)  # type: ignore[arg-type]
+    assert json.loads(json.dumps(step.as_json()))["seed"] == 7
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("jpeg", "quality"),
+        ("shake", "n_objects"),
+        ("shake", "n_frames"),
+        ("trajectory", "n_points"),
+        ("downscale", "factor"),
+    ],
+)
+def test_counts_are_whole_numbers(kind: str, name: str) -> None:
+    with pytest.raises(ArgumentError, match="must be a whole number"):
+        DEGRADATIONS[kind](**{name: 10.5})
+
+
+def test_numpy_s_numbers_are_numbers() -> None:
+    assert make_degradation("jpeg", {"quality": np.int64(80)}) == make_degradation("jpeg", {"quality": 80})
+    made = make_degradation("blur", {"kernel": np.ones((3, 1), np.float32)})
+    assert made == make_degradation("blur", {"kernel": [[1.0], [1.0], [1.0]]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("noise", {"photons": 1e-3}),
+        ("shake", {"photons": 1e-3, "gamma": 1.0}),
+        ("trajectory", {"anxiety": 1e-6, "length": 0.01, "n_points": 100_000}),
+        ("trajectory", {"anxiety": 1e-6, "length": 1000.0, "n_points": 2}),
+    ],
+)
+def test_the_smallest_values_still_give_numbers(kind: str, parameters: dict[str, float]) -> None:
+    image = rand(3, 16, 16, dtype=torch.float32)
+    assert bool(torch.isfinite(make_degradation(kind, parameters)(image, generator=generator(0))).all())

@@ -1,7 +1,9 @@
 """The command line: parse, call one public function, print.  Heavy imports wait until a command runs."""
 
 import contextlib
+import io
 import json
+import os
 import sys
 from typing import NoReturn
 
@@ -16,7 +18,7 @@ from .data import data
 from .degrade import degrade
 from .demo import demo
 from .restore import deconvolve
-from .train import train
+from .train import runs, train
 from .weights import weights
 
 INTERRUPTED = 130  # the shell's convention for a process that Ctrl-C ended
@@ -28,13 +30,14 @@ def cli() -> None:
     """Make degraded photographs sharp again; train, measure and trust the models that do it."""
 
 
-for command in (deconvolve, degrade, data, weights, train, demo):
+for command in (deconvolve, degrade, data, weights, train, runs, demo):
     cli.add_command(command)
 
 
 def main() -> None:
     """Entry point.  Exit code 0, 2 for the user's mistake, 1 for a failure, 130 for Ctrl-C."""
     try:
+        _prepare_streams()
         cli.main(standalone_mode=False)
         sys.stdout.flush()
     except ResharpError as error:
@@ -51,6 +54,18 @@ def main() -> None:
     except OSError as error:  # what no closer place has named
         _end(f"{error.filename or 'output'}: {reason_of(error)}", 1)
     sys.exit(0)
+
+
+def _prepare_streams() -> None:
+    """Output that somebody closed goes nowhere, for files opened later would get its number; names of any bytes are
+    printable."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)
+            setattr(sys, name, os.fdopen(handle, "r" if number == 0 else "w", encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _end(message: str, code: int) -> NoReturn:

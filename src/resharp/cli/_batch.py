@@ -19,21 +19,50 @@ class InterruptedRunError(Exception):
 Work = Callable[[Path, Path], dict[str, Any]]
 
 
+class _Place(click.Path):
+    """A path; an empty one, which Python takes for the working directory, is refused."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("the name is empty; name a file or a folder", parameter, context)
+        return super().convert(value, parameter, context)
+
+
+PLACE = _Place(path_type=Path)
+"""The type of every argument and option that names a file or a folder."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")
 
 
 def complain(message: str) -> None:
     """One line on stderr, whatever the names in it hold."""
-    click.echo("resharp: " + "".join(c if c.isprintable() else repr(c)[1:-1] for c in message), err=True)
+    click.echo(f"resharp: {_printable(message)}", err=True)
+
+
+def say(message: str) -> None:
+    """One line on stdout, whatever the names in it hold."""
+    click.echo(_printable(message))
+
+
+def _printable(text: str) -> str:
+    """Escapes what a terminal would obey, and what is no text: the bytes of a name that is not in UTF-8."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """Whether two names mean one file, also by links."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
 
 
 def photo_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
     """PHOTO... -o OUT --json, as every such command has them."""
     command = json_option(command)
-    command = click.option(
-        "-o", "--out", required=True, type=click.Path(path_type=Path), help="A file, or a folder for several photos."
-    )(command)
-    photos = click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
+    command = click.option("-o", "--out", required=True, type=PLACE, help="A file, or a folder for several photos.")(
+        command
+    )
+    photos = click.argument("photos", nargs=-1, required=True, type=PLACE, metavar="PHOTO...")
     return photos(command)
 
 
@@ -53,8 +82,7 @@ def planned_outputs(photos: Sequence[Path], out: Path) -> list[Path]:
     originals = {photo.resolve() for photo in photos}
     taken: dict[Path, Path] = {}
     for photo, output in zip(photos, outputs, strict=True):
-        linked = output.exists() and photo.exists() and output.samefile(photo)
-        if linked or output.resolve() in originals:
+        if output.resolve() in originals or is_same(output, photo):
             raise PhotoError(f"{output}: is one of the photos themselves; choose another name or folder with -o")
         if output in taken:
             raise PhotoError(f"{taken[output]} and {photo} would both be written to {output}; restore them one by one")
@@ -73,6 +101,8 @@ def run_over_photos(photos: Sequence[Path], out: Path, work: Work, *, as_json: b
         started = time.perf_counter()
         record: dict[str, Any] = {"input": str(photo), "output": str(output)}
         try:
+            if photo.is_dir():
+                raise PhotoError(f"{photo}: is a folder; name the photos in it, such as {photo}/*.jpg")
             record |= work(photo, output)
         except ResharpError as error:
             codes.append(error.exit_code)
@@ -83,7 +113,7 @@ def run_over_photos(photos: Sequence[Path], out: Path, work: Work, *, as_json: b
         else:
             record["seconds"] = round(time.perf_counter() - started, 3)
             if not as_json:
-                click.echo(f"{photo} -> {output}  ({record['seconds']:.1f} s)")
+                say(f"{photo} -> {output}  ({record['seconds']:.1f} s)")
         records.append(record)
     if as_json:
         click.echo(json.dumps({"photos": records, "n_failed": len(codes)}, allow_nan=False))

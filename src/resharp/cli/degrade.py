@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-from ._batch import photo_arguments, run_over_photos
+from resharp.errors import RecipeError
+
+from ._batch import PLACE, is_same, photo_arguments, planned_outputs, run_over_photos
 
 _COMMON = {"photos", "out", "as_json", "seed", "recipe", "recipe_out"}
 _GAMMA = "The camera's response: 1 takes pixel values for light, 2.2 is usual."
@@ -19,10 +21,9 @@ def degrade() -> None:
 
 def _ends(command: Callable[..., Any]) -> Callable[..., Any]:
     """What every command here has around its own options."""
-    file = click.Path(path_type=Path)
-    command = click.option("--recipe", type=file, metavar="F", help="Do what this recipe says instead.")(command)
+    command = click.option("--recipe", type=PLACE, metavar="F", help="Do what this recipe says instead.")(command)
     command = click.option(
-        "--recipe-out", type=file, metavar="F", help="Write down what is done, for --recipe, as JSON."
+        "--recipe-out", type=PLACE, metavar="F", help="Write down what is done, for --recipe, as JSON."
     )(command)
     command = click.option(
         "--seed",
@@ -208,6 +209,9 @@ def _run(
     import resharp
     from resharp.degradations import DegradationStep, read_recipes, write_recipes
 
+    outputs = planned_outputs(photos, out)
+    if recipe_out is not None:
+        _refuse_loss(recipe_out, [*photos, *outputs, *([recipe] if recipe else [])])
     if recipe is None:
         names = [photo.name for photo in photos]
         recipes = [(name, [DegradationStep(one, seed + i) for one in degradations]) for i, name in enumerate(names)]
@@ -215,7 +219,7 @@ def _run(
         _refuse_other_options()
         recipes = read_recipes(recipe, [photo.name for photo in photos], kind=kind)
     steps = dict(zip(photos, (steps for _, steps in recipes), strict=True))
-    if recipe_out is not None:
+    if recipe_out is not None and any(photo.is_file() for photo in photos):
         write_recipes(recipes, recipe_out)
 
     def work(photo_path: Path, output: Path) -> dict[str, Any]:
@@ -224,6 +228,16 @@ def _run(
         return {"steps": [step.as_json() for step in steps[photo_path]]}
 
     run_over_photos(photos, out, work, as_json=as_json)
+
+
+def _refuse_loss(recipe_out: Path, others: list[Path]) -> None:
+    """Raises RecipeError where the recipe would be written over something else, or under the name of a photo."""
+    from resharp.photo import SUFFIXES
+
+    if recipe_out.suffix.lower() in SUFFIXES:
+        raise RecipeError(f"{recipe_out}: is the name of a photo; a recipe is JSON, name a .json file for it")
+    if any(is_same(recipe_out, other) for other in others):
+        raise RecipeError(f"{recipe_out}: is read or written by this command itself; name another file for the recipe")
 
 
 def _refuse_other_options() -> None:

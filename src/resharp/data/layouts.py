@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from resharp.errors import DatasetError, did_you_mean
+from resharp.photo import SUFFIXES
 
 from .folders import folders_in, pairs_by_name, pairs_by_order, photos_below, regrouped, split_and_group, with_all_pairs
 from .listing import Item, Listing
 from .manifest import MANIFEST, UNFINISHED, read_manifest
+from .packs import is_pack
 from .published import (
     coco,
     div2k,
@@ -156,7 +158,7 @@ def find_listing(
 
 
 def open_listing(
-    path: Path,
+    path: str | Path,
     *,
     layout: str | None = None,
     subset: str | None = None,
@@ -169,7 +171,9 @@ def open_listing(
     pairs: the names of the two folders of pairs;  strict: raises DatasetError where a photo lacks its partner.  Raises
     DatasetError for a folder in no layout, saying what is there, and for one that `prepare` has not finished.
     """
+    path = Path(path)
     if path.is_file():
+        _refuse_lone_file(path)
         return read_manifest(path, strict=strict)
     if layout is None and pairs is None:
         if (path / MANIFEST).is_file():
@@ -177,10 +181,20 @@ def open_listing(
         if (path / UNFINISHED).is_file():
             raise DatasetError(f"{path}: was not finished; run the same `resharp data prepare` again, it goes on")
         layout = next((name for name, row in LAYOUTS.items() if row.looks_like(path)), None)
+        if layout is None and not photos_below(path):
+            raise DatasetError(f"{path}: no photos there ({', '.join(sorted(SUFFIXES))}); name a folder that has some")
         if layout is None:
             known = "; ".join(f"{name}: {row.shape}" for name, row in LAYOUTS.items())
             raise DatasetError(f"{path}: is in no layout that resharp knows, it holds {_seen_in(path)} ({known})")
     return find_listing(layout or "pairs", path, subset=subset, pairs=pairs, strict=strict)
+
+
+def _refuse_lone_file(path: Path) -> None:
+    """Raises DatasetError for a file that stands where a folder or manifest belongs."""
+    if path.suffix.lower() in SUFFIXES:
+        raise DatasetError(f"{path}: is a photo; name its folder")
+    if is_pack(path):
+        raise DatasetError(f"{path}: is a pack of patches; name the folder or the manifest of its photos")
 
 
 def _couples(root: Path, names: tuple[str, str] | None) -> list[tuple[Path, Path, Path]]:

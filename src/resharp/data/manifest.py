@@ -1,10 +1,11 @@
 """Manifests: what was found in a dataset and checked, as JSON (format 1) with one item on a line."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from resharp.errors import DatasetError
 from resharp.files import written_whole
@@ -32,6 +33,12 @@ class Entry(_Strict):
     width: int
     degraded_sha256: str = ""
     clean_sha256: str = ""
+
+    @model_validator(mode="after")
+    def _names_a_photo(self) -> "Entry":
+        if self.degraded is None and self.clean is None:
+            raise ValueError("it names no photo")
+        return self
 
 
 class Manifest(_Strict):
@@ -71,6 +78,17 @@ def read_manifest(path: Path, *, strict: bool = True) -> Listing:
     if gone:
         raise DatasetError(f"{path}: {len(gone)} of its photos are gone ({some(gone)}); prepare the dataset again")
     return listing
+
+
+def refuse_odd_names(items: Iterable[Item]) -> None:
+    """Raises DatasetError for a photo whose name is not in UTF-8: neither a manifest nor a recipe can hold it."""
+    for item in items:
+        for path in (item.degraded, item.clean):
+            try:
+                if path is not None and not str(path).isascii():
+                    str(path).encode()
+            except UnicodeEncodeError:
+                raise DatasetError(f"{path}: its name is not in UTF-8; rename it") from None
 
 
 def load_manifest(path: Path) -> Manifest:

@@ -20,9 +20,11 @@ from typing import Annotated, Any, get_type_hints
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from resharp.degradations import DEGRADATIONS, DegradationStep, Downscale, Shake, make_degradation
+from resharp.degradations import DEGRADATIONS, DegradationStep, Downscale, Mosaicked, Shake, make_degradation
 from resharp.degradations.kernels import load_kernel, names_shape
+from resharp.degradations.recipes import in_a_sentence
 from resharp.errors import KernelError, RecipeError, did_you_mean
+from resharp.files import reason_of
 
 
 class _Strict(BaseModel):
@@ -70,7 +72,9 @@ class VariantPlan(_Strict):
     def factor(self) -> int:
         """How many times smaller its photos become."""
         return math.prod(
-            step.parameters.get("factor", Downscale().factor) for step in self.steps if step.kind == "downscale"
+            _options(step.parameters.get("factor", Downscale().factor))[0]
+            for step in self.steps
+            if step.kind == "downscale"
         )
 
 
@@ -95,15 +99,18 @@ class Plan(_Strict):
         return self.variants[0].factor
 
 
-def load_plan(path: Path) -> Plan:
+def load_plan(path: str | Path) -> Plan:
     """Read a TOML plan.  Raises RecipeError that names the key and, for a misspelt one, the nearest."""
+    path = Path(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such plan; the repository keeps some in recipes/") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read as a plan ({reason_of(error)})") from None
+    except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: cannot be read as a plan ({error})") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, or of a number of some thousand digits
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     return plan_from(values, name=str(path), folder=path.parent)
 
@@ -118,13 +125,14 @@ def plan_from(values: Mapping[str, Any], *, name: str = "plan", folder: Path = P
     except KernelError as error:
         raise RecipeError(f"{name}: {error}") from None
     except ValidationError as error:
-        raise RecipeError(f"{name}: " + "; ".join(_explained(problem) for problem in error.errors())) from None
+        raise RecipeError(f"{name}: {'; '.join(_told(error))}") from None
     for v, variant in enumerate(plan.variants):
         for s, step in enumerate(variant.steps):
             try:
                 _check_step(step, is_first=s == 0)
             except RecipeError as error:
                 raise RecipeError(f"{name}: variants.{v}.steps.{s}: {error}") from None
+        _check_colours(variant, f"{name}: variants.{v}")
     if any(variant.factor != plan.factor for variant in plan.variants):
         raise RecipeError(f"{name}: variants downscale by different factors; batches hold photos of one size")
     if plan.crop % plan.factor:
@@ -161,12 +169,51 @@ def _check_step(step: StepPlan, *, is_first: bool) -> None:
         raise RecipeError("a downscale always happens, by one factor: batches hold photos of one size")
 
 
+def _check_colours(variant: VariantPlan, name: str) -> None:
+    """Raises RecipeError where a mosaic would sample the colours of a photo that may have none left."""
+    is_grey = False
+    for s, step in enumerate(variant.steps):
+        if step.kind != "mosaic":
+            continue
+        if is_grey:
+            raise RecipeError(
+                f"{name}.steps.{s}: a mosaic needs colours, and one before it leaves none; set its demosaic"
+            )
+        is_grey = "none" in _options(step.parameters.get("demosaic", Mosaicked().demosaic))
+
+
+_LACKS = {
+    "missing": "is missing",
+    "too_short": "is empty; it needs at least one entry",
+    "model_type": "is no table of settings",
+    "dict_type": "is no table of settings",
+    "tuple_type": "is no list",
+    "int_type": "is no whole number",
+    "float_type": "is no number",
+    "bool_type": "is neither true nor false",
+    "string_type": "is no text",
+}
+
+
+def _told(error: ValidationError) -> list[str]:
+    """What is wrong, once each; that a list lacks entries is left out where these are what is wrong."""
+    problems = error.errors()
+    places = [problem["loc"] for problem in problems]
+    own = [p for p in problems if not any(p["loc"] == place[: len(p["loc"])] != place for place in places)]
+    return list(dict.fromkeys(_explained(problem) for problem in own))
+
+
 def _explained(problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] in _LACKS:
+        return f"{place} {_LACKS[problem['type']]}"
     if problem["type"] != "extra_forbidden":
-        return f"{place}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
-    model = VariantPlan if "variants" in problem["loc"] else Plan
-    return f"{place} is not a setting; {did_you_mean(str(problem['loc'][-1]), model.model_fields)}"
+        return f"{place}: {in_a_sentence(problem['msg'])}"
+    level = next((model for name, model in _LEVELS if name in problem["loc"]), Plan)
+    return f"{place} is not a setting; {did_you_mean(str(problem['loc'][-1]), level.model_fields)}"
+
+
+_LEVELS: tuple[tuple[str, type[_Strict]], ...] = (("steps", StepPlan), ("variants", VariantPlan))
 
 
 def _is_range(value: Any) -> bool:

@@ -20,7 +20,7 @@ from resharp.photo import photo_size
 from .folders import natural, some
 from .layouts import find_listing
 from .listing import Item, Listing
-from .manifest import MANIFEST, UNFINISHED, Entry, Manifest, load_manifest, save_manifest
+from .manifest import MANIFEST, UNFINISHED, Entry, Manifest, load_manifest, refuse_odd_names, save_manifest
 from .published import PUBLISHED_COUNTS
 from .rewriting import planned, rewritten
 
@@ -47,8 +47,8 @@ class Settings:
 
 def prepare(
     layout: str,
-    source: Path,
-    destination: Path,
+    source: str | Path,
+    destination: str | Path,
     settings: Settings | None = None,
     *,
     n_workers: int = 1,
@@ -60,8 +60,10 @@ def prepare(
     it, and where another process is writing there; OutputError for what the disk refuses.  Photos go to
     destination/SPLIT/{blur,sharp}/GROUP/NAME.png; `n_workers` threads write them.
     """
+    source, destination = Path(source), Path(destination)
     settings, on_item = settings or Settings(), on_item or (lambda *_: None)
     listing = find_listing(layout, source, subset=settings.subset, pairs=settings.pairs, by=settings.by)
+    refuse_odd_names(listing.items)
     if not settings.allow_partial:
         check_counts(listing, source)
     sizes, scale = checked_sizes(listing, source, on_item)
@@ -181,7 +183,7 @@ def _refuse_other(destination: Path, asked: dict[str, Any], *, rewrites: bool) -
     elif (destination / UNFINISHED).exists():
         try:
             before = json.loads((destination / UNFINISHED).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(f"{destination / UNFINISHED}: cannot be read ({error}); empty the folder") from None
     elif rewrites and any(not path.name.startswith(".") for path in destination.iterdir()):
         raise DatasetError(f"{destination}: holds other files; name a new or an empty folder")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resharp.degradations.resample import Resize
 from resharp.errors import DatasetError, PhotoError
-from resharp.photo import Photo, read_photo, write_photo
+from resharp.photo import Photo, read_photo, read_pixels, write_photo
 
 from .folders import some
 from .listing import Item, Listing
@@ -41,7 +41,7 @@ def rewritten(
     n_workers: int = 1,
     on_item: Callable[[str, int, int], None],
 ) -> Listing:
-    """The listing of the photos that were written.  Those that are there and newer than their source are kept.
+    """The listing of the photos that were written.  Those that are there, sound and newer than their source are kept.
 
     Raises DatasetError that names the photos which could not be read, after all others were written, and OutputError
     at once.
@@ -77,7 +77,7 @@ def _name_below(item: Item, source: Path) -> Path:
 
 def _rewrite(item: Item, target: Item, *, half: bool, cut: bool) -> None:
     jobs = [(s, t) for s, t in ((item.degraded, target.degraded), (item.clean, target.clean)) if s and t]
-    if all(_is_newer(output, original) for original, output in jobs):
+    if all(_is_newer(output, original) and _is_sound(output) for original, output in jobs):
         return
     photos = [read_photo(original) for original in dict.fromkeys(original for original, _ in jobs)]
     images = [photo.image for photo in photos]
@@ -98,3 +98,11 @@ def _is_newer(output: Path, original: Path) -> bool:
     with contextlib.suppress(OSError):
         return output.stat().st_mtime >= original.stat().st_mtime
     return False
+
+
+def _is_sound(output: Path) -> bool:
+    try:
+        read_pixels(output)
+    except PhotoError:
+        return False
+    return True

@@ -16,7 +16,8 @@ from resharp.photo import photo_size, read_pixels
 
 from .layouts import open_listing
 from .listing import Item, Listing
-from .packing import PackPatches
+from .manifest import refuse_odd_names
+from .packs import PackPatches, is_pack
 
 KEPT_BYTES = 2**28  # of decoded photos, for each process that reads
 
@@ -58,6 +59,7 @@ class PhotoFiles:
         odd = next((i for i in items if i.clean is None or i.is_pair != self.is_real), None)
         if odd is not None:
             raise DatasetError(f"{odd.name}: pairs and lone photos stand together; make two sources of them")
+        refuse_odd_names(self.items)
         self._kept = _Kept(read_pixels, kept_bytes)
         self._sizes: dict[int, tuple[int, int]] = {}
 
@@ -101,12 +103,13 @@ class PhotoFiles:
         return path
 
 
-def open_source(place: Path, *, split: str | None = None, kept_bytes: int = KEPT_BYTES) -> Source:
+def open_source(place: str | Path, *, split: str | None = None, kept_bytes: int = KEPT_BYTES) -> Source:
     """The photos or pairs of a folder, manifest or pack.
 
     A dataset with several splits needs `split`: nobody shall train on its test photos unawares.  Raises DatasetError.
     """
-    if place.suffix in (".h5", ".hdf5"):
+    place = Path(place)
+    if is_pack(place):
         return PackPatches(place)
     listing = one_split(open_listing(place), split, place)
     if listing.layout in ("kohler", "side-by-side"):

@@ -186,7 +186,10 @@ class Synthesis:
         region = _region(clean, cut)
         if degraded is not None:
             return Sample(_inner(_region(degraded, cut), cut), _inner(region, cut), recipe)
-        spoiled, sharp = apply_steps(recipe.steps, region.float().div_(255), frame=cut.frame)
+        try:
+            spoiled, sharp = apply_steps(recipe.steps, region.float().div_(255), frame=cut.frame)
+        except (ArgumentError, RecipeError) as error:
+            raise type(error)(f"{cut.photo}: {error}") from None
         return Sample(_inner(_eight_bits(spoiled), cut, cut.factor), _inner(_eight_bits(sharp), cut), recipe)
 
     def _fitting(self, which: int, turn: int) -> tuple[int, tuple[int, int]]:
@@ -256,7 +259,7 @@ def _eight_bits(image: Tensor) -> Tensor:
 
 
 def open_synthesis(
-    places: Sequence[Path],
+    places: Sequence[str | Path],
     plan: Plan,
     *,
     weights: Sequence[int] = (),

@@ -3,8 +3,13 @@
 import collections
 import concurrent.futures
 import concurrent.futures.process
+import contextlib
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -24,7 +29,8 @@ def in_order(work: Callable[[_In], _Out], things: Iterable[_In], n_workers: int)
     """`work(thing)` for each thing, in their order, by this process (0 workers) or by others.
 
     `work`, the things and the results must be picklable.  What it raises comes up at its place in the order; closing
-    the iterator stops the processes.  Raises ResourceError where a process dies.
+    the iterator stops the processes, and so does the end of this one, however it comes.  Raises ResourceError where a
+    process dies.
     """
     if checked_workers(n_workers) == 0:
         yield from map(work, things)
@@ -35,7 +41,8 @@ def in_order(work: Callable[[_In], _Out], things: Iterable[_In], n_workers: int)
     waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
     try:
         for thing in things:
-            waiting.append(pool.submit(_do, thing))
+            with _ctrl_c_waits():
+                waiting.append(pool.submit(_do, thing))
             if len(waiting) > _AHEAD * n_workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -63,7 +70,35 @@ def alone_on_one_core(*_: object) -> None:
 def _begin(work: Callable[[Any], Any]) -> None:
     global _work
     _work = work
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     alone_on_one_core()
+
+
+def _end_with_parent() -> None:
+    """A process that was killed cannot stop those that it started: they watch it themselves."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """A block that may start processes, which are born with what it holds back: Ctrl-C, until it is over.
+
+    They would report it, in the middle of their imports, on their own.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import multiprocessing.resource_tracker  # starts a process of its own, and lets Ctrl-C through again after that
+
+    multiprocessing.resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _do(thing: Any) -> Any:

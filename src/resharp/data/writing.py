@@ -2,30 +2,41 @@
 
     FOLDER/blur/000000.png  FOLDER/sharp/000000.png  FOLDER/recipes/000000.json  ...  FOLDER/manifest.json
 
-A sample is done when its recipe stands there; the manifest comes last.
+A sample is done when its three files are there and sound; the recipe is written after the photos, the manifest last.
 """
 
 import functools
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import resharp
-from resharp.errors import ArgumentError, DatasetError
+from resharp.errors import ArgumentError, DatasetError, PhotoError, RecipeError
 from resharp.files import refusals_named, written_whole
 from resharp.locks import exclusive
-from resharp.photo import Photo, photo_size, write_photo
+from resharp.photo import Photo, read_pixels, write_photo
 
 from .manifest import MANIFEST, Entry, Manifest, save_manifest
 from .synthesis import SampleRecipe, Synthesis
 from .workers import checked_workers, in_order
 
 BEGUN = "synthesis.json"
+MOST = 10_000_000  # samples; more is a slip of the keyboard
+
+
+class _Written(NamedTuple):
+    """What the manifest tells of a sample, and whether it was there before."""
+
+    entry: Entry
+    scale: int
+    was_there: bool
 
 
 def write_samples(
     synthesis: Synthesis,
-    folder: Path,
+    folder: str | Path,
     *,
     count: int,
     n_workers: int = 0,
@@ -33,35 +44,48 @@ def write_samples(
 ) -> int:
     """Write samples 0 ... count - 1 of a synthesis, epoch after epoch; returns how many were there already.
 
-    The same call goes on where it was stopped, and more may be asked for later.  The bytes of the photos do not depend
-    on the number of workers.  `on_sample(number)` hears of each.  Raises DatasetError for a folder that was begun with
-    another plan, seed or other photos, OutputError for what the disk refuses.
+    The same call goes on where it was stopped and mends what was damaged since; more may be asked for later, and fewer
+    take nothing away.  The bytes of the photos do not depend on the number of workers.  `on_sample(number)` hears of
+    each.  Raises DatasetError for a folder that was begun with another plan, seed or other photos, OutputError for what
+    the disk refuses.
     """
-    if count < 1:
-        raise ArgumentError(f"{count} samples; ask for at least 1")
+    if not 1 <= count <= MOST:
+        raise ArgumentError(f"{count} samples; ask for 1 to {MOST}")
     checked_workers(n_workers)
+    folder = Path(folder)
     with refusals_named(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder):
-        _begin(synthesis, folder)
-        left = [number for number in range(count) if not _recipe_file(folder, number).exists()]
-        for number in in_order(functools.partial(_write, synthesis, folder), left, n_workers):
-            if on_sample is not None:
+        recorded = _recorded(folder)
+        _begin(synthesis, folder, is_fresh=not recorded)
+        numbers = itertools.chain(range(count), (number for number in recorded if number >= count))
+        written = []
+        work = functools.partial(_ensure, synthesis, folder, count)
+        for number, sample in enumerate(in_order(work, numbers, n_workers)):
+            if sample is not None:
+                written.append(sample)
+            if on_sample is not None and number < count:
                 on_sample(number)
-        _finish(synthesis, folder, count)
-    return count - len(left)
+        _finish(written, folder)
+    return sum(sample.was_there for sample in written[:count])
 
 
 def read_sample_recipe(path: Path) -> SampleRecipe:
     """The recipe beside a synthesised pair.  Raises RecipeError, DatasetError."""
     try:
         return SampleRecipe.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: cannot be read as a sample's recipe ({error})") from None
 
 
-def _begin(synthesis: Synthesis, folder: Path) -> None:
-    """Note what the folder is made of, or check that it is the same as before."""
+def _recorded(folder: Path) -> list[int]:
+    """The numbers of the recipes that are there, in order."""
+    names = (path.stem for path in folder.glob("recipes/*.json"))
+    return sorted(int(name) for name in names if name.isdecimal() and len(name) <= len(str(MOST)))
+
+
+def _begin(synthesis: Synthesis, folder: Path, *, is_fresh: bool) -> None:
+    """Note what the folder is made of, or check that it is the same as before; nothing made yet, nothing to check."""
     facts = {
         "format": 1,
         "resharp": resharp.__version__,
@@ -71,56 +95,89 @@ def _begin(synthesis: Synthesis, folder: Path) -> None:
         "plan": synthesis.plan.model_dump(mode="json"),
     }
     begun = folder / BEGUN
-    if not begun.exists():
-        if any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise DatasetError(f"{folder}: holds other files; name a new or an empty folder")
+    if not begun.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise DatasetError(f"{folder}: holds other files; name a new or an empty folder")
+    if is_fresh:
         with written_whole(begun) as file:
             file.write((json.dumps(facts, indent=1) + "\n").encode())
-        return
-    try:
-        before = json.loads(begun.read_text(encoding="utf-8"))
-    except ValueError:
-        before = {}
-    differing = [name for name in facts if name != "resharp" and before.get(name) != facts[name]]
-    if differing:
-        raise DatasetError(
-            f"{folder}: was begun otherwise ({', '.join(differing)} differ); take the same as before or another folder"
-        )
+    else:
+        _refuse_other(begun, facts)
     with refusals_named(folder):
         for part in folder.rglob(".resharp-*.part"):  # what a killed process was writing
             part.unlink()
 
 
-def _write(synthesis: Synthesis, folder: Path, number: int) -> int:
+def _refuse_other(begun: Path, facts: dict[str, Any]) -> None:
+    """Raises DatasetError where a folder was begun with other facts, or does not tell."""
+    try:
+        before = json.loads(begun.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        before = None
+    if not isinstance(before, dict):
+        raise DatasetError(f"{begun}: is damaged; name another folder, or remove this one")
+    differing = [name for name in facts if name != "resharp" and before.get(name) != facts[name]]
+    if differing:
+        raise DatasetError(
+            f"{begun.parent}: was begun otherwise ({', '.join(differing)} differ); take the same as before or another "
+            "folder"
+        )
+
+
+def _ensure(synthesis: Synthesis, folder: Path, count: int, number: int) -> _Written | None:
+    """The sample on the disk, made unless it is there and sound; None for one beyond `count` that is not."""
+    there = _found(synthesis, folder, number)
+    if there is not None or number >= count:
+        return there
     sample = synthesis.sample(*divmod(number, len(synthesis)))
-    for kind, pixels in (("blur", sample.degraded), ("sharp", sample.clean)):
+    for path, pixels in zip(_photos(folder, number), (sample.degraded, sample.clean), strict=True):
         image = pixels.float() / 255
-        photo = Photo(image.expand(3, -1, -1), grey=len(image) == 1)
-        write_photo(photo, folder / kind / f"{number:06d}.png", png_compression=1)
+        write_photo(Photo(image.expand(3, -1, -1), grey=len(image) == 1), path, png_compression=1)
     with written_whole(_recipe_file(folder, number)) as file:
         file.write((json.dumps(sample.recipe.as_json(), indent=1) + "\n").encode())
-    return number
+    return _written(synthesis, number, sample.recipe, [sample.degraded.shape, sample.clean.shape], was_there=False)
+
+
+def _found(synthesis: Synthesis, folder: Path, number: int) -> _Written | None:
+    """A sample that is done, None for one of which a file is missing or damaged."""
+    if not _recipe_file(folder, number).exists():
+        return None
+    try:
+        recipe = read_sample_recipe(_recipe_file(folder, number))
+        shapes = [read_pixels(path).shape for path in _photos(folder, number)]
+    except (DatasetError, PhotoError, RecipeError):
+        return None
+    is_known = 0 <= recipe.cut.source < len(synthesis.sources)
+    if not is_known or not 0 <= recipe.cut.number < len(synthesis.sources[recipe.cut.source]):
+        return None
+    return _written(synthesis, number, recipe, shapes, was_there=True)
+
+
+def _written(
+    synthesis: Synthesis, number: int, recipe: SampleRecipe, shapes: Iterable[tuple[int, ...]], *, was_there: bool
+) -> _Written:
+    (height, width), (clean_height, _) = (shape[-2:] for shape in shapes)
+    degraded, clean = (path.as_posix() for path in _photos(Path(), number))
+    group = synthesis.sources[recipe.cut.source].group(recipe.cut.number)
+    entry = Entry(degraded=degraded, clean=clean, group=group, height=height, width=width)
+    return _Written(entry, clean_height // height, was_there)
+
+
+def _photos(folder: Path, number: int) -> tuple[Path, Path]:
+    return folder / "blur" / f"{number:06d}.png", folder / "sharp" / f"{number:06d}.png"
 
 
 def _recipe_file(folder: Path, number: int) -> Path:
     return folder / "recipes" / f"{number:06d}.json"
 
 
-def _finish(synthesis: Synthesis, folder: Path, count: int) -> None:
-    items, scales = [], set()
-    for number in range(count):
-        recipe = read_sample_recipe(_recipe_file(folder, number))
-        degraded, clean = f"blur/{number:06d}.png", f"sharp/{number:06d}.png"
-        height, width = photo_size(folder / degraded)
-        scales.add(photo_size(folder / clean)[0] // height)
-        group = synthesis.sources[recipe.cut.source].group(recipe.cut.number)
-        items.append(Entry(degraded=degraded, clean=clean, group=group, height=height, width=width))
+def _finish(written: list[_Written], folder: Path) -> None:
+    scales = {sample.scale for sample in written}
     manifest = Manifest(
         layout="pairs",
         paired=True,
         source=f"synthesised by resharp {resharp.__version__}",
         scale=scales.pop() if len(scales) == 1 else 1,
-        counts={"": count},
-        items=tuple(items),
+        counts={"": len(written)},
+        items=tuple(sample.entry for sample in written),
     )
     save_manifest(manifest, folder / MANIFEST)

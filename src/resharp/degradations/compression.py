@@ -9,6 +9,8 @@ from torch import Tensor
 from resharp.errors import ArgumentError
 from resharp.photo import through_jpeg
 
+from .arguments import checked_image, checked_whole
+
 
 @dataclasses.dataclass(frozen=True)
 class Jpeg:
@@ -18,13 +20,12 @@ class Jpeg:
     subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:2:0"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise ArgumentError(f"JPEG quality is {self.quality}; it must lie between 1 and 100")
+        checked_whole("JPEG quality", self.quality, 1, 100)
         if self.subsampling not in ("4:4:4", "4:2:2", "4:2:0"):
             raise ArgumentError(f"JPEG subsampling is {self.subsampling!r}; choose 4:4:4, 4:2:2 or 4:2:0")
 
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """(..., 1 or 3, H, W) in [0, 1]; nothing is drawn."""
         del generator
-        flat = image.reshape(-1, *image.shape[-3:])
+        flat = checked_image(image, n_channels=(1, 3)).reshape(-1, *image.shape[-3:])
         return torch.stack([through_jpeg(one, self.quality, self.subsampling) for one in flat]).reshape(image.shape)

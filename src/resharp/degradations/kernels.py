@@ -15,6 +15,8 @@ from resharp.errors import KernelError, PhotoError
 from resharp.matlab import read_mat
 from resharp.photo import read_photo
 
+from .arguments import shortened
+
 Kernel = Tensor | NDArray[Any] | str | Path
 """A kernel as the Python API takes it: tensor, array, or the text that `--kernel` takes."""
 
@@ -50,6 +52,8 @@ def gaussian_kernel(sigma: float, sigma_across: float | None = None, angle: floa
     for value in (sigma, across):
         if not 0 < value <= 100:
             raise KernelError(f"gaussian:{value:g}: sigma must lie above 0 and up to 100 pixels")
+    if not math.isfinite(angle):
+        raise KernelError(f"gaussian: the angle is {angle:g}; it is a number of degrees")
     radius = max(1, math.ceil(4 * max(sigma, across)))
     axis = torch.arange(-radius, radius + 1, dtype=torch.float64)
     direction = math.radians(angle)
@@ -70,8 +74,10 @@ def disk_kernel(radius: float) -> Tensor:
 
 def motion_kernel(length: float, angle: float) -> Tensor:
     """Uniform straight motion over `length` pixels; `angle` in degrees, 0 to the right, counter-clockwise."""
-    if not 1 <= length <= 500 or not math.isfinite(angle):
+    if not 1 <= length <= 500:
         raise KernelError(f"motion:{length:g},{angle:g}: the length must lie between 1 and 500 pixels")
+    if not math.isfinite(angle):
+        raise KernelError(f"motion:{length:g},{angle:g}: the angle is a number of degrees")
     direction = math.radians(angle)
     reach = max(1, math.ceil(length / 2))
     y, x = _fine_grid(reach)
@@ -120,17 +126,14 @@ def parse_kernel(text: str) -> Tensor:
     except ValueError:
         arguments = []
     if len(arguments) != n_arguments:
-        raise KernelError(f"{text!r}: not understood; write it like {SHAPE_EXAMPLES}")
+        raise KernelError(f"{shortened(text)!r}: not understood; write it like {SHAPE_EXAMPLES}")
     return make(*arguments)
 
 
 def load_kernel(text: str | Path) -> Tensor:
     """A kernel from an image file, `.npy`, or `.mat` of any version; `FILE.mat#2` names the second of several."""
-    path, _, number = str(text).partition("#") if "#" in str(text) and not Path(text).exists() else (str(text), "", "")
+    path, number = _file_and_number(str(text))
     suffix = Path(path).suffix.lower()
-    if not Path(path).is_file():
-        what = "is a folder" if Path(path).is_dir() else "no such kernel file"
-        raise KernelError(f"{path}: {what}; name a PNG, .npy or .mat file, or a shape such as {SHAPE_EXAMPLES}")
     if suffix == ".mat":
         return _choose(_mat_arrays(path), number, path)
     if number:
@@ -149,6 +152,19 @@ def load_kernel(text: str | Path) -> Tensor:
             f"{error} (a kernel is a PNG, .npy or .mat file, or a shape such as {SHAPE_EXAMPLES})"
         ) from None
     return checked_kernel(photo.image.mean(0), name=path)
+
+
+def _file_and_number(text: str) -> tuple[str, str]:
+    """("FILE.mat", "2") of "FILE.mat#2", which may also be the file's name.  Raises KernelError for no file."""
+    try:
+        path, _, number = (text, "", "") if Path(text).exists() else text.partition("#")
+        what = "is a folder" if Path(path).is_dir() else "no such kernel file"
+        if Path(path).is_file():
+            return path, number
+    except OSError as error:  # of a name that is too long, or in a folder that may not be read
+        path, what = text, f"no such kernel file ({error.strerror})"
+    way_out = f"name a PNG, .npy or .mat file, or a shape such as {SHAPE_EXAMPLES}"
+    raise KernelError(f"{shortened(path)}: {what}; {way_out}")
 
 
 def as_kernel(kernel: Kernel) -> Tensor:

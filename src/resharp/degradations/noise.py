@@ -7,6 +7,7 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError
 
+from .arguments import checked_image, checked_photons, checked_whole
 from .light import checked_gamma, to_light, to_pixels
 
 
@@ -25,13 +26,12 @@ class Noise:
 
     def __post_init__(self) -> None:
         checked_sigma(self.sigma)
-        if not 0 <= self.photons <= 1e9:
-            raise ArgumentError(f"photons is {self.photons:g}; it must lie between 0 (no shot noise) and 1e9")
+        checked_photons(self.photons)
         checked_gamma(self.gamma)
 
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """(..., C, H, W) with noise; drawn on the generator's device."""
-        light = to_light(image, self.gamma)
+        light = to_light(checked_image(image), self.gamma)
         if self.photons:
             counts = (light.clamp(min=0) * self.photons).to(generator.device)
             light = torch.poisson(counts, generator=generator).to(image) / self.photons
@@ -52,6 +52,4 @@ def checked_sigma(sigma: float) -> float:
 
 def checked_seed(seed: int) -> int:
     """`seed` if torch's generator on the CPU tells it from every other one: it uses 32 bits.  Raises ArgumentError."""
-    if not 0 <= seed < 2**32:
-        raise ArgumentError(f"seed is {seed}; it must lie between 0 and 2^32 - 1")
-    return seed
+    return checked_whole("seed", seed, 0, 2**32 - 1)

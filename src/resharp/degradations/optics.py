@@ -8,6 +8,9 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from resharp.errors import KernelError
+
+from .arguments import checked_image
 from .blur import blurred
 from .kernels import as_kernel, disk_kernel, gaussian_kernel, names_shape
 from .light import checked_gamma
@@ -33,12 +36,16 @@ class KernelBlur:
 
     def point_spread(self) -> Tensor:
         """The kernel (height, width).  Raises KernelError."""
-        return as_kernel(self.kernel if isinstance(self.kernel, str) else torch.tensor(self.kernel))
+        if isinstance(self.kernel, str):
+            return as_kernel(self.kernel)
+        if len({len(row) for row in self.kernel}) > 1:
+            raise KernelError("kernel: its rows differ in length; each has as many numbers as the others")
+        return as_kernel(torch.tensor(self.kernel))
 
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """(..., C, H, W) in [0, 1], blurred, the same size."""
         del generator
-        return blurred(image, self.point_spread(), gamma=self.gamma)
+        return blurred(checked_image(image), self.point_spread(), gamma=self.gamma)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Defocus:
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """(..., C, H, W) in [0, 1], blurred, the same size."""
         del generator
-        return blurred(image, self.point_spread(), gamma=self.gamma)
+        return blurred(checked_image(image), self.point_spread(), gamma=self.gamma)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,4 +89,4 @@ class GaussianBlur:
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """(..., C, H, W) in [0, 1], blurred, the same size."""
         del generator
-        return blurred(image, self.point_spread(), gamma=self.gamma)
+        return blurred(checked_image(image), self.point_spread(), gamma=self.gamma)

@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from resharp.errors import ArgumentError, KernelError, RecipeError, did_you_mean
-from resharp.files import written_whole
+from resharp.files import reason_of, written_whole
 
+from .arguments import checked_scene, shortened
 from .compression import Jpeg
 from .noise import Noise, checked_seed
 from .optics import Defocus, GaussianBlur, KernelBlur
@@ -57,7 +59,9 @@ class DegradationStep:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        checked_seed(self.seed)
+        if not callable(self.degradation) or isinstance(self.degradation, type):
+            raise ArgumentError(f"a step holds a degradation such as Noise(0.01), not {_named(self.degradation)}")
+        object.__setattr__(self, "seed", checked_seed(self.seed))
 
     @property
     def kind(self) -> str:
@@ -81,23 +85,32 @@ def make_degradation(kind: str, parameters: Mapping[str, Any]) -> Degradation:
     Raises RecipeError for an unknown kind or parameter, a wrong type or a value out of range.
     """
     if kind not in DEGRADATIONS:
-        raise RecipeError(f"{kind!r} is no degradation; {did_you_mean(kind, DEGRADATIONS, things='kinds')}")
+        known = did_you_mean(kind, DEGRADATIONS, things="kinds")
+        raise RecipeError(f"{shortened(kind)!r} is no degradation; {known}")
     for name in parameters:
         if name not in parameter_names(kind):
-            raise RecipeError(f"{kind}.{name} is not a parameter; {did_you_mean(name, parameter_names(kind))}")
+            known = did_you_mean(name, parameter_names(kind))
+            raise RecipeError(f"{kind}.{shortened(name)} is not a parameter; {known}")
     try:
         return _adapter(kind).validate_json(_as_json(kind, parameters), strict=True)
     except ValidationError as error:
-        raise RecipeError("; ".join(_explained(kind, problem) for problem in error.errors())) from None
+        told = dict.fromkeys(_explained(kind, problem) for problem in error.errors())
+        raise RecipeError("; ".join(told)) from None
     except KernelError as error:
         raise RecipeError(f"{kind}: {error}") from None
 
 
 def _as_json(kind: str, parameters: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(dict(parameters))
+        return json.dumps(dict(parameters), default=_plain)
     except (TypeError, ValueError, RecursionError):
         raise RecipeError(f"{kind}: parameters are numbers, texts and lists of them, as JSON holds them") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray | Tensor):
+        return value.tolist()
+    raise TypeError
 
 
 @functools.cache
@@ -107,8 +120,18 @@ def _adapter(kind: str) -> TypeAdapter[Degradation]:
 
 def _explained(kind: str, problem: Any) -> str:
     place = ".".join([kind, *(str(part) for part in problem["loc"][:1])])
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[0].lower()}{message[1:]}"
+    if place == "blur.kernel":  # of several types, each with a complaint of its own
+        return f"{place}: is a text such as disk:3, the name of a file, or rows of numbers"
+    return f"{place}: {in_a_sentence(problem['msg'].removeprefix('Value error, '))}"
+
+
+def in_a_sentence(message: str) -> str:
+    """A message without its capital, unless that begins an acronym."""
+    return message[:1].lower() + message[1:] if message[1:2].islower() else message
+
+
+def _named(thing: Any) -> str:
+    return f"the class {thing.__name__}" if isinstance(thing, type) else f"a {type(thing).__name__}"
 
 
 def step_from_json(values: Any) -> DegradationStep:
@@ -133,9 +156,13 @@ def apply_steps(
     """(degraded, clean) from a clean image (C, H, W) in [0, 1]; `frame` says which piece of a photo it is, if one.
 
     The clean one is the image itself, except after a shake with moving objects or brighter highlights: these belong to
-    the sharp scene too.  The degraded one is float and not clipped.  Raises RecipeError if such a shake is not first.
+    the sharp scene too.  The degraded one is float and not clipped.  Raises RecipeError if such a shake is not first,
+    ArgumentError for what is no such image or no step.
     """
-    degraded = clean = image
+    for step in steps:
+        if not isinstance(step, DegradationStep):
+            raise ArgumentError(f"a step is a DegradationStep, such as DegradationStep(Noise()), not {_named(step)}")
+    degraded = clean = checked_scene(image)
     for index, step in enumerate(steps):
         generator = torch.Generator().manual_seed(step.seed)
         if isinstance(step.degradation, Shake):
@@ -150,30 +177,20 @@ def apply_steps(
     return degraded, clean
 
 
-def write_recipes(recipes: Sequence[tuple[str, Sequence[DegradationStep]]], path: Path) -> None:
+def write_recipes(recipes: Sequence[tuple[str, Sequence[DegradationStep]]], path: str | Path) -> None:
     """Write (photo's name, its steps) for each photo as JSON.  Raises OutputError."""
     entries = [{"photo": name, "steps": [step.as_json() for step in steps]} for name, steps in recipes]
-    with written_whole(path) as file:
+    with written_whole(Path(path)) as file:
         file.write((json.dumps({"format": FORMAT, "recipes": entries}, indent=1) + "\n").encode())
 
 
-def read_recipes(path: Path, photos: Sequence[str], *, kind: str) -> list[tuple[str, list[DegradationStep]]]:
+def read_recipes(path: str | Path, photos: Sequence[str], *, kind: str) -> list[tuple[str, list[DegradationStep]]]:
     """The steps for each of `photos` by name, from a file of `write_recipes`; a lone recipe serves all photos.
 
     Raises RecipeError for what is no recipe, for one whose first step is not of this kind, and for a photo without one.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such recipe; --recipe-out writes one") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecipeError(f"{path}: cannot be read as a recipe ({error})") from None
-    if not isinstance(values, dict) or not isinstance(values.get("recipes"), list) or "format" not in values:
-        raise RecipeError(f"{path}: is JSON, but no recipe of degradations; --recipe-out writes one")
-    if values["format"] != FORMAT:
-        raise RecipeError(f"{path}: has format {values['format']}, this version reads {FORMAT}; update resharp")
     found: dict[str, list[DegradationStep]] = {}
-    for entry in values["recipes"]:
+    for entry in _entries(Path(path)):
         if not isinstance(entry, dict) or not isinstance(entry.get("steps"), list) or not entry["steps"]:
             raise RecipeError(f"{path}: an entry has a photo's name and its steps")
         try:
@@ -182,9 +199,31 @@ def read_recipes(path: Path, photos: Sequence[str], *, kind: str) -> list[tuple[
             raise RecipeError(f"{path}: {error}") from None
         if steps[0].kind != kind:
             raise RecipeError(f"{path}: holds a {steps[0].kind}; do it with `resharp degrade {steps[0].kind}`")
-        found[str(entry.get("photo"))] = steps
+        name = str(entry.get("photo"))
+        if name in found:
+            raise RecipeError(f"{path}: has two recipes for {shortened(name)}; keep one of them")
+        found[name] = steps
     lone = next(iter(found.values())) if len(found) == 1 else None
     missing = [photo for photo in photos if lone is None and photo not in found]
     if missing:
         raise RecipeError(f"{path}: has no recipe for {missing[0]}; it has {', '.join(list(found)[:5]) or 'none'}")
     return [(photo, found.get(photo) or lone or []) for photo in photos]
+
+
+def _entries(path: Path) -> list[Any]:
+    """What stands in a file of recipes, none of it looked at yet.  Raises RecipeError for another file."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe; --recipe-out writes one") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read as a recipe ({reason_of(error)})") from None
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: cannot be read as a recipe ({error})") from None
+    number = values.get("format") if isinstance(values, dict) else None
+    if type(number) is not int or not isinstance(values.get("recipes"), list):
+        raise RecipeError(f"{path}: is JSON, but no recipe of degradations; --recipe-out writes one")
+    if number != FORMAT:
+        raise RecipeError(f"{path}: has format {number}, this version reads {FORMAT}; update resharp")
+    entries: list[Any] = values["recipes"]
+    return entries

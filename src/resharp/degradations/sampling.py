@@ -8,6 +8,7 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError
 
+from .arguments import checked_image, checked_whole
 from .mosaic import DEMOSAICKERS, Mosaic
 from .resample import Resize, resize_as_matlab
 
@@ -26,15 +27,16 @@ class Downscale:
     cut: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.factor <= 64:
-            raise ArgumentError(f"factor is {self.factor}; it must lie between 1 and 64")
+        checked_whole("factor", self.factor, 1, 64)
         Resize(1 / self.factor, method=self.method)
 
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """(..., C, H, W) -> (..., C, H / factor, W / factor); bicubic weights may lead a little past [0, 1]."""
         del generator
-        height, width = image.shape[-2:]
-        if self.cut and min(height, width) >= self.factor:
+        height, width = checked_image(image).shape[-2:]
+        if min(height, width) < self.factor:
+            raise ArgumentError(f"the photo ({width}x{height}) is smaller than the factor {self.factor}; take another")
+        if self.cut:
             height, width = height - height % self.factor, width - width % self.factor
             image = image[..., :height, :width]
         if height % self.factor or width % self.factor:
@@ -64,5 +66,7 @@ class Mosaicked:
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """(..., 3, H, W) -> (..., 3, H, W), or (..., 1, H, W) if it is left as it is."""
         del generator
+        if checked_image(image, n_channels=(1, 3)).shape[-3] == 1:
+            raise ArgumentError("the photo is grey and has no colours for a mosaic to sample; take one in colour")
         raw: Tensor = Mosaic(self.pattern)(image)
         return raw if self.demosaic == "none" else DEMOSAICKERS[self.demosaic](raw, self.pattern)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError
 
+from .arguments import checked_image, checked_photons, checked_whole
 from .light import checked_gamma, to_light, to_pixels
 
 Array = NDArray[np.float64]
@@ -81,17 +82,17 @@ class Shake:
             "roll": (0, 45),
             "zoom": (0, 0.5),
             "focal": (0.1, 100),
-            "n_objects": (0, 20),
             "object_extent": (0, 500),
             "highlights": (0, 1000),
             "read_noise": (0, 1),
-            "photons": (0, 1e9),
-            "n_frames": (0, _MAX_FRAMES),
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ArgumentError(f"{name} is {value:g}; it must lie between {low} and {high}")
+        checked_whole("n_objects", self.n_objects, 0, 20)
+        checked_whole("n_frames", self.n_frames, 0, _MAX_FRAMES)
+        checked_photons(self.photons)
         checked_gamma(self.gamma)
 
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
@@ -103,7 +104,7 @@ class Shake:
 
         frame: where in a larger photo the image lies, whose centre the camera turns about; None for a whole photo.
         """
-        if image.ndim != 3 or image.shape[0] not in (1, 3):
+        if checked_image(image, n_channels=(1, 3)).ndim != 3:
             raise ArgumentError(f"a shake takes one image (1 or 3, H, W), not {tuple(image.shape)}")
         height, width = image.shape[-2:]
         if max(height, width) > _LONGEST:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from resharp.errors import ArgumentError
 
+from .arguments import checked_image, checked_whole
 from .blur import Blur, blurred
 from .light import checked_gamma, to_light, to_pixels
 
@@ -49,14 +50,15 @@ class TrajectoryBlur:
     published: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.length <= 1000:
-            raise ArgumentError(f"length is {self.length:g}; a trajectory is above 0 and up to 1000 pixels long")
-        if not 2 <= self.n_points <= 100_000:
-            raise ArgumentError(f"n_points is {self.n_points}; a trajectory has 2 to 100000 points")
+        if not 0.01 <= self.length <= 1000:
+            raise ArgumentError(f"length is {self.length:g}; a trajectory is 0.01 to 1000 pixels long")
+        checked_whole("n_points", self.n_points, 2, 100_000)
         for name in ("anxiety", "pull", "jerk", "tremble"):
             value = getattr(self, name)
             if not 0 <= value <= 1000:
                 raise ArgumentError(f"{name} is {value:g}; it must lie between 0 and 1000")
+        if 0 < self.anxiety < 1e-6:  # squared, the speed that it sets would vanish
+            raise ArgumentError(f"anxiety is {self.anxiety:g}; it is 0 or at least 1e-6, 0.003 to 0.01 are usual")
         if self.published and self.length > _PUBLISHED_LENGTH:
             raise ArgumentError(f"length is {self.length:g}; the published canvas holds {_PUBLISHED_LENGTH:g} pixels")
         checked_exposure(self.exposure)
@@ -64,7 +66,7 @@ class TrajectoryBlur:
 
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """(..., C, H, W) in [0, 1], blurred, the same size."""
-        points = self.trajectory(generator)
+        image, points = checked_image(image), self.trajectory(generator)
         if not self.published:
             return blurred(image, centred_psf(points, self.exposure), gamma=self.gamma)
         # The script's 'same' convolution has the canvas's pixel (31, 31) as its centre; an odd kernel has (32, 32).

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._batch import json_option
+from .._batch import PLACE, json_option, say
 
 if TYPE_CHECKING:
     from resharp.data.doctor import Finding
@@ -21,7 +21,7 @@ SHOWN = 10  # findings of one kind; --json lists all
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.argument("folder", type=PLACE, metavar="DIR")
 @click.option("--pairs", nargs=2, metavar="BLUR SHARP", help="The names of the two folders in DIR.")
 @click.option("--subset", metavar="NAME", help="linear or gamma of GoPro, J or R of RealBlur.  [default: the first]")
 @click.option("--workers", type=click.IntRange(0), help="Threads that decode.  [default: one for each core]")
@@ -45,7 +45,7 @@ def check(folder: Path, pairs: tuple[str, str] | None, subset: str | None, worke
         click.echo(json.dumps(_as_json(listing, findings)))
     else:
         for line in _as_text(listing, findings):
-            click.echo("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+            say(line)
     if any(finding.severity == "error" for finding in findings):
         sys.exit(1)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from .._batch import InterruptedRunError, json_option
+from .._batch import PLACE, InterruptedRunError, json_option, say
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path), metavar="SRC")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The HDF5 file.")
+@click.argument("source", type=PLACE, metavar="SRC")
+@click.option("-o", "--out", required=True, type=PLACE, help="The HDF5 file.")
 @click.option("--patch", type=int, default=128, show_default=True, metavar="N", help="Pixels a side.")
 @click.option("--stride", type=int, default=100, show_default=True, metavar="N", help="Pixels from patch to patch.")
 @click.option("--pairs", nargs=2, metavar="A B", help="The sub-folders of degraded and of clean photos.")
@@ -60,8 +60,6 @@ def pack(
         )
         return
     counts = " and ".join(f"{count} {kind}" for kind, count in summary.counts.items())
-    click.echo(
-        f"{out}: {counts} patches of {patch}x{patch} from {summary.n_used} {'pairs' if listing.paired else 'photos'}"
-    )
+    say(f"{out}: {counts} patches of {patch}x{patch} from {summary.n_used} {'pairs' if listing.paired else 'photos'}")
     if summary.too_small:
-        click.echo(f"{len(summary.too_small)} were smaller than a patch and left out, such as {summary.too_small[0]}")
+        say(f"{len(summary.too_small)} were smaller than a patch and left out, such as {summary.too_small[0]}")

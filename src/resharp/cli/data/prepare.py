@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._batch import InterruptedRunError, json_option
+from .._batch import PLACE, InterruptedRunError, json_option, say
 
 if TYPE_CHECKING:
     from resharp.data.manifest import Manifest
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("layout")
-@click.argument("source", type=click.Path(path_type=Path), metavar="SRC")
-@click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="The folder that manifest.json is written to."
-)
+@click.argument("source", type=PLACE, metavar="SRC")
+@click.option("-o", "--out", required=True, type=PLACE, help="The folder that manifest.json is written to.")
 @click.option("--subset", metavar="NAME", help="Of gopro: linear or gamma; of realblur: J or R.  [default: linear, J]")
 @click.option(
     "--half", is_flag=True, help="Write photos of half the size (bicubic), as DeblurGAN was trained, into the folder."
@@ -79,7 +77,8 @@ def prepare(
         except KeyboardInterrupt:
             raise InterruptedRunError(f"interrupted; the same command goes on with what is in {out}") from None
     summary = _summary(manifest, out / MANIFEST)
-    click.echo(json.dumps(summary) if as_json else _as_text(summary))
+    for line in [json.dumps(summary)] if as_json else _as_text(summary):
+        say(line)
 
 
 def _summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
@@ -97,14 +96,14 @@ def _summary(manifest: "Manifest", path: Path) -> dict[str, Any]:
     }
 
 
-def _as_text(summary: dict[str, Any]) -> str:
+def _as_text(summary: dict[str, Any]) -> list[str]:
     parts = ", ".join(f"{name} {count}" for name, count in summary["splits"].items() if name)
     groups = f", {summary['n_groups']} groups" if summary["n_groups"] else ""
     sizes = [f"{size} ({count})" for size, count in summary["sizes"].items()]
     more = f" and {len(sizes) - 4} more sizes" if len(sizes) > 4 else ""
     times = f", clean ones {summary['scale']} times as large" if summary["scale"] > 1 else ""
-    return (
-        f"{summary['layout']}: {summary['n_items']} {summary['kind']}{f' ({parts})' if parts else ''}{groups}\n"
-        f"pixels: {', '.join(sizes[:4])}{more}{times}\n"
-        f"manifest: {summary['manifest']}"
-    )
+    return [
+        f"{summary['layout']}: {summary['n_items']} {summary['kind']}{f' ({parts})' if parts else ''}{groups}",
+        f"pixels: {', '.join(sizes[:4])}{more}{times}",
+        f"manifest: {summary['manifest']}",
+    ]

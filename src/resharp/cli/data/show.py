@@ -4,10 +4,14 @@ from pathlib import Path
 
 import click
 
+from resharp.errors import PhotoError
+
+from .._batch import PLACE, is_same, say
+
 
 @click.command()
-@click.argument("place", type=click.Path(path_type=Path), metavar="DIR|PACK")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The picture, such as sheet.png.")
+@click.argument("place", type=PLACE, metavar="DIR|PACK")
+@click.option("-o", "--out", required=True, type=PLACE, help="The picture, such as sheet.png.")
 @click.option("--count", type=int, default=12, show_default=True, metavar="N", help="How many samples.")
 @click.option("--pairs", nargs=2, metavar="A B", help="The sub-folders of degraded and of clean photos.")
 @click.option("--subset", metavar="NAME", help="Of gopro: linear or gamma; of realblur: J or R.")
@@ -17,5 +21,18 @@ def show(place: Path, out: Path, count: int, pairs: tuple[str, str] | None, subs
     from resharp.showing import dataset_sheet
 
     output_format(out)
+    if out.exists():
+        _refuse_loss(out, place, pairs, subset)
     write_photo(Photo(dataset_sheet(place, n_samples=count, pairs=pairs, subset=subset)), out)
-    click.echo(f"contact sheet in {out}")
+    say(f"contact sheet in {out}")
+
+
+def _refuse_loss(out: Path, place: Path, pairs: tuple[str, str] | None, subset: str | None) -> None:
+    """Raises PhotoError where the picture would be written over one of those that it shows."""
+    from resharp.data.layouts import open_listing
+    from resharp.data.packs import is_pack
+
+    listing = None if is_pack(place) else open_listing(place, pairs=pairs, subset=subset)
+    shown = [place] if listing is None else [place, *listing.degraded, *listing.clean]
+    if any(is_same(out, other) for other in shown):
+        raise PhotoError(f"{out}: is one of the photos themselves; choose another name with -o")

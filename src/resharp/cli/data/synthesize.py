@@ -5,17 +5,17 @@ from pathlib import Path
 
 import click
 
-from .._batch import InterruptedRunError, json_option
+from .._batch import PLACE, InterruptedRunError, json_option, say
 
 
 @click.command()
-@click.argument("clean", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CLEAN...")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The folder for the pairs.")
+@click.argument("clean", nargs=-1, required=True, type=PLACE, metavar="CLEAN...")
+@click.option("-o", "--out", required=True, type=PLACE, help="The folder for the pairs.")
 @click.option(
     "--recipe",
     "plan",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="TOML",
     help="What happens to the photos, such as recipes/data/shake.toml.",
 )
@@ -63,4 +63,4 @@ def synthesize(
         click.echo(json.dumps({"folder": str(out), "n_pairs": count, "n_already_there": n_there}))
         return
     before = f", {n_there} of them from before" if n_there else ""
-    click.echo(f"{count} pairs in {out}{before}; look at them with `resharp data show {out} -o sheet.png`")
+    say(f"{count} pairs in {out}{before}; look at them with `resharp data show {out} -o sheet.png`")
