@@ -59,7 +59,17 @@ def test_from_photos_to_a_pack_and_a_picture_of_it(run: Run, photos: Path, plan:
         (("pack", "photos", "-o", "out.h5", "--split", "train"), "no split 'train'"),
         (("show", "photos", "-o", "sheet.bmp"), "sheet.bmp"),
         (("show", "photos", "-o", "sheet.png", "--count", "0"), "0 samples"),
-        (("show", "empty", "-o", "sheet.png"), "empty"),
+        (("show", "empty", "-o", "sheet.png"), "empty: no photos there"),
+        (("show", "photos", "-o", "photos/1.png"), "photos/1.png: is one of the photos themselves"),
+        (("show", "photos/1.png", "-o", "sheet.png"), "photos/1.png: is a photo; name its folder"),
+        (("synthesize", "photos/1.png", "-o", "out", "--recipe", "plan.toml"), "is a photo; name its folder"),
+        (("synthesize", "photos", "-o", "out", "--recipe", "photos"), "photos: cannot be read as a plan (a folder has"),
+        (("synthesize", "photos", "-o", "out", "--recipe", "plan.toml", "--count", "100000000000"), "ask for 1 to"),
+        (("synthesize", "", "-o", "out", "--recipe", "plan.toml"), "the name is empty"),
+        (("pack", "photos", "-o", "photos/1.png"), "a pack's name ends in .h5"),
+        (("pack", "photos", "-o", "."), "is a folder; name the file of the pack"),
+        (("pack", "photos", "-o", ""), "the name is empty"),
+        (("pack", "empty", "-o", "out.h5"), "empty: no photos there"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(
@@ -114,3 +124,17 @@ def test_ctrl_c_leaves_a_state_to_go_on_with(photos: Path, plan: Path, tmp_path:
     assert errors.splitlines()[-1] == f"resharp: interrupted; what {out} holds is whole, the same command goes on"
     assert "Traceback" not in errors
     assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_processes_are_started_deaf_to_ctrl_c() -> None:
+    """They would each report it, in the middle of their imports."""
+    program = """
+import signal, subprocess, sys
+from resharp.data.workers import _ctrl_c_waits
+code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+with _ctrl_c_waits():
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"True\\n"
+assert subprocess.check_output([sys.executable, "-c", code]) == b"False\\n"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,9 +1,11 @@
 """Packs: what the windows hold, exactly; stopped and gone on with; damaged and foreign files."""
 
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from resharp.data.listing import Item, Listing
 from resharp.data.loading import batches
 from resharp.data.packing import Pack, PackPatches, pack
 from resharp.data.plan import plan_from
+from resharp.data.sources import open_source
 from resharp.data.synthesis import open_synthesis
 from resharp.errors import ArgumentError, DatasetError, OutputError
 from resharp.locks import exclusive
@@ -217,3 +220,172 @@ def test_a_full_disk_is_named(pairs: Path, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OutputError, match="the disk is full"):
         pack(open_listing(pairs), tmp_path / "p.h5", patch=16, stride=10)
     assert not (tmp_path / "p.h5").exists()
+
+
+@pytest.mark.parametrize("name", ["p.png", "p.txt", "p", ".", "..", "folder"])
+def test_a_pack_is_named_as_one(pairs: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "p.png").write_bytes(b"a photo")
+    with pytest.raises(ArgumentError, match=r"a pack's name ends in \.h5 or \.hdf5|is a folder; name the file"):
+        pack(open_listing(pairs), tmp_path / name, patch=16)
+    assert (tmp_path / "p.png").read_bytes() == b"a photo"
+
+
+def test_nothing_but_a_pack_is_replaced(pairs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "p.H5"
+    path.write_bytes(b"no pack")
+    with pytest.raises(DatasetError, match="is there already, and no pack"):
+        pack(open_listing(pairs), str(path), patch=16)
+    assert path.read_bytes() == b"no pack"
+    path.unlink()
+    for patch in (16, 24):
+        pack(open_listing(pairs), path, patch=patch)
+        assert Pack(str(path)).patch == patch
+
+
+def test_a_refusal_leaves_no_folder(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no photo is as large"):
+        pack(open_listing(pairs), tmp_path / "new" / "p.h5", patch=64)
+    with pytest.raises(DatasetError, match="no photos there to pack"):
+        pack(Listing((), "clean", paired=False), tmp_path / "new" / "p.h5")
+    assert not (tmp_path / "new").exists()
+
+
+def empty_file(part: Path) -> None:
+    part.touch()
+
+
+def garbage(part: Path) -> None:
+    part.write_bytes(b"garbage")
+
+
+def a_folder(part: Path) -> None:
+    part.mkdir()
+
+
+def a_piece_of_one(part: Path) -> None:
+    with h5py.File(part, "w") as file:
+        file["x"] = np.zeros(10_000)
+    part.write_bytes(part.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize("spoil", [empty_file, garbage, a_folder, a_piece_of_one])
+def test_a_damaged_part_is_named(pairs: Path, tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    spoil(tmp_path / "p.h5.part")
+    with pytest.raises(DatasetError, match=r"p\.h5\.part: is damaged; remove it"):
+        pack(open_listing(pairs), tmp_path / "p.h5", patch=16)
+
+
+def test_a_disk_without_room_is_said_before_the_work(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil._ntuple_diskusage(10**9, 10**9, 1000)  # type: ignore[attr-defined]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(OutputError, match=r"needs 0\.0 GB, 0\.0 GB are free"):
+        pack(open_listing(pairs), tmp_path / "p.h5", patch=16)
+    assert not list(tmp_path.glob("p.h5*"))
+
+
+def test_hdf5_s_own_words_for_a_full_disk_are_put_into_ours(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("Can't write (file write failed: errno = 28, error message = 'No space left on device')")
+
+    monkeypatch.setattr("resharp.data.packing._lay_out", full)
+    with pytest.raises(OutputError, match="the disk is full; free some space"):
+        pack(open_listing(pairs), tmp_path / "p.h5", patch=16)
+    assert not list(tmp_path.glob("p.h5*"))
+
+
+def replaced(name: str, values: object) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        if values is not None:
+            file[name] = values
+
+    change.__name__ = f"{name} {np.shape(values)}"  # type: ignore[arg-type]
+    return change
+
+
+def told(name: str, value: object) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        file.attrs[name] = value
+
+    change.__name__ = f"{name}={value}"
+    return change
+
+
+def without_fingerprint(file: h5py.File) -> None:
+    del file.attrs["fingerprint"]
+
+
+CRAFTED = [
+    replaced("sharp", None),
+    replaced("blur", None),
+    replaced("sharp_origin", None),
+    replaced("photos", None),
+    replaced("photos", "no JSON"),
+    replaced("photos", "[" * 100_000),
+    replaced("photos", '{"a": 1}'),
+    replaced("photos", "[]"),
+    replaced("sharp", np.zeros((60, 3, 16, 8), np.uint8)),
+    replaced("sharp", np.zeros((59, 3, 16, 16), np.uint8)),
+    replaced("sharp", np.zeros((60, 3, 16, 16), np.float32)),
+    replaced("sharp", np.uint8(3)),
+    replaced("sharp_origin", np.zeros((60, 2), np.int32)),
+    replaced("sharp_origin", np.full((60, 3), -1, np.int32)),
+    replaced("sharp_origin", np.full((60, 3), 99, np.int32)),
+    told("patch", "big"),
+    told("patch", 0),
+    told("stride", "x"),
+    told("format", "1"),
+    without_fingerprint,
+]
+
+
+@pytest.mark.parametrize("craft", CRAFTED, ids=lambda craft: craft.__name__)
+def test_a_pack_that_does_not_hold_what_it_says_is_refused_when_opened(
+    pairs: Path, tmp_path: Path, craft: Callable[[h5py.File], None]
+) -> None:
+    path = tmp_path / "p.h5"
+    pack(open_listing(pairs), path, patch=16, stride=10)
+    with h5py.File(path, "r+") as file:
+        craft(file)
+    with pytest.raises(DatasetError, match="is no sound pack") as error:
+        Pack(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_pack_is_known_by_its_first_bytes(pairs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "p.h5"
+    pack(open_listing(pairs), path, patch=16, stride=10)
+    for name in ("P.HDF5", "pack.data"):
+        assert len(open_source(str(path.rename(tmp_path / name)))) == 60
+        path = tmp_path / name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_workers_end_with_the_process_that_started_them() -> None:
+    program = """
+import os, signal, time
+from resharp.data.workers import in_order
+if __name__ == "__main__":
+    for pid in in_order(abs, range(3), 1):
+        import multiprocessing
+        print(multiprocessing.active_children()[0].pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+    until = time.monotonic() + 30
+    while is_running(worker) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not is_running(worker)
+
+
+def is_running(pid: int) -> bool:
+    """One that has ended, and whom nobody has asked yet, does not count."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.strip().startswith("Z")

@@ -218,6 +218,16 @@ def test_a_photo_that_was_replaced_is_written_again(tmp_path: Path) -> None:
     assert (out / "blur/1.png").read_bytes() != before
 
 
+@pytest.mark.parametrize("keep", [0, 50])
+def test_an_output_that_was_damaged_is_written_again(tmp_path: Path, keep: int) -> None:
+    source, out = pairs(tmp_path / "in", width=16, height=16), tmp_path / "out"
+    prepare("pairs", source, out, Settings(half=True))
+    before = files_in(out)
+    (out / "blur/1.png").write_bytes(before["blur/1.png"][:keep])
+    prepare("pairs", source, out, Settings(half=True))
+    assert files_in(out) == before
+
+
 def test_damage_behind_a_header_does_not_stop_the_others(tmp_path: Path) -> None:
     source, out = pairs(tmp_path / "in", 4), tmp_path / "out"
     whole = (source / "blur/1.png").read_bytes()

@@ -13,6 +13,7 @@ from resharp.data.synthesis import open_synthesis
 from resharp.data.writing import write_samples
 from resharp.degradations import DegradationStep, Frame, Shake, apply_steps, make_degradation
 from resharp.errors import ArgumentError, DatasetError
+from resharp.figures import fitted
 from resharp.photo import Photo, write_photo
 from resharp.showing import blur_of, dataset_sheet
 from tests.conftest import rand
@@ -78,3 +79,21 @@ def test_nothing_to_show(tmp_path: Path) -> None:
         dataset_sheet(tmp_path)
     with pytest.raises(ArgumentError, match="0 samples"):
         dataset_sheet(tmp_path, n_samples=0)
+
+
+@pytest.mark.parametrize("items", ["[]", '[{"height": 1, "width": 1}]'])
+def test_a_manifest_of_no_photos_has_nothing_to_show(tmp_path: Path, items: str) -> None:
+    text = '{"layout": "pairs", "paired": true, "counts": {}, "items": ' + items + "}"
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"holds no photos to show|is no manifest of resharp"):
+        dataset_sheet(str(tmp_path))
+
+
+def test_a_large_photo_is_shown_as_its_parts_are_on_average(tmp_path: Path) -> None:
+    """A hundred times smaller than it is, each pixel is the mean of those that it stands for."""
+    ramp = torch.linspace(0, 1, 3000).expand(3, 2000, 3000)
+    stripes = ramp * (torch.arange(2000) % 2)[:, None]
+    small = fitted(stripes, 30).float() / 255
+    assert small.shape == (3, 20, 30)
+    assert_close(small[:, 10], torch.linspace(1 / 60, 59 / 60, 30).expand(3, -1) / 2, atol=0.01, rtol=0)
+    assert torch.equal(fitted(stripes.mul(255).round().byte(), 30), fitted(stripes, 30))

@@ -347,3 +347,61 @@ def test_a_recipe_of_another_dataset_is_refused(photos: Path) -> None:
     for wrong in ([], {"cut": {}}, values | {"cut": values["cut"] | {"turn": "left"}}, values | {"steps": [3]}):
         with pytest.raises(RecipeError):
             SampleRecipe.from_json(wrong)
+
+
+def test_fewer_samples_take_none_out_of_the_manifest(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for count, n_before in ((5, 0), (2, 2), (6, 5)):
+        assert write_samples(made([photos]), str(out), count=count) == n_before
+        assert len(load_manifest(out / "manifest.json").items) == max(5, count)
+
+
+@pytest.mark.parametrize("name", ["blur/000001.png", "sharp/000001.png", "recipes/000001.json"])
+@pytest.mark.parametrize("keep", [None, 0, 60])
+def test_a_sample_that_lost_a_file_is_made_again(photos: Path, tmp_path: Path, name: str, keep: int | None) -> None:
+    out = tmp_path / "out"
+    write_samples(made([photos]), out, count=3)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    if keep is None:
+        (out / name).unlink()
+    else:
+        (out / name).write_bytes(before[out / name][:keep])
+    assert write_samples(made([photos]), out, count=3) == 2
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_in_which_nothing_was_done_is_begun_anew(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(DatasetError, match="choose a smaller crop"):
+        write_samples(made([photos], PLAN | {"crop": 512}), out, count=2)
+    assert write_samples(made([photos]), out, count=2) == 0
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{", "[" * 100_000])
+def test_a_folder_that_does_not_tell_what_it_was_made_of(photos: Path, tmp_path: Path, text: str) -> None:
+    out = tmp_path / "out"
+    write_samples(made([photos]), out, count=1)
+    (out / "synthesis.json").write_text(text)
+    with pytest.raises(DatasetError, match=r"synthesis\.json: is damaged"):
+        write_samples(made([photos]), out, count=1)
+
+
+def test_an_absurd_count_is_refused_at_once(photos: Path, tmp_path: Path) -> None:
+    for count in (0, 10**11):
+        with pytest.raises(ArgumentError, match="ask for 1 to 10000000"):
+            write_samples(made([photos]), tmp_path / "out", count=count)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_a_name_that_no_recipe_can_hold_is_refused_at_once(photos: Path) -> None:
+    (photos / "0.png").rename(Path(os.fsdecode(os.fsencode(photos) + b"/bad\xff.png")))
+    with pytest.raises(DatasetError, match="its name is not in UTF-8; rename it"):
+        made([photos])
+
+
+def test_an_error_in_a_sample_names_its_photo(photos: Path) -> None:
+    synthesis = made([photos], COPY)
+    values = synthesis.recipe(0, 0).as_json()
+    values["steps"] = [{"kind": "downscale", "parameters": {"factor": 5}, "seed": 0}]
+    with pytest.raises(ArgumentError, match=rf"^{values['cut']['photo']}: the sides of 16x16"):
+        synthesis.replay(SampleRecipe.from_json(json.loads(json.dumps(values))))
