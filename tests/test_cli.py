@@ -318,38 +318,6 @@ def test_weights_are_listed_shown_and_refused(run: Run, tmp_path: Path) -> None:
     assert "choose dae" in done.err
 
 
-def test_train_dry_run_and_mistakes(run: Run, tmp_path: Path) -> None:
-    recipe = Path(__file__).parent.parent / "recipes" / "dae.toml"
-    done = run("train", recipe, "--dry-run", "training.batch_size=8")
-    assert done.code == 0
-    assert json.loads(done.out)["training"]["batch_size"] == 8
-    assert "668,227 parameters" in done.err
-    done = run("train", recipe, "training.batch_sise=8")
-    assert done.code == 2
-    assert "did you mean 'batch_size'" in done.err
-    done = run("train", recipe, f"data.photos={tmp_path}", "--out", tmp_path / "run")
-    assert done.code == 2
-    assert "no photos there" in done.err
-    assert not (tmp_path / "run").exists()
-
-
-def test_train_writes_weights_that_deconvolve_takes(run: Run, photo: Path, tmp_path: Path) -> None:
-    for index in range(3):
-        (tmp_path / "photos").mkdir(exist_ok=True)
-        resharp.write_photo(resharp.Photo(rand(3, 32, 32, seed=index).float()), tmp_path / "photos" / f"{index}.png")
-    recipe = Path(__file__).parent.parent / "recipes" / "dae.toml"
-    small = ["data.crop=16", "data.n_holdout=1", "training.n_images=8", "training.batch_size=4"]
-    small += ["network.arguments.width=4", "network.arguments.depth=3"]
-    done = run("train", recipe, f"data.photos={tmp_path / 'photos'}", *small, "--out", tmp_path / "run")
-    assert done.code == 0, done.err
-    weights = tmp_path / "run" / "dae-sigma11.safetensors"
-    assert str(weights) in done.out
-    done = run("train", recipe, f"data.photos={tmp_path / 'photos'}", *small, "--out", tmp_path / "run", "--json")
-    assert json.loads(done.out)["weights"]["sha256"] == resharp.read_card(weights).sha256
-    done = run("deconvolve", photo, "-o", tmp_path / "o.png", "--kernel", "disk:1", *FAST, "--weights", weights)
-    assert done.code == 0, done.err
-
-
 def test_demo_writes_its_pictures(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resharp.demo.N_ITERATIONS", 6)
     done = run("demo", "-o", tmp_path / "demo", "--json")

@@ -25,6 +25,7 @@ from resharp.weights import load_weights, weights_path
 from tests.conftest import rand
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
+ADAM = "{ kind = 'adam', learning_rate = 1e-3 }"
 DAE = next(path for path in RECIPES if path.name == "dae.toml")
 
 
@@ -341,7 +342,7 @@ class Fragile(torch.nn.Module):
 def test_a_diverged_run_may_go_back_and_go_on_more_slowly(photos: Path, tmp_path: Path) -> None:
     changes = {
         "network": "{ kind = 'tests.test_training:Fragile' }",
-        "stages.0.optimizer": "{ kind = 'adam', learning_rate = 1e-3 }",
+        "stages.0.optimizer": ADAM,
         "stages.0.n_images": 80,
         "rhythm.save_every": 16,
         "divergence": "{ roll_backs = 1, factor = 0.5 }",
@@ -362,7 +363,7 @@ def test_a_network_of_somebody_else_is_built_from_the_seed(photos: Path, tmp_pat
     changes = {
         "network": "{ kind = 'tests.test_training:Fragile' }",
         "stages.0.n_images": 4,
-        "stages.0.optimizer": "{ kind = 'adam', learning_rate = 1e-3 }",
+        "stages.0.optimizer": ADAM,
     }
     Fragile.calls = 20
     torch.rand(5)
@@ -420,7 +421,8 @@ def test_a_run_folder_that_is_a_file_is_named(photos: Path, tmp_path: Path) -> N
         ({"network.kind": "dea"}, RecipeError, "did you mean 'dae'"),
         ({"network.kind": "nowhere.at:All"}, RecipeError, "cannot be imported"),
         ({"stages.0.losses": "{ l3 = 1.0 }"}, RecipeError, "did you mean 'l2'"),
-        ({"stages.0.precision": "float16"}, RecipeError, "needs an accelerator"),
+        ({"stages.0.precision": "float16", "stages.0.optimizer": ADAM}, RecipeError, "needs an accelerator"),
+        ({"stages.0.precision": "float16"}, RecipeError, "stages.0: muon and float16 do not go together"),
         ({"data.n_holdout": 6}, ArgumentError, "cannot hold 6 of 6"),
         ({"data.plan.crop": 65}, DatasetError, "smaller than the crop of 65"),
         ({"data.mix": "[1, 2]"}, RecipeError, "2 weights for 1 sources"),
@@ -432,6 +434,7 @@ def test_recipes_that_do_not_fit_the_world(
 ) -> None:
     with pytest.raises(error) as caught:
         train_weights(tiny(photos, **changes), tmp_path, device="cpu")
+    assert "at least 1 item" not in str(caught.value)
     assert words in str(caught.value)
 
 
@@ -474,6 +477,27 @@ def test_files_that_are_no_recipe_are_named(tmp_path: Path, text: str | None, wo
         path.write_text(text)
     with pytest.raises(RecipeError, match=words):
         load_recipe(path)
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("name", ["supervised", "gan"])
+def test_ten_stored_steps_come_out_again(photos: Path, tmp_path: Path, name: str) -> None:
+    """The log of a tiny run, made once and stored: a change of the engine that changes numbers shows here."""
+    if name == "gan":
+        recipe = gan(photos)
+        stage = recipe.stages[1].model_copy(update={"n_images": 40})
+        recipe = recipe.model_copy(update={"stages": (stage,)})
+    else:
+        recipe = tiny(photos, **{"stages.0.n_images": 40})
+    train_weights(recipe, tmp_path, device="cpu")
+    stored = [json.loads(line) for line in (GOLDEN / f"{name}.jsonl").read_text().splitlines()]
+    found = history(tmp_path)
+    assert [record["n_seen"] for record in found] == [record["n_seen"] for record in stored] == list(range(4, 41, 4))
+    for record, expected in zip(found, stored, strict=True):
+        numbers = {key: value for key, value in expected.items() if isinstance(value, float)}
+        assert {key: record[key] for key in numbers} == pytest.approx(numbers, rel=2e-3, abs=1e-6)
 
 
 def test_the_schema_knows_every_setting() -> None:

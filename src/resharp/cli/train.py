@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def train(
     """
     import tqdm
 
+    from resharp.errors import DatasetError
     from resharp.training import dry_run as what_it_takes
     from resharp.training import load_recipe, train_weights
     from resharp.weights import read_card
@@ -40,10 +42,16 @@ def train(
     resolved = load_recipe(recipe, overrides)
     if dry_run:
         click.echo(resolved.model_dump_json(indent=2))
-        _tell(what_it_takes(resolved, device=device))
+        try:
+            _tell(what_it_takes(resolved, device=device))
+        except DatasetError as error:
+            complain(f"nothing measured: {error}")
         return
     out = out or Path("runs") / resolved.weights.name
-    with tqdm.tqdm(total=resolved.n_images, unit="img", unit_scale=True, disable=True if as_json else None) as bar:
+    is_first = os.environ.get("RANK", "0") == "0"  # under a launcher one process speaks for all
+    with tqdm.tqdm(
+        total=resolved.n_images, unit="img", unit_scale=True, disable=True if as_json or not is_first else None
+    ) as bar:
 
         def on_step(record: dict[str, Any]) -> None:
             if "validation_psnr" in record:
@@ -56,10 +64,10 @@ def train(
             path = train_weights(resolved, out, init=init, device=device, on_step=on_step, say=complain)
         except KeyboardInterrupt:
             raise InterruptedRunError(f"interrupted; the same command goes on from its checkpoint in {out}") from None
-    if as_json:
+    if as_json and is_first:
         click.echo(json.dumps({"weights": dataclasses.asdict(read_card(path))}))
-        return
-    click.echo(f"trained {resolved.weights.name} -> {path}")
+    elif is_first:
+        click.echo(f"trained {resolved.weights.name} -> {path}")
 
 
 def _tell(taken: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Makes weights: a recipe in, a run folder and safetensors with their card out."""
 
 from .config import Recipe, load_recipe, recipe_schema
-from .engine import dry_run, train_weights
+from .engine import train_weights
+from .estimate import dry_run
 from .run_folder import RunSummary, draw_curves, list_runs, read_metrics, read_sessions
 
 __all__ = [

@@ -2,14 +2,19 @@
 
 import importlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
-from resharp.errors import RecipeError, did_you_mean
+from resharp.data.sources import Source, open_source
+from resharp.data.synthesis import Synthesis
+from resharp.errors import RecipeError, WeightsError, did_you_mean
 from resharp.losses import ADVERSARIAL, LOSSES, PixelLoss, perceptual, style, total_variation
 from resharp.networks import CRITICS, NETWORKS, load_features
+from resharp.weights import load_weights
 
 from .config import AdversarialRecipe, FeaturesRecipe, NetworkRecipe, Recipe, StageRecipe
 from .loop import Run, Stage
@@ -25,6 +30,7 @@ from .steps import (
     gan_step,
     supervised_step,
 )
+from .validation import HeldOut, held_out
 
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
 _CRITIC_SEED = 1  # apart from the generator's initial weights
@@ -181,3 +187,47 @@ def networks_of(recipe: Recipe) -> dict[str, nn.Module]:
             if "critic" not in networks:
                 networks["critic"] = build_network(recipe.critic, CRITICS, recipe.seed + _CRITIC_SEED, "critic")
     return networks
+
+
+def sources_of(recipe: Recipe) -> tuple[Synthesis, HeldOut]:
+    """(training samples, held-out samples).  Raises DatasetError, ArgumentError, RecipeError."""
+    data = recipe.data
+    if data.mix and len(data.mix) != len(data.photos):
+        raise RecipeError(f"data.mix: {len(data.mix)} weights for {len(data.photos)} sources; give one for each")
+    sources = [open_source(p, split=data.split, kept_bytes=data.kept_megabytes * 2**20) for p in data.photos]
+    training, kept = held_out(sources[0], data.n_holdout)
+    mixed: list[Source] = [training, *sources[1:]]
+    weights = data.mix or (1,) * len(mixed)
+    synthesis = Synthesis(list(zip(weights, mixed, strict=True)), data.plan, seed=recipe.seed)
+    judged = HeldOut(
+        kept, data.plan, crop=recipe.rhythm.validation_crop, noise_sigma=data.noise_sigma, seed=recipe.seed + 1
+    )
+    return synthesis, judged
+
+
+def prepared_run(
+    recipe: Recipe, device: torch.device, *, init: str | Path | None = None
+) -> tuple[Run, list[WeightedLosses]]:
+    """Networks on their device as a run begins with them, and the losses of each stage."""
+    networks = networks_of(recipe)
+    if init is not None:
+        _begin_from(networks["generator"], init, recipe)
+    is_plain = all(stage.optimizer.kind == "adam" for stage in recipe.stages)  # Muon sees weights as matrices
+    for network in networks.values():
+        network.to(device)
+        if is_plain:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = AveragedModel(networks["generator"], use_buffers=True) if recipe.ema else None
+    losses = [build_losses(stage.losses, recipe.features, device) for stage in recipe.stages]
+    return Run(networks, averaged), losses
+
+
+def _begin_from(generator: nn.Module, init: str | Path, recipe: Recipe) -> None:
+    network, card = load_weights(init)
+    if card.network != recipe.network.kind or network.state_dict().keys() != generator.state_dict().keys():
+        raise WeightsError(f"{init}: is of network {card.network!r} {card.arguments}, the recipe's is another")
+    try:
+        generator.load_state_dict(network.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{init}: does not fit the recipe's network ({reason})") from None

@@ -224,7 +224,10 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise RecipeError(f"{path}: " + "; ".join(_explain(e) for e in error.errors())) from None
+        problems = error.errors()
+        # A list whose items are wrong is also reported as too short.
+        said = [p for p in problems if not any(q is not p and q["loc"][: len(p["loc"])] == p["loc"] for q in problems)]
+        raise RecipeError(f"{path}: " + "; ".join(_explain(problem) for problem in said)) from None
 
 
 def recipe_schema() -> dict[str, Any]:

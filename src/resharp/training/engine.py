@@ -4,36 +4,32 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.util
-import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
-from torch.utils.flop_counter import FlopCounterMode
 
 from resharp.data.loading import batches
-from resharp.data.sources import Source, open_source
 from resharp.data.synthesis import Synthesis
 from resharp.device import checked_device
-from resharp.errors import RecipeError, ResourceError, WeightsError
+from resharp.errors import RecipeError
 from resharp.files import refusals_named
 from resharp.locks import exclusive
 from resharp.networks import DAE
 from resharp.photo import Photo, write_photo
 from resharp.weights import Card, load_weights, save_weights
 
-from .building import build_losses, build_stage, networks_of
+from .building import build_stage, prepared_run, sources_of
 from .checkpoint import latest_state, save_checkpoint
 from .config import Recipe, plain
+from .ending import Stop, memory_named
 from .loop import OnStep, Rhythm, Run, train
 from .run_folder import MetricsLog, draw_curves, forget_after, note_beginning, read_metrics
-from .steps import Batch, Moment, WeightedLosses
-from .validation import HeldOut, as_float, held_out
+from .steps import Batch
+from .validation import HeldOut, as_float
 
 Say = Callable[[str], None]
 
@@ -55,12 +51,16 @@ def train_weights(
     Raises RecipeError, ArgumentError, DatasetError, PhotoError, WeightsError, OutputError, ResourceError.
     """
     out = Path(out)
-    accelerator = _accelerator(device, recipe)
+    accelerator = launched(device, recipe)
+    with memory_named():
+        sources = sources_of(recipe)  # whatever is wrong with them, no folder is made for it
     with refusals_named(out):
         out.mkdir(parents=True, exist_ok=True)
     lock = exclusive(out) if accelerator.is_main_process else contextlib.nullcontext()
-    with lock, _memory_named(), _Stop() as stop:
-        workshop = Workshop(recipe, out, accelerator, stop, init=init, on_step=on_step, say=say or (lambda _: None))
+    with lock, memory_named(), Stop() as stop:
+        workshop = Workshop(
+            recipe, out, accelerator, stop, sources, init=init, on_step=on_step, say=say or (lambda _: None)
+        )
         try:
             train(workshop.run, workshop.stages(), workshop, workshop.rhythm())
         finally:
@@ -68,7 +68,7 @@ def train_weights(
         return workshop.write_weights()
 
 
-def _accelerator(device: str, recipe: Recipe) -> Accelerator:
+def launched(device: str, recipe: Recipe) -> Accelerator:
     """The launcher's processes and devices.  Raises ArgumentError for a device that is not there."""
     if device != "auto":
         checked_device(device)
@@ -95,7 +95,8 @@ class Workshop:
         recipe: Recipe,
         folder: Path,
         accelerator: Accelerator,
-        stop: "_Stop",
+        stop: Stop,
+        sources: tuple[Synthesis, HeldOut],
         *,
         init: str | Path | None,
         on_step: OnStep | None,
@@ -103,7 +104,7 @@ class Workshop:
     ) -> None:
         self.recipe, self.folder, self.accelerator = recipe, folder, accelerator
         self._stop, self._on_step, self._say = stop, on_step, say
-        self.synthesis, self.held_out = sources_of(recipe)
+        self.synthesis, self.held_out = sources
         self.run, self.losses = prepared_run(recipe, accelerator.device, init=init)
         self.identity = _identity(recipe, self.synthesis, init)
         self._log: MetricsLog | None = None
@@ -264,50 +265,6 @@ class Workshop:
         )
 
 
-def sources_of(recipe: Recipe) -> tuple[Synthesis, HeldOut]:
-    """(training samples, held-out samples).  Raises DatasetError, ArgumentError, RecipeError."""
-    data = recipe.data
-    if data.mix and len(data.mix) != len(data.photos):
-        raise RecipeError(f"data.mix: {len(data.mix)} weights for {len(data.photos)} sources; give one for each")
-    sources = [open_source(p, split=data.split, kept_bytes=data.kept_megabytes * 2**20) for p in data.photos]
-    training, kept = held_out(sources[0], data.n_holdout)
-    mixed: list[Source] = [training, *sources[1:]]
-    weights = data.mix or (1,) * len(mixed)
-    synthesis = Synthesis(list(zip(weights, mixed, strict=True)), data.plan, seed=recipe.seed)
-    judged = HeldOut(
-        kept, data.plan, crop=recipe.rhythm.validation_crop, noise_sigma=data.noise_sigma, seed=recipe.seed + 1
-    )
-    return synthesis, judged
-
-
-def prepared_run(
-    recipe: Recipe, device: torch.device, *, init: str | Path | None = None
-) -> tuple[Run, list[WeightedLosses]]:
-    """Networks on their device as a run begins with them, and the losses of each stage."""
-    networks = networks_of(recipe)
-    if init is not None:
-        _begin_from(networks["generator"], init, recipe)
-    is_plain = all(stage.optimizer.kind == "adam" for stage in recipe.stages)  # Muon sees weights as matrices
-    for network in networks.values():
-        network.to(device)
-        if is_plain:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = AveragedModel(networks["generator"], use_buffers=True) if recipe.ema else None
-    losses = [build_losses(stage.losses, recipe.features, device) for stage in recipe.stages]
-    return Run(networks, averaged), losses
-
-
-def _begin_from(generator: nn.Module, init: str | Path, recipe: Recipe) -> None:
-    network, card = load_weights(init)
-    if card.network != recipe.network.kind or network.state_dict().keys() != generator.state_dict().keys():
-        raise WeightsError(f"{init}: is of network {card.network!r} {card.arguments}, the recipe's is another")
-    try:
-        generator.load_state_dict(network.state_dict())
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise WeightsError(f"{init}: does not fit the recipe's network ({reason})") from None
-
-
 def _identity(recipe: Recipe, synthesis: Synthesis, init: str | Path | None) -> dict[str, Any]:
     """All that decides the bits of a run: the recipe without what it only says or where things lie, and the photos."""
     decisive = recipe.model_dump(
@@ -322,88 +279,3 @@ def _identity(recipe: Recipe, synthesis: Synthesis, init: str | Path | None) -> 
     )
     begun = "" if init is None else hashlib.sha256(Path(load_weights(init)[1].path).read_bytes()).hexdigest()
     return {**decisive, "photos": [source.fingerprint() for source in synthesis.sources], "init": begun}
-
-
-class _Stop:
-    """The first Ctrl-C or SIGTERM asks the run to end after its step; the second ends it at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        with contextlib.suppress(ValueError):  # signals belong to the main thread
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._hear)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _hear(self, number: int, frame: object) -> None:
-        del frame
-        signal.signal(number, signal.default_int_handler)
-        self.asked = True
-
-
-@contextlib.contextmanager
-def _memory_named() -> Iterator[None]:
-    """Turns a failed allocation into a ResourceError that names the knobs."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        raise ResourceError(
-            "not enough memory for a step; raise stages.N.accumulate, or lower stages.N.batch_size or data.plan.crop"
-        ) from error
-
-
-def dry_run(recipe: Recipe, *, device: str = "auto", n_steps: int = 3) -> dict[str, Any]:
-    """What a run would take, from a few real steps that leave nothing behind.
-
-    Parameters by network, floating-point operations of a step, peak memory in bytes (of the accelerator, or of this
-    process), seconds of a step and of the whole run; the first stage stands for all.
-    """
-    accelerator = _accelerator(device, recipe)
-    run, losses = prepared_run(recipe, accelerator.device)
-    synthesis, _ = sources_of(recipe)
-    results: dict[str, Any] = {
-        "parameters": {name: sum(p.numel() for p in network.parameters()) for name, network in run.networks.items()},
-        "device": str(accelerator.device),
-    }
-    with _memory_named():
-        stage = build_stage(
-            recipe, 0, run, losses[0], wrap=lambda objective: objective, mean=lambda v: v, device=accelerator.device
-        )
-        stream = batches(
-            synthesis,
-            batch_size=stage.drawn_per_step,
-            stop=(n_steps + 1) * stage.drawn_per_step,
-            noise_sigma=recipe.data.noise_sigma,
-        )
-        seconds = []
-        for index, (degraded, clean) in enumerate(stream):
-            batch = as_float(degraded.to(accelerator.device)), as_float(clean.to(accelerator.device))
-            started = time.perf_counter()
-            counter = FlopCounterMode(display=False) if index == 0 else contextlib.nullcontext()
-            with counter:
-                stage.take_step(batch, Moment(n_seen=0, factor=1.0, seed=index, place=0))
-            seconds.append(time.perf_counter() - started)
-            if index == 0:
-                results["flops_per_step"] = counter.get_total_flops()  # type: ignore[union-attr]
-    results["seconds_per_step"] = min(seconds[1:] or seconds)
-    n_steps_in_all = sum(one.n_images // one.batch_size for one in recipe.stages)
-    results["hours"] = results["seconds_per_step"] * n_steps_in_all / 3600
-    results["peak_memory"] = _peak_memory(accelerator.device)
-    return results
-
-
-def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    import resource  # not on Windows
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * 1024

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from resharp.losses import Adversarial, PixelLoss, gradient_penalty
 
-from .health import critic_health, first_non_finite, gradient_norm, named_gradients, picture_health
+from .health import adversarial_share, critic_health, first_non_finite, gradient_norm, named_gradients, picture_health
 from .optimizers import Optimizers
 
 Batch = tuple[Tensor, Tensor]  # degraded, clean: float32 (N, 3, H, W), the degraded one perhaps smaller
@@ -44,18 +44,29 @@ class GeneratorObjective(nn.Module):
         self._critic = [critic]  # in a list: its parameters are none of this module's
         self.adversarial = adversarial
         self.weight = weight
+        self.pulls: Parts = {}  # gradients of the two halves of the loss at the last restored pictures
 
-    def forward(self, degraded: Tensor, clean: Tensor) -> tuple[Tensor, Parts, Tensor]:
-        """(loss, its parts, the restored batch)."""
+    def forward(self, degraded: Tensor, clean: Tensor) -> tuple[Tensor, Parts]:
+        """(the whole loss, its parts; among them "loss", what there is of it without the critic)."""
         restored = _at_least_float32(self.generator(degraded))
-        parts = {name: loss(restored, clean) for name, (_, loss) in self.losses.items()}
+        compared = self._watched(restored, "fidelity")
+        parts = {name: loss(compared, clean) for name, (_, loss) in self.losses.items()}
         total = torch.stack([self.losses[name][0] * part for name, part in parts.items()]).sum()
+        parts["loss"] = total
         critic = self._critic[0]
         if critic is not None and self.adversarial is not None:
             real = critic(clean) if self.adversarial.generator_needs_real else None
-            parts["adversarial"] = self.adversarial.generator(real, critic(restored))
+            judged = critic(self._watched(restored, "adversarial"))
+            parts["adversarial"] = self.adversarial.generator(real, judged)
             total = total + self.weight * parts["adversarial"]
-        return total, {name: part.detach() for name, part in parts.items()}, restored.detach()
+        return total, {name: part.detach() for name, part in parts.items()}
+
+    def _watched(self, restored: Tensor, name: str) -> Tensor:
+        """The same picture, whose gradient by one half of the loss is kept while the backward pass goes through it."""
+        view = restored.view_as(restored)
+        if view.requires_grad:
+            view.register_hook(lambda gradient: self.pulls.update({name: gradient}))  # type: ignore[no-untyped-call]
+        return view
 
 
 class CriticObjective(nn.Module):
@@ -232,10 +243,16 @@ def _generator_turn(objective: nn.Module, network: nn.Module, batch: Batch, mach
     for degraded, clean, is_last in _with_last(*(_pieces(part, machinery) for part in batch)):
         share = len(degraded) / len(batch[0])
         with _synchronised(objective, is_last), machinery.precision(degraded.device):
-            loss, parts, _ = objective(degraded, clean)
+            loss, parts = objective(degraded, clean)
             machinery.backward(loss * share)
-        sums.add(parts | {"loss": loss.detach()}, share)
-    return sums.report(network, "generator")
+        sums.add(parts, share)
+    report = sums.report(network, "generator")
+    inner = getattr(objective, "module", objective)  # out of distributed training's wrapper
+    assert isinstance(inner, GeneratorObjective)
+    if "adversarial" in inner.pulls:
+        report["adversarial_share"] = float(adversarial_share(inner.pulls["adversarial"], inner.pulls["fidelity"]))
+    inner.pulls.clear()
+    return report
 
 
 class _Sums:

@@ -1,0 +1,142 @@
+"""Kill a GAN training at random moments with SIGKILL, start it again, and compare the final weights' SHA-256.
+
+    python benchmarks/resume_proof.py [--kills 5]
+
+The run is a small DeblurGAN in two stages (supervised, then WGAN-GP) with dropout, averaged weights, accumulation and
+random shakes, on photos cut from the demo's.  It is done with 0 and 2 loader workers and with 1 and 2 processes (gloo),
+with kills and without; within a number of processes all must end in the same bits.
+"""
+
+import hashlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import psutil
+
+import resharp
+from resharp.demo import demo_inputs
+
+RECIPE = """
+ema = 0.999
+[data]
+photos = "photos"
+n_holdout = 2
+[data.plan]
+crop = 32
+variants = [{ steps = [{ kind = "shake", extent = [1.0, 8.0], n_objects = [0, 1], read_noise = [0.0, 0.01] }] }]
+[network]
+kind = "deblurgan"
+arguments = { width = 8, n_blocks = 2 }
+[critic]
+kind = "patchgan"
+arguments = { width = 8, n_layers = 2 }
+[[stages]]
+name = "pretrain"
+n_images = 160
+batch_size = 4
+losses = { l1 = 1.0 }
+optimizer = { kind = "adam", learning_rate = 1e-3 }
+[[stages]]
+name = "gan"
+n_images = 320
+batch_size = 4
+accumulate = 2
+losses = { l1 = 1.0 }
+optimizer = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999], schedule = { kind = "linear" } }
+[stages.adversarial]
+kind = "wgan"
+weight = 0.01
+gradient_penalty = 10.0
+critic_steps = 2
+optimizer = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999] }
+[rhythm]
+validate_every = 160
+save_every = 20
+tracking = []
+[weights]
+name = "toy"
+licence = "none"
+training_data = "the demo photo"
+"""
+
+
+def command(out: str, n_workers: int, n_processes: int) -> list[str]:
+    """The training as a user would start it."""
+    launcher = [sys.executable, "-m"]
+    if n_processes > 1:
+        launcher += ["torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}", "-m"]
+    words = ["resharp", "train", "recipe.toml", f"data.n_workers={n_workers}", "--device", "cpu", "--out", out]
+    return [*launcher, *words]
+
+
+def run_to_the_end(folder: Path, words: list[str]) -> float:
+    """Seconds that it took.  Ends the benchmark where it fails."""
+    started = time.perf_counter()
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(
+            "\n".join(line for line in done.stderr.splitlines() if "resharp:" in line) or done.stderr[-2000:]
+        )
+    return time.perf_counter() - started
+
+
+def run_and_kill(folder: Path, words: list[str], seconds: float) -> bool:
+    """Start it and kill all its processes after so long; whether it was still running."""
+    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+            one.kill()  # the launcher's children have sessions of their own
+        process.wait()
+        return True
+    return False
+
+
+def digest(folder: Path, out: str) -> str:
+    """Of the final weights."""
+    return hashlib.sha256((folder / out / "toy.safetensors").read_bytes()).hexdigest()
+
+
+@click.command()
+@click.option("--kills", default=5, show_default=True, help="For each of the four settings.")
+@click.option("--seed", default=0, show_default=True, help="Of the moments.")
+def main(kills: int, seed: int) -> None:
+    """Print one row per setting; exit code 1 where the bits differ."""
+    moments, same = random.Random(seed), True
+    folder = Path(tempfile.mkdtemp(prefix="resharp-resume-"))
+    photo = demo_inputs()[0]
+    for index in range(6):
+        piece = photo[:, 30 * index : 30 * index + 80, 20 * index : 20 * index + 96]
+        resharp.write_photo(resharp.Photo(piece), folder / "photos" / f"{index}.png")
+    (folder / "recipe.toml").write_text(RECIPE)
+    try:
+        for n_processes in (1, 2):
+            run_to_the_end(folder, command(f"whole-{n_processes}", 0, n_processes))
+            expected = digest(folder, f"whole-{n_processes}")
+            for n_workers in (0, 2):
+                out, hits = f"cut-{n_workers}-{n_processes}", 0
+                words = command(out, n_workers, n_processes)
+                beginning = run_to_the_end(folder, [sys.executable, "-c", "import resharp.training.engine"])
+                while hits < kills:
+                    hits += run_and_kill(folder, words, beginning + moments.uniform(0.5, 8.0))
+                    if (folder / out / "toy.safetensors").exists():
+                        break
+                run_to_the_end(folder, words)
+                found = digest(folder, out)
+                same = same and found == expected
+                verdict = "same bits" if found == expected else "DIFFERENT"
+                print(f"{n_processes} processes, {n_workers} workers, {hits} kills: {found[:16]} {verdict}")
+    finally:
+        shutil.rmtree(folder)
+    sys.exit(0 if same else 1)
+
+
+if __name__ == "__main__":
+    main()

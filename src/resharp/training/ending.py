@@ -1,0 +1,46 @@
+"""How a run ends before its time: told to stop, or out of memory."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any, Self
+
+import torch
+
+from resharp.errors import ResourceError
+
+
+class Stop:
+    """The first Ctrl-C or SIGTERM asks the run to end after its step; the second ends it at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(ValueError):  # signals belong to the main thread
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: object) -> None:
+        del frame
+        signal.signal(number, signal.default_int_handler)
+        self.asked = True
+
+
+@contextlib.contextmanager
+def memory_named() -> Iterator[None]:
+    """Turns a failed allocation into a ResourceError that names the knobs."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise ResourceError(
+            "not enough memory for a step; raise stages.N.accumulate, or lower stages.N.batch_size or data.plan.crop"
+        ) from error

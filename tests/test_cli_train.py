@@ -1,0 +1,122 @@
+"""`resharp train` and `resharp runs` as a user meets them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import resharp
+from tests.conftest import Run, rand
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "dae.toml"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for index in range(3):
+        resharp.write_photo(resharp.Photo(rand(3, 32, 32, seed=index).float()), tmp_path / "photos" / f"{index}.png")
+    return tmp_path / "photos"
+
+
+def small(photos: Path, **changes: object) -> list[str]:
+    settings: dict[str, object] = {
+        "data.photos": json.dumps(str(photos)),
+        "data.plan.crop": 16,
+        "data.n_holdout": 1,
+        "network.arguments.width": 4,
+        "network.arguments.depth": 3,
+        "stages.0.n_images": 8,
+        "stages.0.batch_size": 4,
+        "rhythm.tracking": "[]",
+    }
+    return [f"{key}={value}" for key, value in (settings | changes).items()]
+
+
+def test_a_dry_run_prints_the_recipe_and_what_it_takes(run: Run, photos: Path, tmp_path: Path) -> None:
+    done = run("train", RECIPE, "--dry-run", "--device", "cpu", *small(photos))
+    assert done.code == 0
+    assert json.loads(done.out)["stages"][0]["batch_size"] == 4
+    for words in ("generator 371", "GFLOP", "GiB on cpu", "hours"):
+        assert words in done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
+    done = run("train", RECIPE, "--dry-run", "--device", "cpu")
+    assert json.loads(done.out)["data"]["plan"]["crop"] == 40
+    assert "nothing measured: photos" in done.err
+
+
+def test_mistakes_are_one_line_and_leave_no_folder(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments, words in (
+        (["stages.0.batch_sise=8"], "did you mean 'batch_size'"),
+        ([f"data.photos={tmp_path / 'empty'}"], "no photos there"),
+        (["--device", "tpu"], "device 'tpu' cannot be used here"),
+        (["--init", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["rhythm.tracking=['wandb']"], "wandb is not installed"),
+    ):
+        done = run("train", RECIPE, *small(photos), "--out", tmp_path / "run", *arguments)
+        assert (done.code, done.out) == (2, ""), words
+        assert words in done.err
+        assert not list(tmp_path.glob("run/*.pt"))
+
+
+def test_weights_that_deconvolve_takes_and_a_list_of_runs(run: Run, photos: Path, tmp_path: Path) -> None:
+    command = ("train", RECIPE, *small(photos), "--device", "cpu", "--out", tmp_path / "runs" / "first")
+    done = run(*command)
+    assert done.code == 0, done.err
+    weights = tmp_path / "runs" / "first" / "dae-sigma11.safetensors"
+    assert str(weights) in done.out
+    assert json.loads(run(*command, "--json").out)["weights"]["sha256"] == resharp.read_card(weights).sha256
+    done = run(
+        "deconvolve",
+        photos / "0.png",
+        "-o",
+        tmp_path / "o.png",
+        "--kernel",
+        "disk:1",
+        "--iterations",
+        2,
+        "--weights",
+        weights,
+    )
+    assert done.code == 0, done.err
+    done = run("runs", tmp_path / "runs", "--curves", tmp_path / "curves.png")
+    assert "first" in done.out
+    assert "finished" in done.out
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    (row,) = json.loads(run("runs", tmp_path / "runs", "--json").out)["runs"]
+    assert (row["state"], row["n_seen"], row["n_images"]) == ("finished", 8, 8)
+    done = run("runs", tmp_path / "photos")
+    assert done.code == 2
+    assert "holds no run folders" in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path, number: int) -> None:
+    out = tmp_path / "run"
+    words = [
+        "train",
+        str(RECIPE),
+        *small(photos, **{"stages.0.n_images": 4_000_000}),
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "resharp", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while not (out / "metrics.jsonl").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].endswith(f"interrupted; the same command goes on from its checkpoint in {out}")
+    assert "Traceback" not in errors
+    assert list(out.glob("checkpoint-*.pt"))
