@@ -455,3 +455,10 @@ def test_damage_anywhere_is_named_or_survived(fmt: str, depth: int, n_channels: 
             messages.append(str(error))
     assert messages
     assert all(message.startswith("photo: ") and "\n" not in message for message in messages)
+
+
+def test_a_grey_photo_takes_the_memory_of_one_plane(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(6, 8)).save(tmp_path / "grey.png")
+    image = read_photo(tmp_path / "grey.png").image
+    assert image.shape == (3, 6, 8)
+    assert image.untyped_storage().nbytes() == 6 * 8 * 4

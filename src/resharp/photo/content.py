@@ -23,7 +23,7 @@ Pixels = NDArray[Any]  # uint8 or uint16, (H, W), (H, W, 2) grey and alpha, (H, 
 class Photo:
     """A decoded photo with everything beside its pixels.
 
-    image: float32 RGB (3, H, W) in [0, 1], three equal planes for a grey photo;  alpha: float32 (H, W), or None;
+    image: float32 RGB (3, H, W) in [0, 1], of a grey photo one plane seen three times;  alpha: float32 (H, W) or None;
     depth: 8 or 16 bits;  exif: from its TIFF header on, orientation 1;  dpi: (horizontal, vertical).
     """
 

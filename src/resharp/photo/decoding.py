@@ -117,13 +117,14 @@ def _decode(data: bytes, name: str) -> Photo:
     xmp = header.info.get("xmp")
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
 
-    values = torch.from_numpy(pixels.astype(np.float32) / (255 if depth == 8 else 65535))
-    grey = values.ndim == 2 or values.shape[-1] == 2
-    planes = values[None] if values.ndim == 2 else values.permute(2, 0, 1)
+    grey = pixels.ndim == 2 or pixels.shape[-1] == 2
+    stored = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    values = np.ascontiguousarray(stored, dtype=np.float32)  # one copy: large photos take gigabytes
+    values /= 255 if depth == 8 else 65535
+    planes = torch.from_numpy(values)
     alpha = planes[-1].clone() if len(planes) in (2, 4) else None
-    image = planes[:1].expand(3, -1, -1) if grey else planes[:3]
     return Photo(
-        image=image.contiguous(),
+        image=planes[:1].expand(3, -1, -1) if grey else planes[:3],  # of a grey photo one plane is in memory
         alpha=alpha,
         grey=grey,
         depth=depth,
