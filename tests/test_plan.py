@@ -83,7 +83,10 @@ STEP = {"kind": "jpeg"}
         ({"variants": [{"steps": [{"kind": "downscale", "probability": 0.5}]}]}, "always happens"),
         ({"variants": [{"steps": [{"kind": "downscale"}]}, {"steps": [STEP]}]}, "by different factors"),
         ({"variants": [{"steps": [{"kind": "blur", "kernel": "none.png"}]}]}, "no such kernel file"),
-        ({"variants": [{"steps": [{"kind": "blur", "kernel": [[1, 2, 3], [1]]}]}]}, "its rows differ in length"),
+        (
+            {"variants": [{"steps": [{"kind": "blur", "kernel": [[1, 2, 3], [1]]}]}]},
+            "is no rows of numbers, all of one length",
+        ),
         ({"variants": [{"steps": [{"kind": "gaussian", "angle": float("inf")}]}]}, "the angle is inf"),
         (
             {"variants": [{"steps": [{"kind": "mosaic"}, {"kind": "mosaic"}]}]},

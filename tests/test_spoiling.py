@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from resharp.degradations import Defocus, GaussianBlur, Jpeg, KernelBlur, Noise, reflect_padded
 from resharp.degradations.kernels import gaussian_kernel
+from resharp.errors import KernelError
 from tests.conftest import rand
 
 
@@ -91,3 +92,14 @@ def test_jpeg_is_what_pillow_makes_of_it(channels: int, quality: int) -> None:
     expected = np.asarray(Image.open(buffer)).reshape(64, 64, channels)
     result = Jpeg(quality, "4:4:4")(smooth, generator=generator()).mul(255).round().permute(1, 2, 0).numpy()
     assert np.abs(result - expected).max() <= 1
+
+
+@pytest.mark.parametrize("kernel", [3, [1.0, 2.0], ((1.0, 2.0, 3.0), (1.0,)), (("a",),), None])
+def test_what_is_no_rows_of_numbers_is_no_kernel(kernel: object) -> None:
+    with pytest.raises(KernelError):
+        KernelBlur(kernel)  # type: ignore[arg-type]
+
+
+def test_arrays_and_tensors_are_kernels_too() -> None:
+    expected = KernelBlur(((1 / 3,), (1 / 3,), (1 / 3,)))
+    assert KernelBlur(np.ones((3, 1))) == KernelBlur(torch.ones(3, 1)) == expected  # type: ignore[arg-type]

@@ -38,9 +38,11 @@ class KernelBlur:
         """The kernel (height, width).  Raises KernelError."""
         if isinstance(self.kernel, str):
             return as_kernel(self.kernel)
-        if len({len(row) for row in self.kernel}) > 1:
-            raise KernelError("kernel: its rows differ in length; each has as many numbers as the others")
-        return as_kernel(torch.tensor(self.kernel))
+        try:
+            kernel = torch.as_tensor(self.kernel)
+        except (TypeError, ValueError, RuntimeError):
+            raise KernelError("kernel: is no rows of numbers, all of one length") from None
+        return as_kernel(kernel)
 
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """(..., C, H, W) in [0, 1], blurred, the same size."""
