@@ -102,7 +102,8 @@ def rate(stream: Iterator[Any], seconds: float) -> float:
 @click.option("--seconds", default=10.0, show_default=True)
 def main(photos: Path, n_photos: int, workers: int, seconds: float) -> None:
     """Print the table."""
-    alone_on_one_core()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     paths = photo_paths(photos)
     chosen = [paths[i * len(paths) // n_photos] for i in range(n_photos)]
     folder = Path(tempfile.mkdtemp(prefix="resharp-throughput-"))

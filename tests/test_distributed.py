@@ -52,6 +52,9 @@ gradients = {f"{o}.{n}": p.grad for o, net in (("g", generator), ("c", critic))
              for n, p in net.named_parameters()}
 if accelerator.is_main_process:
     torch.save({"gradients": gradients, "loss": report["loss"], "critic": report["critic"]}, sys.argv[1])
+accelerator.wait_for_everyone()
+if n_ranks > 1:
+    torch.distributed.destroy_process_group()
 """
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from ._batch import json_option
+from ._batch import PLACE, json_option
 
 
 @click.command()
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("demo"),
     show_default=True,
     help="Folder for the pictures.",

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from ._batch import InterruptedRunError, complain, json_option
+from ._batch import PLACE, InterruptedRunError, complain, json_option
 
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=PLACE)
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--out", type=click.Path(path_type=Path), help="The run folder.  [default: runs/NAME]")
+@click.option("--out", type=PLACE, help="The run folder.  [default: runs/NAME]")
 @click.option("--init", metavar="NAME|FILE", help="Weights to begin from.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps, ... or auto: an accelerator if any.")
 @json_option
@@ -36,7 +36,7 @@ def train(
 
     from resharp.errors import DatasetError
     from resharp.training import dry_run as what_it_takes
-    from resharp.training import load_recipe, train_weights
+    from resharp.training import leave_launcher, load_recipe, train_weights
     from resharp.weights import read_card
 
     resolved = load_recipe(recipe, overrides)
@@ -64,6 +64,7 @@ def train(
             path = train_weights(resolved, out, init=init, device=device, on_step=on_step, say=complain)
         except KeyboardInterrupt:
             raise InterruptedRunError(f"interrupted; the same command goes on from its checkpoint in {out}") from None
+    leave_launcher()
     if as_json and is_first:
         click.echo(json.dumps({"weights": dataclasses.asdict(read_card(path))}))
     elif is_first:
@@ -80,10 +81,8 @@ def _tell(taken: dict[str, Any]) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"), metavar="[DIR]")
-@click.option(
-    "--curves", type=click.Path(path_type=Path), metavar="PNG", help="Draw the runs' curves into one picture."
-)
+@click.argument("folder", type=PLACE, default=Path("runs"), metavar="[DIR]")
+@click.option("--curves", type=PLACE, metavar="PNG", help="Draw the runs' curves into one picture.")
 @json_option
 def runs(folder: Path, curves: Path | None, as_json: bool) -> None:
     """List the runs below DIR: state, last validation, best figure, images seen."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ._batch import json_option
+from ._batch import PLACE, json_option
 
 
 @click.group(invoke_without_command=True)
@@ -47,7 +47,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 @weights.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PLACE)
 @click.option(
     "--as",
     "kind",
@@ -55,7 +55,7 @@ def show(name: str, as_json: bool) -> None:
     metavar="KIND",
     help="What the file holds: dae (the DMSP authors' .mat), deblurgan (the generator of its authors, .pth).",
 )
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The .safetensors file to write.")
+@click.option("-o", "--out", required=True, type=PLACE, help="The .safetensors file to write.")
 @json_option
 def import_command(file: Path, kind: str, out: Path, as_json: bool) -> None:
     """Convert a foreign weights file into safetensors; its licence stays that of its source."""

@@ -1,5 +1,7 @@
 """Batches for training: whatever sample, worker or batch comes before, sample n of a run is always the same."""
 
+import atexit
+import os
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -71,7 +73,7 @@ def batches(
         Stream(synthesis, noise_sigma=noise_sigma),
         batch_sampler=_Share(range(start, stop), batch_size, rank, n_ranks),
         num_workers=n_workers,
-        worker_init_fn=alone_on_one_core,
+        worker_init_fn=_begin_worker,
         multiprocessing_context="spawn" if n_workers else None,
         prefetch_factor=4 if n_workers else None,
         collate_fn=_together,
@@ -81,6 +83,13 @@ def batches(
         if isinstance(batch, ResharpError):
             raise batch
         yield batch
+
+
+def _begin_worker(number: int) -> None:
+    """One thread; and an end without the destructors of torch's libraries, which now and then abort a process."""
+    del number
+    alone_on_one_core()
+    atexit.register(os._exit, 0)  # multiprocessing has sent all results by then
 
 
 def _together(samples: Sequence[tuple[Tensor, Tensor] | ResharpError]) -> tuple[Tensor, Tensor] | ResharpError:

@@ -1,7 +1,7 @@
 """Makes weights: a recipe in, a run folder and safetensors with their card out."""
 
 from .config import Recipe, load_recipe, recipe_schema
-from .engine import train_weights
+from .engine import leave_launcher, train_weights
 from .estimate import dry_run
 from .run_folder import RunSummary, draw_curves, list_runs, read_metrics, read_sessions
 
@@ -10,6 +10,7 @@ __all__ = [
     "RunSummary",
     "draw_curves",
     "dry_run",
+    "leave_launcher",
     "list_runs",
     "load_recipe",
     "read_metrics",

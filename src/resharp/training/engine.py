@@ -87,6 +87,12 @@ def launched(device: str, recipe: Recipe) -> Accelerator:
     return accelerator
 
 
+def leave_launcher() -> None:
+    """The last act of a process that a launcher started: its connections end in order."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 class Workshop:
     """The surroundings of the loop for one recipe: sources, networks, run folder."""
 
