@@ -78,13 +78,16 @@ def build_losses(weights: Mapping[str, float], features: FeaturesRecipe, device:
         if name not in known:
             raise RecipeError(f"losses: {name!r} is no loss; {did_you_mean(name, known, things='losses')}")
         if name in ("perceptual", "style") and network is None:
-            network = load_features(
-                features.kind,
-                features.layer,
-                after_relu=features.after_relu,
-                normalisation=features.normalisation,
-                weights=features.weights,
-            ).to(device)
+            try:
+                network = load_features(
+                    features.kind,
+                    features.layer,
+                    after_relu=features.after_relu,
+                    normalisation=features.normalisation,
+                    weights=features.weights,
+                ).to(device)
+            except WeightsError as error:
+                raise WeightsError(f"{error} (in a recipe: features.weights)") from None
         chosen[name] = weight, _loss(name, network)
     return chosen
 
@@ -194,7 +197,7 @@ def sources_of(recipe: Recipe) -> tuple[Synthesis, HeldOut]:
     data = recipe.data
     if data.mix and len(data.mix) != len(data.photos):
         raise RecipeError(f"data.mix: {len(data.mix)} weights for {len(data.photos)} sources; give one for each")
-    sources = [open_source(p, split=data.split, kept_bytes=data.kept_megabytes * 2**20) for p in data.photos]
+    sources = [open_source(p, split=data.split or None, kept_bytes=data.kept_megabytes * 2**20) for p in data.photos]
     training, kept = held_out(sources[0], data.n_holdout)
     mixed: list[Source] = [training, *sources[1:]]
     weights = data.mix or (1,) * len(mixed)

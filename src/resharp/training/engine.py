@@ -28,7 +28,7 @@ from .config import Recipe, plain
 from .ending import Stop, memory_named
 from .loop import OnStep, Rhythm, Run, train
 from .run_folder import MetricsLog, draw_curves, forget_after, note_beginning, read_metrics
-from .steps import Batch
+from .steps import Batch, WeightedLosses
 from .validation import HeldOut, as_float
 
 Say = Callable[[str], None]
@@ -53,13 +53,14 @@ def train_weights(
     out = Path(out)
     accelerator = launched(device, recipe)
     with memory_named():
-        sources = sources_of(recipe)  # whatever is wrong with them, no folder is made for it
+        # Whatever is wrong with these, no folder is made for it.
+        sources, prepared = sources_of(recipe), prepared_run(recipe, accelerator.device, init=init)
     with refusals_named(out):
         out.mkdir(parents=True, exist_ok=True)
     lock = exclusive(out) if accelerator.is_main_process else contextlib.nullcontext()
     with lock, memory_named(), Stop() as stop:
         workshop = Workshop(
-            recipe, out, accelerator, stop, sources, init=init, on_step=on_step, say=say or (lambda _: None)
+            recipe, out, accelerator, stop, sources, prepared, init=init, on_step=on_step, say=say or (lambda _: None)
         )
         try:
             train(workshop.run, workshop.stages(), workshop, workshop.rhythm())
@@ -103,6 +104,7 @@ class Workshop:
         accelerator: Accelerator,
         stop: Stop,
         sources: tuple[Synthesis, HeldOut],
+        prepared: tuple[Run, list[WeightedLosses]],
         *,
         init: str | Path | None,
         on_step: OnStep | None,
@@ -111,7 +113,7 @@ class Workshop:
         self.recipe, self.folder, self.accelerator = recipe, folder, accelerator
         self._stop, self._on_step, self._say = stop, on_step, say
         self.synthesis, self.held_out = sources
-        self.run, self.losses = prepared_run(recipe, accelerator.device, init=init)
+        self.run, self.losses = prepared
         self.identity = _identity(recipe, self.synthesis, init)
         self._log: MetricsLog | None = None
         self.accelerator.wait_for_everyone()

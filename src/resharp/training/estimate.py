@@ -78,8 +78,8 @@ def dry_run(recipe: Recipe, *, device: str = "auto", n_steps: int = 3) -> dict[s
 
 
 def _peak_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+    if device.type != "cpu":
+        return int(torch.accelerator.max_memory_allocated(device))
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -146,7 +146,7 @@ def train(run: Run, begin: Sequence[Callable[[], Stage]], surroundings: Surround
             return _train_on(run, begin, surroundings, rhythm, state)
         except DivergedError as error:
             state = surroundings.last_saved()
-            where = f"after {run.n_seen:,} images ({error} is no number)"
+            where = f"after {run.n_seen:,} images: {error}"
             if state is None or state["n_roll_backs"] >= rhythm.roll_backs:
                 raise RecipeError(
                     f"the training diverged {where}; lower the learning rates and start anew, or allow "
@@ -187,7 +187,12 @@ def _train_on(
                 seed=(rhythm.seed * _MIX + run.n_seen * 0x2545F491) % 2**31,
                 place=rhythm.rank * (stage.batch_size // rhythm.n_ranks),
             )
-            record: dict[str, Any] = dict(stage.take_step(batch, moment))
+            try:
+                record: dict[str, Any] = dict(stage.take_step(batch, moment))
+            except DivergedError as error:
+                first = stage.position(run.n_seen)
+                samples = f"samples {first:,} to {first + stage.drawn_per_step - 1:,}"
+                raise DivergedError(f"{error} is no number in the step on {samples}") from None
             before, run.n_seen = run.n_seen, run.n_seen + stage.batch_size
             if run.averaged is not None:
                 _average(run, rhythm.ema**stage.batch_size)
