@@ -40,17 +40,18 @@ def read_photo(path: str | Path) -> Photo:
 def read_pixels(path: str | Path) -> Tensor:
     """The upright pixels of such a file alone: uint8 RGB (3, H, W), 16 bits rounded to 8, transparency left out.
 
-    For training, which wants them fast; raises PhotoError as `read_photo` does.
+    For training, which wants them fast; not to be written to.  Raises PhotoError as `read_photo` does.
     """
-    with _damage_named(str(path)):
+    with _damage_named(str(path)):  # torch warns of memory that belongs to a decoder; there warnings are silent
         stored = _stored(_bytes_of(Path(path)), str(path))
-    pixels = stored.pixels
-    if stored.depth == 16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if pixels.ndim == 2 or pixels.shape[-1] == 2:
-        grey = torch.from_numpy(np.array(pixels if pixels.ndim == 2 else pixels[..., 0]))
-        return grey.expand(3, -1, -1)
-    return torch.from_numpy(np.array(pixels[..., :3])).permute(2, 0, 1)
+        pixels = stored.pixels
+        if stored.depth == 16:
+            pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        planes = torch.from_numpy(pixels)
+    if planes.ndim == 2:
+        return planes.expand(3, -1, -1)
+    planes = planes.permute(2, 0, 1)
+    return planes[:1].expand(3, -1, -1) if len(planes) == 2 else planes[:3]
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -167,7 +168,8 @@ def _pixels(data: bytes, header: Image.Image, name: str) -> tuple[Pixels, int]:
         bits = data[24] if header.format == "PNG" else 8
     header.load()  # also for 16 bits: says what is damaged, and reads what stands behind a PNG's pixels
     if bits <= 8:
-        return np.asarray(header.convert(_plain_mode(header))), 8
+        plain = _plain_mode(header)
+        return np.asarray(header if header.mode == plain else header.convert(plain)), 8
     if tags.get(284, 1) == 2:
         raise PhotoError(f"{name}: stores its 16-bit colour planes apart; save it with interleaved channels")
     pixels = _decoded_by_opencv(data)
