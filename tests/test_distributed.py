@@ -6,6 +6,9 @@ from pathlib import Path
 
 import torch
 
+import resharp
+from tests.conftest import rand
+
 PROGRAM = """
 import sys
 import torch
@@ -81,3 +84,56 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path) -> None:
     for name, gradient in one["gradients"].items():
         if gradient is not None:
             assert float((two["gradients"][name] - gradient).abs().max()) < 1e-5 * largest[name[0]], name
+
+
+RECIPE = """
+ema = 0.9
+[data]
+photos = "photos"
+n_holdout = 2
+plan = { crop = 24, variants = [{ steps = [{ kind = "noise", sigma = 0.05 }] }] }
+[network]
+kind = "dae"
+arguments = { width = 4, depth = 3, batch_norm = true }
+[critic]
+kind = "patchgan"
+arguments = { width = 4, n_layers = 1 }
+[[stages]]
+n_images = 24
+batch_size = 4
+optimizer = { kind = "adam", learning_rate = 1e-3 }
+[stages.adversarial]
+kind = "wgan"
+weight = 0.01
+gradient_penalty = 10.0
+critic_steps = 2
+fresh_batches = true
+optimizer = { kind = "adam", learning_rate = 1e-3 }
+[rhythm]
+validate_every = 4
+save_every = 8
+[weights]
+name = "toy"
+licence = "none"
+training_data = "noise"
+"""
+
+
+def test_a_run_on_two_processes_ends_in_order(tmp_path: Path) -> None:
+    """With batch norm, whose statistics differ between processes, a validation at every step, and TensorBoard."""
+    for index in range(5):
+        resharp.write_photo(resharp.Photo(rand(3, 40, 40, seed=index).float()), tmp_path / "photos" / f"{index}.png")
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "resharp"]
+    done = subprocess.run(
+        [*words, "train", "recipe.toml", "--device", "cpu", "--out", "run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("trained toy") == 1
+    assert (tmp_path / "run" / "toy.safetensors").exists()
+    assert list((tmp_path / "run").rglob("events.out.tfevents.*"))

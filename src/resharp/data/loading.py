@@ -1,14 +1,18 @@
 """Batches for training: whatever sample, worker or batch comes before, sample n of a run is always the same."""
 
 import atexit
+import contextlib
+import itertools
 import os
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from resharp.errors import ResharpError
+from resharp.errors import ResharpError, ResourceError
 
 from .synthesis import Synthesis, sample_generator
 from .workers import alone_on_one_core
@@ -41,16 +45,21 @@ class Stream(Dataset[tuple[Tensor, Tensor] | ResharpError]):
 
 
 class _Share(Sampler[list[int]]):
-    """The sample numbers of one process, batch by batch: every batch is dealt out in equal runs."""
+    """The sample numbers of one process, step by step: every batch is dealt out in equal runs."""
 
-    def __init__(self, numbers: range, batch_size: int, rank: int, n_ranks: int) -> None:
-        self.numbers, self.batch_size, self.rank, self.n_ranks = numbers, batch_size, rank, n_ranks
+    def __init__(self, numbers: range, batch_size: int, rounds: int, rank: int, n_ranks: int) -> None:
+        self.numbers, self.batch_size, self.rounds = numbers, batch_size, rounds
+        self.rank, self.n_ranks = rank, n_ranks
 
     def __iter__(self) -> Iterator[list[int]]:
-        for start in range(0, len(self.numbers), self.batch_size):
-            batch = self.numbers[start : start + self.batch_size]
-            share = -(-len(batch) // self.n_ranks)
-            yield list(batch[self.rank * share : (self.rank + 1) * share])
+        shares = (self._share(start) for start in range(0, len(self.numbers), self.batch_size))
+        while step := list(itertools.chain.from_iterable(itertools.islice(shares, self.rounds))):
+            yield step
+
+    def _share(self, start: int) -> Sequence[int]:
+        batch = self.numbers[start : start + self.batch_size]
+        share = -(-len(batch) // self.n_ranks)
+        return batch[self.rank * share : (self.rank + 1) * share]
 
 
 def batches(
@@ -61,17 +70,19 @@ def batches(
     stop: int,
     n_workers: int = 0,
     noise_sigma: float = 0.0,
+    rounds: int = 1,
     rank: int = 0,
     n_ranks: int = 1,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Samples start ... stop - 1 of a run in batches of (n, 3, H, W), typed as in `Stream`; the last may be smaller.
 
     A run that saw `start` samples goes on exactly there: nothing but that number needs to be stored.  Of several
-    processes each gets its share of every batch.
+    processes each gets its share of every batch; `rounds` batches come as one.  Raises what a sample raises, and
+    ResourceError for a worker that died.
     """
     loader = DataLoader(
         Stream(synthesis, noise_sigma=noise_sigma),
-        batch_sampler=_Share(range(start, stop), batch_size, rank, n_ranks),
+        batch_sampler=_Share(range(start, stop), batch_size, rounds, rank, n_ranks),
         num_workers=n_workers,
         worker_init_fn=_begin_worker,
         multiprocessing_context="spawn" if n_workers else None,
@@ -79,10 +90,35 @@ def batches(
         collate_fn=_together,
         generator=torch.Generator(),  # the loader draws a seed; it shall not take it from the global generator
     )
-    for batch in loader:
+    with _signals_wait():
+        samples = iter(loader)
+    while True:
+        try:
+            batch = next(samples)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise ResourceError(
+                "a worker process died (out of memory?); lower data.n_workers and run it again"
+            ) from error
         if isinstance(batch, ResharpError):
             raise batch
         yield batch
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Processes started in this block never hear Ctrl-C or a scheduler's SIGTERM: the one that started them does."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker(number: int) -> None:

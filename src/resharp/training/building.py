@@ -1,6 +1,7 @@
 """From a recipe to the objects that it names: networks, losses, stages ready to go."""
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,20 +50,25 @@ def build_network(recipe: NetworkRecipe, table: Mapping[str, type[nn.Module]], s
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # for a network of somebody else's, which takes no generator
-            return kind(**arguments)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(f"{place}.arguments: {error}") from None
+            network = kind(**arguments)
+    except Exception as error:  # a constructor of anybody's
+        raise RecipeError(f"{place}.arguments: {str(error).splitlines()[0] if str(error) else error!r}") from None
+    if not any(True for _ in network.parameters()):
+        raise RecipeError(f"{place}.kind: {recipe.kind} has no parameters to train")
+    return network
 
 
 def _outside(kind: str, table: Mapping[str, type[nn.Module]], place: str) -> type[nn.Module]:
     """A class named as "package.module:Name"."""
     module, colon, name = kind.partition(":")
-    if not colon:
+    if not colon or not module or module.startswith(".") or not name:
         hint = did_you_mean(kind, table, things="networks")
         raise RecipeError(f"{place}.kind: {kind!r} is no network; {hint} or write package.module:Name")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it: one's own networks lie there
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # importing runs anybody's code
         raise RecipeError(f"{place}.kind: {kind}: cannot be imported ({error})") from None
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise RecipeError(f"{place}.kind: {kind}: is no torch.nn.Module")
@@ -135,6 +141,13 @@ def build_stage(
     else:
         assert critic is not None
         kind = ADVERSARIAL[adversarial.kind]
+        if adversarial.gradient_penalty and any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in critic.modules()
+        ):
+            raise RecipeError(
+                f"stages.{index}.adversarial.gradient_penalty: the critic {recipe.critic.kind!r} has batch norm, which "
+                "mixes the samples that a penalty tells apart; take patchgan, or a penalty of 0"
+            )
         optimizers["critic"] = build_optimizers(critic, adversarial.optimizer, stage.n_images)
         game = Game(
             generator=generator,
@@ -197,6 +210,8 @@ def sources_of(recipe: Recipe) -> tuple[Synthesis, HeldOut]:
     data = recipe.data
     if data.mix and len(data.mix) != len(data.photos):
         raise RecipeError(f"data.mix: {len(data.mix)} weights for {len(data.photos)} sources; give one for each")
+    if data.plan.crop == 0 and any(stage.batch_size > 1 for stage in recipe.stages):
+        raise RecipeError("data.plan.crop: whole photos make no batches; set a crop, or batch_size = 1")
     sources = [open_source(p, split=data.split or None, kept_bytes=data.kept_megabytes * 2**20) for p in data.photos]
     training, kept = held_out(sources[0], data.n_holdout)
     mixed: list[Source] = [training, *sources[1:]]
@@ -215,7 +230,8 @@ def prepared_run(
     networks = networks_of(recipe)
     if init is not None:
         _begin_from(networks["generator"], init, recipe)
-    is_plain = all(stage.optimizer.kind == "adam" for stage in recipe.stages)  # Muon sees weights as matrices
+    optimizers = [one.optimizer for stage in recipe.stages for one in (stage, stage.adversarial) if one is not None]
+    is_plain = all(optimizer.kind == "adam" for optimizer in optimizers)  # Muon sees weights as matrices
     for network in networks.values():
         network.to(device)
         if is_plain:

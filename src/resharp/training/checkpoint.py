@@ -1,5 +1,8 @@
 """Checkpoints of a run folder: written whole or not at all, loaded without running code, the damaged passed over."""
 
+import hashlib
+import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ from resharp.errors import RecipeError
 from resharp.files import refusals_named, written_whole
 
 FORMAT = 2
+_MAGIC = b"resharp checkpoint\n"
+_NAME = re.compile(r"checkpoint-\d{12}\.pt")
 
 
 def checkpoint_path(folder: Path, n_seen: int) -> Path:
@@ -17,20 +22,36 @@ def checkpoint_path(folder: Path, n_seen: int) -> Path:
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any], *, keep: int) -> None:
-    """Write a state, then remove all but the last `keep` and that of `state["best"]`."""
+    """Write a state, then remove all but the last `keep` and that of `state["best"]`; also newer ones, which a run that
+    goes on from this one has passed over as damaged."""
     path = checkpoint_path(folder, state["n_seen"])
+    content = io.BytesIO()
+    torch.save({"format": FORMAT} | state, content)
     with written_whole(path) as file:
-        torch.save({"format": FORMAT} | state, file)
-    kept = {*checkpoints(folder)[:keep], checkpoint_path(folder, state["best"]["n_seen"])}
+        file.write(_MAGIC + hashlib.sha256(content.getbuffer()).digest())
+        file.write(content.getbuffer())
+    found = checkpoints(folder)
+    kept = {*found[found.index(path) :][:keep], checkpoint_path(folder, state["best"]["n_seen"])}
     with refusals_named(folder):
-        for old in checkpoints(folder):
-            if old not in kept:
-                old.unlink()
+        for other in found:
+            if other not in kept:
+                other.unlink()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A state as it was saved.  Raises ValueError for a file that is damaged, to the last bit."""
+    content = path.read_bytes()
+    head, digest = content[: len(_MAGIC)], content[len(_MAGIC) : len(_MAGIC) + 32]
+    body = content[len(_MAGIC) + 32 :]
+    if head != _MAGIC or hashlib.sha256(body).digest() != digest:
+        raise ValueError("not as it was written")
+    state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    return state
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Those of a run folder, the newest first."""
-    return sorted(folder.glob("checkpoint-*.pt"), reverse=True)
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def latest_state(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
@@ -41,7 +62,7 @@ def latest_state(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any]
     complaints: list[str] = []
     for path in checkpoints(folder):
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            state = read_checkpoint(path)
             theirs: dict[str, Any] = state["identity"]
             if state["format"] != FORMAT:
                 raise RecipeError(f"{path}: is of another version of resharp; finish that run with it, or start anew")
@@ -51,9 +72,20 @@ def latest_state(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any]
             complaints.append(f"{path}: damaged ({type(error).__name__}); going on from the one before it")
             continue
         if theirs != identity:
-            changed = ", ".join(sorted(key for key in {*identity, *theirs} if theirs.get(key) != identity.get(key)))
-            raise RecipeError(f"{folder} holds another run (its {changed} differ); choose another --out, or delete it")
+            changed = "; ".join(_differences(theirs, identity)[:5])
+            raise RecipeError(f"{folder} holds another run ({changed}); choose another --out, or delete it")
         return state, complaints
     if complaints:
         raise RecipeError(f"{folder}: all its checkpoints are damaged; delete them to start anew")
     return None, []
+
+
+def _differences(theirs: Any, ours: Any, place: str = "") -> list[str]:
+    """Each setting that differs, with both values."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        keys = sorted({*theirs, *ours}, key=str)
+        return [d for key in keys for d in _differences(theirs.get(key), ours.get(key), f"{place}.{key}".strip("."))]
+    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        pairs = enumerate(zip(theirs, ours, strict=True))
+        return [d for index, (one, other) in pairs for d in _differences(one, other, f"{place}.{index}")]
+    return [] if theirs == ours else [f"{place} was {theirs!r}, is {ours!r}"[:200]]

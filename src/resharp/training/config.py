@@ -9,15 +9,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from resharp.data.plan import Plan, load_plan, plan_from
 from resharp.errors import RecipeError, did_you_mean
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(gt=0, le=2**53, strict=True)]
+NotNegative = Annotated[int, Field(ge=0, le=2**53, strict=True)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Arguments = dict[str, int | float | bool | str | list[int]]
 
 
@@ -45,7 +45,9 @@ class DataRecipe(_Strict):
     @classmethod
     def _one_folder_or_several(cls, values: Any) -> Any:
         if isinstance(values, dict) and isinstance(values.get("photos"), str | Path):
-            return values | {"photos": [values["photos"]]}
+            values = values | {"photos": [values["photos"]]}
+        if isinstance(values, dict) and "" in [str(photo) for photo in values.get("photos", ())]:
+            raise ValueError("photos is an empty name; name a folder")
         return values
 
 
@@ -61,7 +63,7 @@ class FeaturesRecipe(_Strict):
 
     kind: Literal["vgg19", "vgg16", "squeezenet1.1"] = "vgg19"
     layer: str = "conv3_3"
-    after_relu: bool = False
+    after_relu: StrictBool = False
     normalisation: Literal["imagenet", "caffe", "raw"] = "imagenet"
     weights: Path | None = None
 
@@ -116,7 +118,7 @@ class AdversarialRecipe(_Strict):
     gradient_penalty: Annotated[float, Field(ge=0)] = 0.0
     penalty_norm: Literal["sample", "channel"] = "sample"
     critic_steps: Positive = 1
-    fresh_batches: bool = False
+    fresh_batches: StrictBool = False
     optimizer: OptimizerRecipe
 
 
@@ -124,14 +126,14 @@ class StageRecipe(_Strict):
     """A stretch of the run with its own losses and optimisers: supervised, or with `adversarial` a GAN.
 
     losses: weights by name of the table of losses, "perceptual" among them;  batch_size counts all processes together;
-    accumulate: pieces that a batch goes through in;  ema: decay of the averaged weights for each image seen, 0 = none.
+    accumulate: pieces that a batch goes through in.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "train"
     n_images: Positive
     batch_size: Positive
     accumulate: Positive = 1
-    losses: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {"l2": 1.0}
+    losses: Annotated[dict[str, Rate], Field(min_length=1)] = {"l2": 1.0}
     optimizer: OptimizerRecipe
     adversarial: AdversarialRecipe | None = None
     clip_gradient: Annotated[float, Field(ge=0)] = 0.0
@@ -142,8 +144,11 @@ class StageRecipe(_Strict):
         if self.n_images % self.batch_size:
             nearest = max(1, round(self.n_images / self.batch_size)) * self.batch_size
             raise ValueError(f"n_images is no multiple of batch_size; take {nearest}")
-        if self.precision == "float16" and self.optimizer.kind == "muon":
+        sides = [self.optimizer, *([self.adversarial.optimizer] if self.adversarial else [])]
+        if self.precision == "float16" and any(side.kind == "muon" for side in sides):
             raise ValueError("muon and float16 do not go together; take bfloat16")
+        if self.accumulate > 1 and self.adversarial and self.adversarial.kind == "relativistic":
+            raise ValueError("a relativistic loss compares with the mean of the whole batch; set accumulate = 1")
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate is more than the {self.batch_size} images of a batch")
         return self
@@ -182,14 +187,14 @@ class Recipe(_Strict):
     compile: `torch.compile` the generator.
     """
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     data: DataRecipe
     network: NetworkRecipe
     critic: NetworkRecipe = NetworkRecipe(kind="patchgan")
     features: FeaturesRecipe = FeaturesRecipe()
     stages: Annotated[tuple[StageRecipe, ...], Field(min_length=1)]
     ema: Fraction = 0.0
-    compile: bool = False
+    compile: StrictBool = False
     rhythm: RhythmRecipe = RhythmRecipe()
     divergence: DivergenceRecipe = DivergenceRecipe()
     weights: WeightsRecipe

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 
 from resharp.data.loading import batches
 from resharp.data.synthesis import Synthesis
 from resharp.device import checked_device
-from resharp.errors import RecipeError
+from resharp.errors import ArgumentError, RecipeError
 from resharp.files import refusals_named
 from resharp.locks import exclusive
 from resharp.networks import DAE
@@ -76,7 +77,11 @@ def launched(device: str, recipe: Recipe) -> Accelerator:
     for tracker in recipe.rhythm.tracking:
         if importlib.util.find_spec(tracker) is None:
             raise RecipeError(f"rhythm.tracking: {tracker} is not installed; pip install {tracker}, or leave it out")
-    accelerator = Accelerator(cpu=device == "cpu")
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")  # precision is the recipe's, stage by stage
+    if device not in ("auto", accelerator.device.type):
+        raise ArgumentError(
+            f"device {device!r}: here training runs on {accelerator.device.type!r}; name a kind of device"
+        )
     for index, stage in enumerate(recipe.stages):
         if stage.batch_size % accelerator.num_processes:
             raise RecipeError(
@@ -114,7 +119,7 @@ class Workshop:
         self._stop, self._on_step, self._say = stop, on_step, say
         self.synthesis, self.held_out = sources
         self.run, self.losses = prepared
-        self.identity = _identity(recipe, self.synthesis, init)
+        self.identity = _identity(recipe, self.synthesis, init) | {"n_processes": accelerator.num_processes}
         self._log: MetricsLog | None = None
         self.accelerator.wait_for_everyone()
         state, complaints = latest_state(folder, self.identity)
@@ -144,11 +149,12 @@ class Workshop:
             n_ranks=self.accelerator.num_processes,
         )
 
-    def draw(self, start: int, stop: int, batch_size: int) -> Iterator[Batch]:
+    def draw(self, start: int, stop: int, batch_size: int, rounds: int) -> Iterator[Batch]:
         """This process's share of the samples, on its device."""
         stream = batches(
             self.synthesis,
             batch_size=batch_size,
+            rounds=rounds,
             start=start,
             stop=stop,
             n_workers=self.recipe.data.n_workers,
@@ -181,12 +187,15 @@ class Workshop:
 
     def validate(self, run: Run) -> dict[str, float]:
         """Scores of the generator that will be kept; a sheet of pictures, and the curves so far."""
-        restored = self.held_out.restored(run.judged, self.accelerator.device)
-        scores = dataclasses.asdict(self.held_out.scores(restored))
-        if self.accelerator.is_main_process:
+        scores: list[dict[str, float]] = [{}]
+        if self.accelerator.is_main_process:  # batch norm's statistics may differ elsewhere
+            restored = self.held_out.restored(run.judged, self.accelerator.device)
+            scores = [dataclasses.asdict(self.held_out.scores(restored))]
             sheet = self.folder / "samples" / f"{run.n_seen:012d}.png"
             write_photo(Photo(self.held_out.sheet(restored)), sheet)
-        return scores
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(scores)
+        return scores[0]
 
     def save(self, state: dict[str, Any]) -> None:
         """A checkpoint by the main process, all others waiting; the log holds its steps first."""
@@ -196,6 +205,10 @@ class Workshop:
             save_checkpoint(self.folder, state | {"identity": self.identity}, keep=self.recipe.rhythm.keep)
             if state["scores"]:
                 draw_curves([(self.recipe.weights.name, read_metrics(self.folder))], self.folder / "curves.png")
+        self.accelerator.wait_for_everyone()
+
+    def wait(self) -> None:
+        """For all processes."""
         self.accelerator.wait_for_everyone()
 
     def last_saved(self) -> dict[str, Any] | None:
@@ -220,8 +233,8 @@ class Workshop:
         """Writes what is left of the log."""
         if self._log is not None:
             self._log.close()
-            if self.recipe.rhythm.tracking:
-                self.accelerator.end_training()
+            for tracker in self.accelerator.trackers if self.recipe.rhythm.tracking else ():
+                tracker.finish()  # accelerate's own end would also close the connections between processes
 
     def write_weights(self) -> Path:
         """The kept generator with its card; the main process writes, all return the path."""
@@ -279,6 +292,7 @@ def _identity(recipe: Recipe, synthesis: Synthesis, init: str | Path | None) -> 
         mode="json",
         exclude={
             "weights": True,
+            "stages": {"__all__": {"name"}},
             "data": {"photos", "n_workers", "kept_megabytes"},
             "features": {"weights"},
             "rhythm": True,

@@ -5,6 +5,7 @@ resuming is running the same command again: a checkpoint holds all that the next
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -98,8 +99,8 @@ class Stage:
 class Surroundings(Protocol):
     """What the loop does not know: where samples come from and where results go."""
 
-    def draw(self, start: int, stop: int, batch_size: int) -> Iterator[Batch]:
-        """Samples start ... stop - 1 of the run, a batch for each step, this process's share of it."""
+    def draw(self, start: int, stop: int, batch_size: int, rounds: int) -> Iterator[Batch]:
+        """Samples start ... stop - 1 of the run: for each step `rounds` batches in one, this process's share."""
 
     def report(self, record: dict[str, Any]) -> None:
         """A step's numbers."""
@@ -112,6 +113,9 @@ class Surroundings(Protocol):
 
     def last_saved(self) -> dict[str, Any] | None:
         """The newest one."""
+
+    def wait(self) -> None:
+        """For all processes."""
 
     def is_told_to_stop(self) -> bool:
         """Whether somebody wants the run to end after this step, to be gone on with later."""
@@ -146,11 +150,13 @@ def train(run: Run, begin: Sequence[Callable[[], Stage]], surroundings: Surround
             return _train_on(run, begin, surroundings, rhythm, state)
         except DivergedError as error:
             state = surroundings.last_saved()
+            surroundings.wait()  # until every process has read what is about to be written anew
             where = f"after {run.n_seen:,} images: {error}"
             if state is None or state["n_roll_backs"] >= rhythm.roll_backs:
+                left = "there is no checkpoint yet" if state is None else "the last checkpoint is intact"
                 raise RecipeError(
                     f"the training diverged {where}; lower the learning rates and start anew, or allow "
-                    "divergence.roll_backs; the last checkpoint is intact"
+                    f"divergence.roll_backs; {left}"
                 ) from None
             state = state | {
                 "factor": state["factor"] * rhythm.roll_back_factor,
@@ -174,7 +180,9 @@ def _train_on(
         if state is not None and run.n_seen > stage.start:
             stage.load(state["stage"])
         end = stage.position(stage.stop)
-        batches = surroundings.draw(stage.position(run.n_seen), end, stage.drawn_per_step)
+        batches = surroundings.draw(
+            stage.position(run.n_seen), end, stage.batch_size, stage.drawn_per_step // stage.batch_size
+        )
         while run.n_seen < stage.stop:
             started = time.perf_counter()
             # draw
@@ -206,6 +214,8 @@ def _train_on(
             is_best = False
             if is_last or _passed(before, run.n_seen, rhythm.validate_every):
                 run.scores = surroundings.validate(run)
+                if math.isnan(run.scores["psnr"]):
+                    raise DivergedError("the validation is no number")
                 record |= {f"validation_{name}": value for name, value in run.scores.items()}
                 is_best = run.scores["psnr"] > run.best["psnr"]
                 if is_best:

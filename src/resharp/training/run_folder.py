@@ -56,7 +56,7 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl, up to a line that a crash cut short.  Raises DatasetError for no run folder."""
+    """The records of metrics.jsonl but for lines that a crash cut short.  Raises DatasetError for no run folder."""
     path = folder / METRICS
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -68,7 +68,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             record = json.loads(line)
             records.append(record | {"n_seen": int(record["n_seen"])})
         except (ValueError, KeyError, TypeError):
-            break
+            continue  # cut short by a crash
     return records
 
 

@@ -17,6 +17,7 @@ from resharp.losses import Adversarial, PixelLoss, gradient_penalty
 from .health import adversarial_share, critic_health, first_non_finite, gradient_norm, named_gradients, picture_health
 from .optimizers import Optimizers
 
+_MASKS, _PENALTY = 1, 2  # what a step draws: dropout masks, and where the penalty is taken
 Batch = tuple[Tensor, Tensor]  # degraded, clean: float32 (N, 3, H, W), the degraded one perhaps smaller
 Parts = dict[str, Tensor]  # what a loss is made of, by name, each a scalar without gradient
 WeightedLosses = dict[str, tuple[float, PixelLoss]]
@@ -87,9 +88,8 @@ class CriticObjective(nn.Module):
         parts = {"critic": total.detach()}
         if self.penalty:
             generator = torch.Generator().manual_seed(seed)
-            torch.rand(
-                place, generator=generator, dtype=real.dtype
-            )  # those are others' numbers, in this process or elsewhere
+            # The first numbers are others', in this process or elsewhere.
+            torch.rand(place, generator=generator, dtype=real.dtype)
             slope = gradient_penalty(self.critic, real, fake, generator=generator, norm=self.norm)
             parts["gradient_penalty"] = slope.detach()
             total = total + self.penalty * slope
@@ -124,6 +124,8 @@ class Machinery:
             for optimizer in optimizers.optimizers:
                 self.scaler.unscale_(optimizer)
         norm = gradient_norm(optimizers.parameters)
+        if self.scaler is None and not math.isfinite(norm):  # a scaler skips such a step by itself
+            raise DivergedError(first_non_finite(named_gradients(optimizers.network, "network")) or "a gradient")
         if self.clip:
             torch.nn.utils.clip_grads_with_norm_(optimizers.parameters, self.clip, norm)
         scheduled = optimizers.step(n_seen, factor=factor, scaler=self.scaler)
@@ -145,6 +147,13 @@ class Moment:
     seed: int
     place: int
 
+    def drawn(self, *purpose: int) -> int:
+        """A seed for one purpose of this step, unrelated to those for others."""
+        state = self.seed
+        for part in purpose:
+            state = (state * 6364136223846793005 + 1442695040888963407 * (part + 1)) % 2**64
+        return state >> 33
+
 
 def supervised_step(
     objective: nn.Module,
@@ -156,10 +165,10 @@ def supervised_step(
 ) -> dict[str, float]:
     """One step on the objective of a network; returns its loss, parts, gradient norm and the schedule's factor."""
     network.train()
-    torch.manual_seed(moment.seed + moment.place)
+    torch.manual_seed(moment.drawn(_MASKS, moment.place))
     report = _generator_turn(objective, network, batch, machinery)
     norm, scheduled = machinery.descend(optimizers, moment.n_seen, moment.factor)
-    return report | {"generator_gradient": float(norm), "rate_factor": scheduled * moment.factor}
+    return report | _norms(norm) | {"rate_factor": scheduled * moment.factor}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,18 +202,20 @@ def gan_step(game: Game, batch: Batch, machinery: Machinery, moment: Moment) -> 
     game.generator.train()
     game.critic.train()
     degraded, clean = rounds[0]
-    fakes = _fakes(game.generator, degraded, machinery, moment.seed + moment.place)
+    fakes = _fakes(game.generator, degraded, machinery, moment.drawn(_MASKS, moment.place))
     for turn in range(game.critic_steps):
         if game.fresh and turn:
             degraded, clean = rounds[turn]
-            fakes = _fakes(game.generator, degraded, machinery, moment.seed + moment.place + turn)
+            fakes = _fakes(game.generator, degraded, machinery, moment.drawn(_MASKS, moment.place, turn))
         report, real_scores, fake_scores = _critic_turn(game, clean, fakes, machinery, moment, turn)
         critic_norm, _ = machinery.descend(game.critic_optimizers, moment.n_seen, moment.factor)
     measured = picture_health(fakes, clean, stride=game.stride)
-    torch.manual_seed(moment.seed + moment.place + (game.critic_steps if game.fresh else 0))
+    torch.manual_seed(moment.drawn(_MASKS, moment.place, *([game.critic_steps] if game.fresh else [])))
     game.critic.requires_grad_(False)
-    report |= _generator_turn(game.generator_objective, game.generator, rounds[-1], machinery)
-    game.critic.requires_grad_(True)
+    try:
+        report |= _generator_turn(game.generator_objective, game.generator, rounds[-1], machinery)
+    finally:
+        game.critic.requires_grad_(True)
     norm, scheduled = machinery.descend(game.generator_optimizers, moment.n_seen, moment.factor)
     measured |= critic_health(fakes, clean, real_scores, fake_scores, norm, critic_norm)
     return report | measured | {"rate_factor": scheduled * moment.factor}
@@ -226,8 +237,9 @@ def _critic_turn(
     scores: list[tuple[Tensor, Tensor]] = []
     place = moment.place
     for real, fake, is_last in _with_last(_pieces(clean, machinery), _pieces(fakes, machinery)):
-        with _synchronised(game.critic_objective, is_last), machinery.precision(clean.device):
-            loss, parts, *both = game.critic_objective(real, fake, moment.seed + turn, place)
+        with _synchronised(game.critic_objective, is_last):
+            with machinery.precision(clean.device):
+                loss, parts, *both = game.critic_objective(real, fake, moment.drawn(_PENALTY, turn), place)
             machinery.backward(loss * (len(real) / len(clean)))
         sums.add(parts, len(real) / len(clean))
         scores.append((both[0], both[1]))
@@ -242,8 +254,9 @@ def _generator_turn(objective: nn.Module, network: nn.Module, batch: Batch, mach
     sums = _Sums(machinery)
     for degraded, clean, is_last in _with_last(*(_pieces(part, machinery) for part in batch)):
         share = len(degraded) / len(batch[0])
-        with _synchronised(objective, is_last), machinery.precision(degraded.device):
-            loss, parts = objective(degraded, clean)
+        with _synchronised(objective, is_last):
+            with machinery.precision(degraded.device):
+                loss, parts = objective(degraded, clean)
             machinery.backward(loss * share)
         sums.add(parts, share)
     report = sums.report(network, "generator")
@@ -253,6 +266,11 @@ def _generator_turn(objective: nn.Module, network: nn.Module, batch: Batch, mach
         report["adversarial_share"] = float(adversarial_share(inner.pulls["adversarial"], inner.pulls["fidelity"]))
     inner.pulls.clear()
     return report
+
+
+def _norms(norm: Tensor) -> dict[str, float]:
+    """The generator's gradient norm, left out where a scaler skipped the step."""
+    return {"generator_gradient": float(norm)} if math.isfinite(norm) else {}
 
 
 class _Sums:
