@@ -1,6 +1,6 @@
 """Writes the JSON schema of training recipes to docs/recipe.schema.json, where editors find it.
 
-    python tools/write_schema.py
+python tools/write_schema.py
 """
 
 import json
