@@ -110,11 +110,11 @@ def batches(
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Processes started in this block never hear Ctrl-C or a scheduler's SIGTERM: the one that started them does."""
+    """Processes started in this block never hear Ctrl-C: the one that started them does, and ends them by SIGTERM."""
     if sys.platform == "win32":
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from resharp.errors import RecipeError
+from resharp.errors import RecipeError, ResourceError
 
 from .health import HealthMonitor
 from .optimizers import Optimizers
@@ -186,7 +186,13 @@ def _train_on(
         while run.n_seen < stage.stop:
             started = time.perf_counter()
             # draw
-            batch = next(batches)
+            try:
+                batch = next(batches)
+            except ResourceError:  # a scheduler's SIGTERM reaches the loader's workers too
+                if rhythm.n_ranks > 1 or not surroundings.is_told_to_stop():
+                    raise
+                surroundings.save(run.state() | {"stage": stage.state()})
+                raise KeyboardInterrupt from None
             drawn = time.perf_counter() - started
             # step
             moment = Moment(
