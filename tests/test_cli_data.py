@@ -131,9 +131,9 @@ def test_processes_are_started_deaf_to_ctrl_c() -> None:
     """They would each report it, in the middle of their imports."""
     program = """
 import signal, subprocess, sys
-from resharp.data.workers import _ctrl_c_waits
+from resharp.data.workers import ctrl_c_waits
 code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
-with _ctrl_c_waits():
+with ctrl_c_waits():
     assert subprocess.check_output([sys.executable, "-c", code]) == b"True\\n"
 assert subprocess.check_output([sys.executable, "-c", code]) == b"False\\n"
 """

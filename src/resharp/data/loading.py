@@ -1,11 +1,8 @@
 """Batches for training: whatever sample, worker or batch comes before, sample n of a run is always the same."""
 
 import atexit
-import contextlib
 import itertools
 import os
-import signal
-import sys
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -15,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from resharp.errors import ResharpError, ResourceError
 
 from .synthesis import Synthesis, sample_generator
-from .workers import alone_on_one_core
+from .workers import alone_on_one_core, ctrl_c_waits
 
 _NOISE = 2**21  # an epoch that no sample has: the noise is drawn apart from all else
 
@@ -90,7 +87,7 @@ def batches(
         collate_fn=_together,
         generator=torch.Generator(),  # the loader draws a seed; it shall not take it from the global generator
     )
-    with _signals_wait():
+    with ctrl_c_waits():
         samples = iter(loader)
     while True:
         try:
@@ -106,19 +103,6 @@ def batches(
         if isinstance(batch, ResharpError):
             raise batch
         yield batch
-
-
-@contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Processes started in this block never hear Ctrl-C: the one that started them does, and ends them by SIGTERM."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker(number: int) -> None:

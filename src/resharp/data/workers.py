@@ -41,7 +41,7 @@ def in_order(work: Callable[[_In], _Out], things: Iterable[_In], n_workers: int)
     waiting: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
     try:
         for thing in things:
-            with _ctrl_c_waits():
+            with ctrl_c_waits():
                 waiting.append(pool.submit(_do, thing))
             if len(waiting) > _AHEAD * n_workers:
                 yield waiting.popleft().result()
@@ -83,7 +83,7 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
+def ctrl_c_waits() -> Iterator[None]:
     """A block that may start processes, which are born with what it holds back: Ctrl-C, until it is over.
 
     They would report it, in the middle of their imports, on their own.
