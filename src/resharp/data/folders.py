@@ -2,7 +2,7 @@
 
 Folders are read with everything below them.  Links to files and folders are followed, a folder that is reached twice
 counts once.  What begins with a dot is not seen: `.DS_Store`, the `._x.png` that macOS leaves in archives, thumbnails.
-Suffixes may be in capitals.  Nothing but `load_pixels` opens a photo.
+Suffixes may be in capitals.  Nothing here opens a photo.
 """
 
 import collections
@@ -10,14 +10,11 @@ import dataclasses
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from resharp.errors import ArgumentError, DatasetError
-from resharp.photo import SUFFIXES, read_photo
+from resharp.photo import SUFFIXES
 
 from .listing import Item, Listing
 
@@ -34,20 +31,6 @@ def photo_paths(folder: Path) -> list[Path]:
     if not paths:
         raise ArgumentError(f"{folder}: no photos there ({', '.join(sorted(SUFFIXES))}); name a folder that holds some")
     return paths
-
-
-def load_pixels(paths: Sequence[Path]) -> Iterator[Tensor]:
-    """Each photo as uint8 (3, H, W) in sRGB: 212 megapixels of photos take 0.64 GB."""
-    for path in paths:
-        yield read_photo(path).image.mul(255).round_().to(torch.uint8)
-
-
-def split_holdout(paths: Sequence[Path], n_holdout: int) -> tuple[list[Path], list[Path]]:
-    """(training, held-out) paths; the held-out ones lie evenly spread over the order of names."""
-    if not 0 <= n_holdout < len(paths):
-        raise ArgumentError(f"cannot hold {n_holdout} of {len(paths)} photos out of the training")
-    held = {round((i + 0.5) * len(paths) / n_holdout - 0.5) for i in range(n_holdout)}
-    return [p for i, p in enumerate(paths) if i not in held], [p for i, p in enumerate(paths) if i in held]
 
 
 def photos_below(folder: Path, *, ignored: Collection[str] = ()) -> list[Path]:
