@@ -201,12 +201,7 @@ def _train_on(
                 seed=(rhythm.seed * _MIX + run.n_seen * 0x2545F491) % 2**31,
                 place=rhythm.rank * (stage.batch_size // rhythm.n_ranks),
             )
-            try:
-                record: dict[str, Any] = dict(stage.take_step(batch, moment))
-            except DivergedError as error:
-                first = stage.position(run.n_seen)
-                samples = f"samples {first:,} to {first + stage.drawn_per_step - 1:,}"
-                raise DivergedError(f"{error} is no number in the step on {samples}") from None
+            record = _stepped(stage, batch, moment, stage.position(run.n_seen))
             before, run.n_seen = run.n_seen, run.n_seen + stage.batch_size
             if run.averaged is not None:
                 _average(run, rhythm.ema**stage.batch_size)
@@ -234,6 +229,15 @@ def _train_on(
             if stops:
                 raise KeyboardInterrupt
         state = None  # later stages begin with fresh optimisers
+
+
+def _stepped(stage: Stage, batch: Batch, moment: Moment, first: int) -> dict[str, Any]:
+    """What the step on the samples from number `first` on reports; a DivergedError names them."""
+    try:
+        return dict(stage.take_step(batch, moment))
+    except DivergedError as error:
+        samples = f"samples {first:,} to {first + stage.drawn_per_step - 1:,}"
+        raise DivergedError(f"{error} is no number in the step on {samples}") from None
 
 
 def _average(run: Run, decay: float) -> None:
