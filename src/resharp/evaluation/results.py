@@ -1,7 +1,7 @@
 """What an evaluation found, as plain values: figures per picture, and the card that makes them citable.
 
-On disk a result is `results.json` (all of it) beside `results.csv` (the table).  JSON knows no infinity, and the PSNR of
-a perfect picture is one: figures that are not finite stand there as the words "inf", "-inf" and "nan".
+On disk a result is `results.json` (all of it) beside `results.csv` (the table).  JSON knows no infinity, and the PSNR
+of a perfect picture is one: figures that are not finite stand there as the words "inf", "-inf" and "nan".
 """
 
 import csv
