@@ -17,6 +17,7 @@ from ._batch import InterruptedRunError, complain
 from .data import data
 from .degrade import degrade
 from .demo import demo
+from .evaluate import evaluate
 from .restore import deconvolve
 from .train import runs, train
 from .weights import weights
@@ -30,7 +31,7 @@ def cli() -> None:
     """Make degraded photographs sharp again; train, measure and trust the models that do it."""
 
 
-for command in (deconvolve, degrade, data, weights, train, runs, demo):
+for command in (deconvolve, degrade, data, weights, train, runs, evaluate, demo):
     cli.add_command(command)
 
 

@@ -87,15 +87,8 @@ class Result:
 
 def write_result(result: Result, folder: Path) -> None:
     """`results.json` and `results.csv` in `folder`, which is made.  Raises OutputError."""
-    record = {
-        "format": FORMAT,
-        "card": dataclasses.asdict(result.card),
-        "columns": [dataclasses.asdict(column) for column in result.columns],
-        "rows": [row_as_json(row) for row in result.rows],
-        "totals": _written(result.totals),
-    }
     with written_whole(folder / "results.json") as file:
-        file.write(json.dumps(record, indent=1, allow_nan=False).encode())
+        file.write(json.dumps(result_as_json(result), indent=1, allow_nan=False).encode())
     with written_whole(folder / "results.csv") as file:
         file.write(_table(result).encode("utf-8", "backslashreplace"))
 
@@ -120,6 +113,17 @@ def read_result(folder_or_json: Path) -> Result:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(f"{path}: is no result of an evaluation, or a damaged one ({error})") from error
+
+
+def result_as_json(result: Result) -> dict[str, Any]:
+    """All of a result as JSON values."""
+    return {
+        "format": FORMAT,
+        "card": dataclasses.asdict(result.card),
+        "columns": [dataclasses.asdict(column) for column in result.columns],
+        "rows": [row_as_json(row) for row in result.rows],
+        "totals": _written(result.totals),
+    }
 
 
 def row_as_json(row: Row) -> dict[str, Any]:

@@ -1,0 +1,234 @@
+"""resharp evaluate."""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._batch import PLACE, InterruptedRunError, complain, json_option, say
+
+if TYPE_CHECKING:
+    from resharp.evaluation import Column, Result, Row
+
+SHOWN = 24  # pictures; of more, the worst and the best are printed
+_WORST, _BEST = 8, 4
+
+
+def _print_protocols(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from resharp.evaluation import PROTOCOLS
+
+        click.echo("\n\n".join(str(protocol) for protocol in PROTOCOLS.values()))
+        context.exit()
+
+
+@click.command()
+@click.argument("what")
+@click.argument("data", type=PLACE)
+@click.option(
+    "--protocol",
+    required=True,
+    metavar="NAME",
+    help="deblur-rgb, kohler, sr-y, sr-rgb, dmsp, demosaic, denoise, no-reference or detection.",
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the protocol; repeatable.")
+@click.option(
+    "-o", "--out", type=PLACE, help="A folder for results, pictures and the report; without it they are lost."
+)
+@click.option("--split", metavar="NAME", help="Of a dataset that has several.  [default: test]")
+@click.option("--subset", metavar="NAME", help="linear or gamma of GoPro, J or R of RealBlur.  [default: the first]")
+@click.option(
+    "--match",
+    type=click.Choice(["name", "order"]),
+    default="name",
+    show_default=True,
+    help="How restored pictures in a folder belong to the dataset's.",
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N pictures alone.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps, ...")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "bfloat16", "float32"]),
+    default="auto",
+    show_default=True,
+    help="Of networks; auto takes bfloat16 where the processor is fast at it.",
+)
+@click.option(
+    "--workers", type=click.IntRange(0), default=2, show_default=True, help="Threads that read, judge and write."
+)
+@click.option(
+    "--protocols",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_protocols,
+    help="Print them, and exit.",
+)
+@json_option
+def evaluate(
+    what: str,
+    data: Path,
+    protocol: str,
+    settings: tuple[str, ...],
+    out: Path | None,
+    split: str | None,
+    subset: str | None,
+    match: str,
+    limit: int | None,
+    device: str,
+    precision: str,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Restore the photos of DATA with WHAT, and judge them by a named protocol.
+
+    WHAT: weights by name or file; identity, bicubic, wiener, richardson-lucy, non-local-means, bilinear or malvar; a
+    folder of restored pictures; or package.module:callable.  DATA: a folder of pairs or photos, or a pack.
+
+    A photo that fails is a row with its reason and ends nothing; the exit code is 1 then.  With -o the same command
+    goes on where it was stopped.
+    """
+    import tqdm
+
+    from resharp.evaluation import evaluate as run
+    from resharp.evaluation import make_protocol, result_as_json, write_report
+
+    chosen = make_protocol(protocol, _as_mapping(settings))
+    with tqdm.tqdm(unit="img", disable=True if as_json else None, leave=False) as bar:
+
+        def on_row(row: "Row", number: int, count: int) -> None:
+            bar.total = count
+            bar.update(number - bar.n)
+            if row.problem and not as_json:
+                with bar.external_write_mode():
+                    complain(f"{row.name}: {row.problem}")
+
+        try:
+            result = run(
+                what,
+                data,
+                chosen,
+                out=out,
+                split=split,
+                subset=subset,
+                match=match,
+                limit=limit,
+                device=device,
+                precision=precision,
+                workers=workers,
+                on_row=on_row,
+                say=complain,
+            )
+        except KeyboardInterrupt:
+            kept = (
+                f"the same command goes on with {out}" if out else "name a folder with -o, and it can be gone on with"
+            )
+            raise InterruptedRunError(f"interrupted; {kept}") from None
+    report = write_report(result, out) if out is not None else None
+    if as_json:
+        record = result_as_json(result) | {"summary": _summaries(result), "report": str(report) if report else None}
+        click.echo(json.dumps(record, allow_nan=False))
+    else:
+        _tell(result)
+        if report is not None:
+            say(f"report in {report}")
+    if len(result.sound_rows) < len(result.rows):
+        sys.exit(1)
+
+
+def _as_mapping(settings: Sequence[str]) -> dict[str, str]:
+    mapping = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (key and equals):
+            raise click.BadParameter(f"{setting!r} is no KEY=VALUE", param_hint="--set")
+        mapping[key.strip()] = value.strip()
+    return mapping
+
+
+def _summaries(result: "Result") -> dict[str, dict[str, Any]]:
+    """Of each column: mean, median, spread and interval, and the gain over the input; null for what is not finite."""
+    from resharp.evaluation import paired_difference, summary
+
+    told = {}
+    for column in result.columns:
+        rows = [row for row in result.sound_rows if column.name in row.figures]
+        found = summary([row.figures[column.name] for row in rows])
+        record: dict[str, Any] = {"n": found.n, "mean": found.mean, "median": found.median, "spread": found.spread}
+        record |= {"low": found.low, "high": found.high}
+        both = [row for row in rows if column.name in row.baseline]
+        if both and len(both) == len(rows):
+            restored, degraded = (
+                [row.figures[column.name] for row in both],
+                [row.baseline[column.name] for row in both],
+            )
+            gain = paired_difference(restored, degraded).summary
+            record |= {"input": summary(degraded).mean, "gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
+        told[column.name] = {k: v if math.isfinite(v) else None for k, v in record.items()}
+    return told
+
+
+def _tell(result: "Result") -> None:
+    card = result.card
+    say(f"{card.method} on {card.data}, protocol {card.protocol}, version {card.protocol_version}")
+    _tell_rows(result)
+    say("")
+    for line in _summary_lines(result):
+        say(line)
+    for name, value in result.totals.items():
+        say(f"{name:<24}{value:>10.4f}  over the whole set")
+    missing = len(result.rows) - len(result.sound_rows)
+    if missing:
+        say(f"{missing} of {len(result.rows)} pictures have no figures and are in no mean")
+
+
+def _tell_rows(result: "Result") -> None:
+    rows, columns = list(result.rows), result.columns
+    width = max([len(row.name) for row in rows] + [7])
+    say("  ".join([f"{'picture':<{width}}", *(f"{_headed(c):>10}" for c in columns), f"{'seconds':>8}"]))
+    left_out = 0
+    if len(rows) > SHOWN and columns:
+        sound = sorted(result.sound_rows, key=lambda row: _goodness(row, columns[0]))
+        left_out = max(0, len(sound) - _WORST - _BEST)
+        rows = sound[:_WORST] + sound[-_BEST:] if left_out else sound
+    for number, row in enumerate(rows):
+        if left_out and number == _WORST:
+            say(f"... {left_out} more ...")
+        cells = [f"{_figure(row.figures.get(column.name, math.nan), column):>10}" for column in columns]
+        say(
+            "  ".join([f"{row.name:<{width}}", *cells, f"{row.seconds:>8.2f}", *([row.problem] if row.problem else [])])
+        )
+
+
+def _goodness(row: "Row", column: "Column") -> float:
+    value = row.figures.get(column.name, math.nan)
+    return value if column.higher_is_better else -value
+
+
+def _summary_lines(result: "Result") -> list[str]:
+    heads = ("mean", "median", "spread", "95 % interval", "input", "gain")
+    summaries = _summaries(result)
+    lines = [f"{'':<14}" + "".join(f"{head:>{22 if '%' in head else 10}}" for head in heads)]
+    for column in result.columns:
+        record = summaries[column.name]
+        low, high = (_figure(record[key], column) for key in ("low", "high"))
+        cells = [f"{_figure(record[key], column):>10}" for key in ("mean", "median", "spread")]
+        gain = _figure(record.get("gain"), column)
+        gain = f"+{gain}" if (record.get("gain") or 0) > 0 else gain
+        cells += [f"{f'{low} to {high}':>22}", f"{_figure(record.get('input'), column):>10}", f"{gain:>10}"]
+        lines.append(f"{_headed(column):<14}" + "".join(cells))
+    return lines
+
+
+def _headed(column: "Column") -> str:
+    return f"{column.name} {column.unit}".rstrip()
+
+
+def _figure(value: float | None, column: "Column") -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.3f}" if column.unit else f"{value:.4f}"

@@ -1,0 +1,109 @@
+"""How a restored picture becomes figures, as its protocol says."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from torch import Tensor, equal, float64
+
+from resharp import metrics
+from resharp.errors import ArgumentError, DatasetError
+
+from . import protocols
+from .cases import Case, Sample, read_source
+from .results import Column, Row
+
+Figures = dict[str, float]
+
+
+class Scorer(Protocol):
+    """What a run asks of a protocol's judge; `row` may be called from several threads at once."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]: ...
+
+    def row(self, sample: Sample, restored: Tensor) -> tuple[Figures, Figures, dict[str, Any]]:
+        """(figures, those of the degraded picture where it can be judged, notes)."""
+
+    def totals(self, rows: Sequence[Row]) -> Figures:
+        """Figures of the whole set besides means."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user ought to know before the run, a line each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FigureScorer:
+    """The figures of METRICS that a protocol names."""
+
+    protocol: protocols.Protocol
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.protocol.columns
+
+    def row(self, sample: Sample, restored: Tensor) -> tuple[Figures, Figures, dict[str, Any]]:
+        """Raises PhotoError, and ArgumentError for pictures that are too small to be judged."""
+        comparable = restored.shape == sample.degraded.shape
+        pictures = [restored, sample.degraded] if comparable else [restored]
+        if comparable and equal(restored, sample.degraded):
+            pictures = [restored]
+        found = self._figures([self._seen(picture) for picture in pictures], sample)
+        return found[0], dict(found[-1]) if comparable else {}, {}
+
+    def totals(self, rows: Sequence[Row]) -> Figures:
+        del rows
+        return {}
+
+    def _figures(self, pictures: Sequence[Tensor], sample: Sample) -> list[Figures]:
+        if not sample.frames:
+            truth = None if sample.clean is None else self._seen(sample.clean, is_truth=True)
+            return [self._against(truth, picture) for picture in pictures]
+        best: list[Figures] = [{} for _ in pictures]
+        for frame in sample.frames:
+            truth = self._seen(read_source(frame)[0], is_truth=True)
+            for figures, picture in zip(best, pictures, strict=True):
+                for name, value in self._against(truth, picture).items():
+                    better = max if metrics.METRICS[name].higher_is_better else min
+                    figures[name] = better(figures.get(name, value), value)
+        return best
+
+    def _against(self, truth: Tensor | None, picture: Tensor) -> Figures:
+        if truth is not None and truth.shape != picture.shape:
+            sizes = " and ".join(f"{image.shape[-1]}x{image.shape[-2]}" for image in (picture, truth))
+            raise DatasetError(f"the picture and its truth differ in size ({sizes})")
+        chosen = {name: metrics.METRICS[name] for name in self.protocol.figures}
+        return {name: float(metric.function(picture, truth)) for name, metric in chosen.items()}
+
+    def _seen(self, picture: Tensor, *, is_truth: bool = False) -> Tensor:
+        """What is counted of a picture: its colours, its values after rounding, its inside.
+
+        A truth of more than 8 bits is rounded as the restored picture is, one of 8 bits stays what it is.
+        """
+        rounding, border = self.protocol.rounding, self.protocol.border or 0
+        if rounding != "none":
+            levels = picture.clamp(0, 1).mul_(255)
+            # A level that floats put a little below itself stays that level, also when it is truncated.
+            picture = levels.add_(0.5 if is_truth or rounding == "round" else 1e-3).floor_().div_(255)
+        height, width = picture.shape[-2:]
+        if min(height, width) <= 2 * border:
+            raise ArgumentError(f"a picture of {width}x{height} has nothing inside a border of {border} pixels")
+        picture = picture[..., border : height - border, border : width - border]
+        return _luma(picture) if self.protocol.colour == "y" else picture
+
+
+def open_scorer(protocol: protocols.Protocol, cases: Sequence[Case]) -> Scorer:
+    """The judge of these cases under a protocol.  Raises what opening its detector and labels does."""
+    if protocol.name == "detection":
+        from .detection import open_detection_scorer  # its libraries are an extra of their own
+
+        return open_detection_scorer(protocol, cases)
+    return FigureScorer(protocol)
+
+
+def _luma(image: Tensor) -> Tensor:
+    """MATLAB's rgb2ycbcr (BT.601, 16 to 235 of 255) without its rounding: (..., 3, H, W) -> float64 (..., 1, H, W)."""
+    weights = image.new_tensor([65.481, 128.553, 24.966], dtype=float64)
+    return (16 + (image.double() * weights[:, None, None]).sum(-3, keepdim=True)) / 255
