@@ -100,7 +100,7 @@ def test_every_weight_learns(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_stated_receptive_field_is_the_measured_one(name: str) -> None:
-    """None states that each value depends on the whole photo."""
+    """None states that each value depends on the whole photo; networks that halve it reach unequally far."""
     network = shaken(name).double()
     field = network.receptive_field
     size = 96 if field is None else int(field) + 8
@@ -109,4 +109,4 @@ def test_the_stated_receptive_field_is_the_measured_one(name: str) -> None:
     assert image.grad is not None
     touched = image.grad[0].abs().sum(0).nonzero()
     extent = int((touched.max(0).values - touched.min(0).values + 1).max())
-    assert extent == size if field is None else int(field) - 2 <= extent <= int(field)
+    assert extent == size if field is None else int(field) - 3 * int(network.multiple_of) <= extent <= int(field)

@@ -8,8 +8,9 @@ from .deblurgan import DeblurGAN, mean_of_samples
 from .feature_weights import features_file, load_features, weights_folder
 from .features import FEATURE_NETWORKS, NORMALISATIONS, FeatureNetwork
 from .nafnet import NAFNet
+from .unet import UNet
 
-NETWORKS: dict[str, type[nn.Module]] = {"dae": DAE, "deblurgan": DeblurGAN, "nafnet": NAFNet}
+NETWORKS: dict[str, type[nn.Module]] = {"dae": DAE, "deblurgan": DeblurGAN, "nafnet": NAFNet, "unet": UNet}
 
 __all__ = [
     "CRITICS",
@@ -22,6 +23,7 @@ __all__ = [
     "NAFNet",
     "PatchCritic",
     "PooledCritic",
+    "UNet",
     "features_file",
     "load_features",
     "mean_of_samples",

@@ -1,6 +1,7 @@
-"""What several networks share: sizes that they can halve, instance normalisation, initial weights."""
+"""What several networks share: sizes that they can halve, means over the photo, initial weights."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +27,39 @@ def _mirrored(size: int, target: int, device: torch.device) -> Tensor:
     return torch.minimum(indices, period - indices)
 
 
-def instance_normalised(features: Tensor) -> Tensor:
-    """Each channel of each image (N, C, H, W) with its own mean taken off and divided by its own deviation.
+Shared = Callable[[Callable[[], Tensor]], Tensor]
+"""Stands between a network and what it measures on the whole of a photo: takes the measurement, returns its result or,
+where the network sees a part of the photo, that of the whole.  A network measures the same things in each run."""
+
+
+def photo_mean(features: Tensor, shared: Shared | None = None) -> Tensor:
+    """Means over the pixels of each image (N, C, H, W), as (N, C, 1, 1); with `shared`, of all images as one photo."""
+    if shared is None:
+        return features.mean((-2, -1), keepdim=True)
+    return shared(lambda: features.mean((0, -2, -1), keepdim=True))
+
+
+def instance_normalised(features: Tensor, shared: Shared | None = None) -> Tensor:
+    """Each channel of each image (N, C, H, W) with its own mean taken off and divided by its own deviation; with
+    `shared`, those of all images as one photo.
 
     Nothing is learned or remembered: training and inference do the same.  A map of one value becomes 0, its limit.
     """
+    if shared is not None:
+        mean, variance = shared(lambda: _moments(features))
+        return functional.batch_norm(features, mean, variance, training=False, eps=1e-5)
     if features.shape[-2] * features.shape[-1] == 1:
         return features * 0
+    if len(features) == 1:  # the same numbers, without the copies that the other takes of channels that come last
+        return functional.batch_norm(features, None, None, training=True, eps=1e-5)
     return functional.instance_norm(features, eps=1e-5)
+
+
+def _moments(features: Tensor) -> Tensor:
+    """Means and variances of the channels, (2, C), float32 at least."""
+    exact = features.to(torch.promote_types(features.dtype, torch.float32))
+    variance, mean = torch.var_mean(exact, (0, 2, 3), correction=0)
+    return torch.stack([mean, variance])
 
 
 def draw_normal(network: nn.Module, std: float, generator: torch.Generator | None) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .blocks import check_ranges, draw_normal, instance_normalised, mirrored_to_multiple
+from .blocks import Shared, check_ranges, draw_normal, instance_normalised, mirrored_to_multiple
 
 UPSAMPLINGS = ("deconv", "pixelshuffle", "resize")
 
@@ -24,14 +24,16 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect")
         self.dropout = dropout
 
-    def forward(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        inner = torch.relu_(instance_normalised(self.conv1(features)))
+    def forward(
+        self, features: Tensor, generator: torch.Generator | None = None, shared: Shared | None = None
+    ) -> Tensor:
+        inner = torch.relu_(instance_normalised(self.conv1(features), shared))
         if generator is None:
             inner = functional.dropout(inner, self.dropout, self.training)
         elif self.dropout > 0:
             kept = torch.empty(inner.shape, device=generator.device).bernoulli_(1 - self.dropout, generator=generator)
             inner = inner * kept.to(inner).div_(1 - self.dropout)
-        return features + instance_normalised(self.conv2(inner))
+        return features + instance_normalised(self.conv2(inner), shared)
 
 
 class DeblurGAN(nn.Module):
@@ -75,6 +77,7 @@ class DeblurGAN(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(4 * width, dropout) for _ in range(n_blocks))
         self.ups = nn.ModuleList([_doubling(upsampling, 4 * width), _doubling(upsampling, 2 * width)])
         self.tail = nn.Conv2d(width, channels, 7, padding=3, padding_mode="reflect")
+        self.reach = 8 * n_blocks + 20  # in pixels, beyond which only the statistics of the norms matter
         self.arguments: dict[str, Any] = {
             "channels": channels,
             "width": width,
@@ -93,20 +96,23 @@ class DeblurGAN(nn.Module):
         """
         return (blurred + self.residual(blurred, generator=generator)).clamp(0, 1)
 
-    def residual(self, blurred: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    def residual(
+        self, blurred: Tensor, *, generator: torch.Generator | None = None, shared: Shared | None = None
+    ) -> Tensor:
         """I_R / 2, between -0.5 and 0.5: what is added to a photo in [0, 1].  Shapes as in `forward`.
 
         generator: draws the dropout masks; without one there is dropout in train mode only, from torch's own generator.
+        shared: where `blurred` is a part of a photo, the statistics of the whole; see `blocks.Shared`.
         """
         assert blurred.ndim == 4
         # below 8 pixels the inner maps would be too small to be mirrored
         features = 2 * mirrored_to_multiple(blurred, self.multiple_of, least=8) - 1
         for conv in self.head:
-            features = torch.relu_(instance_normalised(conv(features)))
+            features = torch.relu_(instance_normalised(conv(features), shared))
         for block in self.blocks:
-            features = block(features, generator)
+            features = block(features, generator, shared)
         for up in self.ups:
-            features = torch.relu_(instance_normalised(up(features)))
+            features = torch.relu_(instance_normalised(up(features), shared))
         correction = torch.tanh(self.tail(features)) / 2
         return correction[..., : blurred.shape[-2], : blurred.shape[-1]]
 

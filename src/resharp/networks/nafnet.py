@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .blocks import check_ranges, mirrored_to_multiple
+from .blocks import Shared, check_ranges, mirrored_to_multiple, photo_mean
 
 
 class ChannelNorm(nn.Module):
@@ -45,9 +45,9 @@ class NAFBlock(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, width, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, width, 1, 1))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, shared: Shared | None = None) -> Tensor:
         inner = _gated(self.conv2(self.conv1(self.norm1(features))))
-        inner = inner * self.attention(inner.mean((-2, -1), keepdim=True))
+        inner = inner * self.attention(photo_mean(inner, shared))
         features = features + self.beta * self.conv3(inner)
         mixed: Tensor = self.conv5(_gated(self.conv4(self.norm2(features))))
         return features + self.gamma * mixed
@@ -92,14 +92,15 @@ class NAFNet(nn.Module):
         widths = [width << level for level in range(n_levels + 1)]
         self.multiple_of = 2**n_levels
         self.intro = nn.Conv2d(channels, width, 3, padding=1)
-        self.encoders = nn.ModuleList(_row(n, c) for n, c in zip(encoder_blocks, widths, strict=False))
+        self.encoders = nn.ModuleList(_Row(n, c) for n, c in zip(encoder_blocks, widths, strict=False))
         self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in widths[:-1])
-        self.middle = _row(middle_blocks, widths[-1])
+        self.middle = _Row(middle_blocks, widths[-1])
         self.ups = nn.ModuleList(
             nn.Sequential(nn.Conv2d(2 * c, 4 * c, 1, bias=False), nn.PixelShuffle(2)) for c in widths[-2::-1]
         )
-        self.decoders = nn.ModuleList(_row(n, c) for n, c in zip(decoder_blocks, widths[-2::-1], strict=True))
+        self.decoders = nn.ModuleList(_Row(n, c) for n, c in zip(decoder_blocks, widths[-2::-1], strict=True))
         self.ending = nn.Conv2d(width, channels, 3, padding=1)
+        self.reach = _reach(encoder_blocks, middle_blocks, decoder_blocks)
         self.arguments: dict[str, Any] = {
             "channels": channels,
             "width": width,
@@ -120,19 +121,39 @@ class NAFNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         return image + self.residual(image)
 
-    def residual(self, image: Tensor) -> Tensor:
-        """f(I), what is added to the photo.  Shapes as in `forward`."""
+    def residual(self, image: Tensor, *, shared: Shared | None = None) -> Tensor:
+        """f(I), what is added to the photo.  Shapes as in `forward`.
+
+        shared: where `image` is a part of a photo, the means of the whole; see `blocks.Shared`.
+        """
         assert image.ndim == 4
         features = self.intro(mirrored_to_multiple(image, self.multiple_of))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
-            skips.append(encoder(features))
+            skips.append(encoder(features, shared))
             features = down(skips[-1])
-        features = self.middle(features)
+        features = self.middle(features, shared)
         for up, decoder in zip(self.ups, self.decoders, strict=True):
-            features = decoder(up(features) + skips.pop())
+            features = decoder(up(features) + skips.pop(), shared)
         return cast(Tensor, self.ending(features)[..., : image.shape[-2], : image.shape[-1]])
 
 
-def _row(n_blocks: int, width: int) -> nn.Sequential:
-    return nn.Sequential(*(NAFBlock(width) for _ in range(n_blocks)))
+def _reach(encoder_blocks: Sequence[int], middle_blocks: int, decoder_blocks: Sequence[int]) -> int:
+    """Pixels around a value beyond which only the attention's means matter to it: one for each 3x3 convolution, on the
+    grid of its level, and one step of the coarsest grid for where it stands on that.
+    """
+    pairs = zip(encoder_blocks, reversed(decoder_blocks), strict=True)
+    sides = sum((down + up) << level for level, (down, up) in enumerate(pairs))
+    return 2 + sides + ((middle_blocks + 1) << len(encoder_blocks))
+
+
+class _Row(nn.Sequential):
+    """Blocks of one width, one after the other."""
+
+    def __init__(self, n_blocks: int, width: int) -> None:
+        super().__init__(*(NAFBlock(width) for _ in range(n_blocks)))
+
+    def forward(self, features: Tensor, shared: Shared | None = None) -> Tensor:
+        for block in self:
+            features = block(features, shared)
+        return features

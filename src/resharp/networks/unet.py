@@ -1,0 +1,123 @@
+"""A light U-shaped generator of plain dense convolutions, for people without a GPU.
+
+The shape is NAFNet's (Chen et al. 2022, arXiv 2204.04676): sides halve, blocks gather at the bottom, skips add.  The
+blocks are EDSR's (Lim et al. 2017, arXiv 1707.02921) in place of gated depthwise ones: processors multiply dense 3x3
+convolutions in bfloat16 about five times faster (docs/decisions/0008).
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .blocks import check_ranges, mirrored_to_multiple
+
+
+class PlainBlock(nn.Module):
+    """x + conv(relu(conv(x))) on (N, C, H, W)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return cast(Tensor, features + self.conv2(torch.relu(self.conv1(features))))
+
+
+class UNet(nn.Module):
+    """Restored photo I + f(I).  Pixels are first gathered into channels, `gather` x `gather` at a time; from level to
+    level the sides halve and the width is the next of `widths`.
+
+    image: (N, channels, H, W) in [0, 1], any H and W;  returns the same shape, not clipped.
+
+    Each block stands once on the way down and, but for the lowest level, once on the way up.  Each value depends on a
+    neighbourhood alone: large photos may be cut into tiles.  A new network returns its input.
+    """
+
+    scale = 1
+
+    def __init__(
+        self,
+        *,
+        channels: int = 3,
+        widths: Sequence[int] = (32, 64, 128),
+        blocks: Sequence[int] = (1, 2, 6),
+        gather: int = 2,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if len(widths) != len(blocks) or not 1 <= len(widths) <= 6:
+            raise ValueError(f"a UNet needs as many blocks as widths, 1 to 6; not {len(blocks)} and {len(widths)}")
+        check_ranges("UNet", channels=(channels, 1, 64), gather=(gather, 1, 8))
+        for width, n_blocks in zip(widths, blocks, strict=True):
+            check_ranges("UNet", widths=(width, 1, 4096), blocks=(n_blocks, 0, 64))
+        pairs = list(itertools.pairwise(widths))
+        self.gather = gather
+        self.multiple_of = gather * 2 ** len(pairs)
+        self.intro = nn.Conv2d(channels * gather**2, widths[0], 3, padding=1)
+        self.encoders = nn.ModuleList(_row(n, width) for n, width in zip(blocks, widths, strict=True))
+        self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in pairs)
+        self.ups = nn.ModuleList(nn.Conv2d(wider, 4 * wide, 1) for wide, wider in pairs)
+        self.decoders = nn.ModuleList(_row(n, width) for n, width in zip(blocks[:-1], widths[:-1], strict=True))
+        self.ending = nn.Conv2d(widths[0], channels * gather**2, 3, padding=1)
+        self.receptive_field = _field(blocks, gather)
+        self.arguments: dict[str, Any] = {
+            "channels": channels,
+            "widths": list(widths),
+            "blocks": list(blocks),
+            "gather": gather,
+        }
+        self._initialise(generator)
+
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=generator)
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, PlainBlock):
+                module.conv2.weight.data.mul_(0.1)
+        nn.init.zeros_(self.ending.weight)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image + self.residual(image)
+
+    def residual(self, image: Tensor) -> Tensor:
+        """f(I), what is added to the photo.  Shapes as in `forward`."""
+        assert image.ndim == 4
+        whole = mirrored_to_multiple(image, self.multiple_of)
+        features = self.intro(functional.pixel_unshuffle(whole, self.gather))
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=False):
+            skips.append(encoder(features))
+            features = down(skips[-1])
+        features = self.encoders[-1](features)
+        for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
+            features = decoder(functional.pixel_shuffle(up(features), 2) + skips.pop())
+        planes = functional.pixel_shuffle(self.ending(features), self.gather)
+        return cast(Tensor, planes[..., : image.shape[-2], : image.shape[-1]])
+
+
+def _row(n_blocks: int, width: int) -> nn.Sequential:
+    return nn.Sequential(*(PlainBlock(width) for _ in range(n_blocks)))
+
+
+def _field(blocks: Sequence[int], gather: int) -> int:
+    """The side of the square around a value that it may depend on, wherever the value stands on the coarsest grid."""
+    reach = 0
+    for position in range(gather * 2 ** (len(blocks) - 1)):
+        first = last = position // gather
+        first, last = first - 1, last + 1
+        for n_blocks in blocks[:-1]:
+            first, last = (first - 2 * n_blocks) // 2, (last + 2 * n_blocks) // 2
+        first, last = first - 2 * blocks[-1], last + 2 * blocks[-1]
+        for n_blocks in reversed(blocks[:-1]):
+            first, last = 2 * first - 2 * n_blocks, 2 * last + 1 + 2 * n_blocks
+        first, last = (first - 1) * gather, (last + 2) * gather - 1
+        reach = max(reach, position - first, last - position)
+    return 2 * reach + 1
