@@ -14,6 +14,7 @@ from resharp.errors import ResharpError
 from resharp.files import reason_of
 
 from ._batch import InterruptedRunError, complain
+from .compare import compare
 from .data import data
 from .degrade import degrade
 from .demo import demo
@@ -31,7 +32,7 @@ def cli() -> None:
     """Make degraded photographs sharp again; train, measure and trust the models that do it."""
 
 
-for command in (deconvolve, degrade, data, weights, train, runs, evaluate, demo):
+for command in (deconvolve, degrade, data, weights, train, runs, evaluate, compare, demo):
     cli.add_command(command)
 
 
