@@ -58,5 +58,17 @@ def like_input(image: Tensor, value: Picture) -> Picture:
     return np.ascontiguousarray(planes, dtype=array.dtype)
 
 
+def luma(image: Tensor) -> Tensor:
+    """Y of BT.601 in its limited range, (..., 3, H, W) -> (..., 1, H, W): black is 16/255, white 235/255.
+
+    MATLAB's rgb2ycbcr, which super-resolution is measured on; not rounded.  OpenCV's YCrCb has the full range, and
+    figures on it are another thing.  Raises ArgumentError for other than three channels.
+    """
+    if image.ndim < 3 or image.shape[-3] != 3:
+        raise ArgumentError(f"luma is of colour images (..., 3, H, W); this one is {tuple(image.shape)}")
+    red, green, blue = image.split(1, dim=-3)
+    return (16 + 65.481 * red + 128.553 * green + 24.966 * blue) / 255
+
+
 def _kind(array: NDArray[Any]) -> str:
     return f"{array.shape} {array.dtype}"
