@@ -52,6 +52,7 @@ def check_jinja2() -> None:
 
 
 def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
+    """Write the page that a file of `templates` makes of a context, escaped where it is text.  Raises OutputError."""
     check_jinja2()
     import jinja2
     import markupsafe
@@ -77,19 +78,23 @@ def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
 
 
 def card_facts(card: Card) -> list[tuple[str, str]]:
+    """(name, value) of what a card says, but for the protocol's text."""
     facts = [("protocol", f"{card.protocol}, version {card.protocol_version}")]
     return facts + [(words, str(getattr(card, name)) or "none") for name, words in _FACTS.items()]
 
 
 def better_way(columns: Sequence[Column]) -> str:
+    """Which differences of the headline column are drawn as good, "higher" or "lower"."""
     return "higher" if all(column.higher_is_better for column in columns) else "lower"
 
 
 def head(words: str, kind: str = "number") -> dict[str, str]:
+    """The head of a table's column; kind: how it is sorted, as "number" or "text"."""
     return {"words": words, "kind": kind}
 
 
 def number_cell(value: float, column: Column) -> Cell:
+    """A figure, NaN for none."""
     return Cell(figure(value, column, unit=False), _sorted_as(value))
 
 

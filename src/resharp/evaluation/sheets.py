@@ -169,7 +169,7 @@ def _top_of_scale(maps: Sequence[Tensor]) -> float:
         return 1.0
     values = torch.cat([error.flatten() for error in maps])
     largest = float(values.kthvalue(max(1, round(0.99 * len(values)))).values)
-    return next((top for top in (0.02, 0.05, 0.1, 0.2, 0.5) if largest <= top), 1.0)
+    return next((top for top in (0.02, 0.05, 0.1, 0.2, 0.3, 0.5) if largest <= top), 1.0)
 
 
 def _strip(look: _Look, top: float) -> Strip:
