@@ -53,6 +53,17 @@ if TYPE_CHECKING:
     from .errors import ResharpError as ResharpError
     from .errors import ResourceError as ResourceError
     from .errors import WeightsError as WeightsError
+    from .evaluation import Comparison as Comparison
+    from .evaluation import Protocol as Protocol
+    from .evaluation import Result as Result
+    from .evaluation import compare as compare
+    from .evaluation import evaluate as evaluate
+    from .evaluation import make_protocol as make_protocol
+    from .evaluation import read_result as read_result
+    from .evaluation import write_report as write_report
+    from .evaluation import write_result as write_result
+    from .metrics import multi_scale_ssim as multi_scale_ssim
+    from .metrics import niqe as niqe
     from .metrics import psnr as psnr
     from .metrics import ssim as ssim
     from .networks import DAE as DAE
@@ -96,7 +107,8 @@ _HOMES = {
     "demo": "run_demo",
     "errors": "ArgumentError DatasetError KernelError OutputError PhotoError RecipeError ResharpError "
     "ResourceError WeightsError",
-    "metrics": "psnr ssim",
+    "evaluation": "Comparison Protocol Result compare evaluate make_protocol read_result write_report write_result",
+    "metrics": "multi_scale_ssim niqe psnr ssim",
     "networks": "DAE",
     "photo": "Photo output_format read_photo write_photo",
     "priors": "MeanShift",

@@ -94,9 +94,11 @@ def evaluate(
     """
     import tqdm
 
+    from resharp.evaluation import check_jinja2, make_protocol, result_as_json, write_report
     from resharp.evaluation import evaluate as run
-    from resharp.evaluation import make_protocol, result_as_json, write_report
 
+    if out is not None:
+        check_jinja2()  # a run of hours should not end because it is missing
     chosen = make_protocol(protocol, _as_mapping(settings))
     with tqdm.tqdm(unit="img", disable=True if as_json else None, leave=False) as bar:
 

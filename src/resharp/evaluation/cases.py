@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 import torch
 from torch import Tensor
 
-from resharp import metrics
 from resharp.data.layouts import open_listing
 from resharp.data.listing import Item, Listing
 from resharp.data.manifest import refuse_odd_names
@@ -19,6 +18,7 @@ from resharp.data.packs import Pack, is_pack
 from resharp.data.sources import one_split
 from resharp.degradations import Blur, Mosaic, Noise, demosaic_bilinear, parse_kernel, without_margin
 from resharp.errors import ArgumentError, DatasetError
+from resharp.metrics import METRICS
 from resharp.photo import photo_size, read_photo
 
 from .protocols import Protocol
@@ -138,7 +138,7 @@ def _items_for(protocol: Protocol, listing: Listing, name: str) -> list[tuple[It
         truths = dict.fromkeys(item.clean for item in listing.items if item.clean is not None)
         found = [(Item(None, path), (path,)) for path in truths]
     else:
-        is_judged = not protocol.figures or any(metrics.METRICS[name].needs_truth for name in protocol.figures)
+        is_judged = not protocol.figures or any(METRICS[name].needs_truth for name in protocol.figures)
         found = [(item, (item.clean,) if is_judged and item.clean is not None else ()) for item in listing.items]
     if not found:
         held = "clean photos alone" if listing.clean else "degraded photos alone" if listing.degraded else "no photos"

@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from resharp.data.folders import natural, photos_below, some
+from resharp.device import checked_device
 from resharp.errors import ArgumentError, DatasetError, ResharpError, WeightsError, did_you_mean
 from resharp.image import as_image
 from resharp.photo import SUFFIXES
-from resharp.restorer import deconvolve, load_prior
-from resharp.weights import SHIPPED, load_weights, read_card
+from resharp.restorer import deconvolve, load_deblurrer, load_prior
+from resharp.restorer.precision import checked_precision
+from resharp.weights import SHIPPED, read_card
 
 from .baselines import BASELINES, baseline
 from .cases import Case, Sample, is_colour, read_source
@@ -97,6 +100,7 @@ def _from_callable(function: Callable[..., Any], name: str, protocol: Protocol) 
     told = _wanted(function, name, protocol)
 
     def run(sample: Sample) -> Tensor:
+        restored: Any
         known = {key: getattr(sample, key) for key in told if getattr(sample, key) is not None}
         try:
             restored = function(sample.degraded.clone(), **known)
@@ -104,7 +108,7 @@ def _from_callable(function: Callable[..., Any], name: str, protocol: Protocol) 
             raise
         except Exception as error:  # anybody's code; one picture's failure ends no run
             raise ArgumentError(f"{name} failed ({type(error).__name__}: {_first_line(error)})") from error
-        return restored if isinstance(restored, Tensor) else as_image(restored)
+        return as_image(restored) if isinstance(restored, np.ndarray) else restored
 
     source = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isfunction(function) else None
     return Method(name, run, sha256=file_sha256(Path(source)) if source else "")
@@ -138,8 +142,9 @@ def _from_weights(what: str | Path, protocol: Protocol, device: str, precision: 
     if (protocol.scale or 1) != 1:
         raise WeightsError(f"{card.path}: keeps a photo's size, which protocol {protocol.name} does not; see `bicubic`")
     name = card.name if card.name != "not stated" else Path(card.path).stem
-    run = (_from_denoiser if card.network == "dae" else _from_network)(what, protocol, device, precision)
-    return Method(name, run, card.sha256, card.licence, device, precision)
+    used = str(checked_precision(precision, checked_device(device))).removeprefix("torch.")
+    run = (_from_denoiser if card.network == "dae" else _from_deblurrer)(what, protocol, device, used)
+    return Method(name, run, card.sha256, card.licence, device, used)
 
 
 def _from_denoiser(what: str | Path, protocol: Protocol, device: str, precision: str) -> Callable[[Sample], Tensor]:
@@ -148,30 +153,21 @@ def _from_denoiser(what: str | Path, protocol: Protocol, device: str, precision:
         raise WeightsError(
             f"{what}: is a denoiser, which protocols dmsp and denoise take, and {protocol.name} does not"
         )
-    prior = load_prior(what, precision=precision, device=device)
-    if protocol.name == "denoise":
-        return lambda sample: prior.denoiser(sample.degraded.to(device)).cpu()
-    seed = protocol.seed or 0
+    prior, seed = load_prior(what, precision=precision, device=device), protocol.seed or 0
 
     def run(sample: Sample) -> Tensor:
-        assert sample.kernel is not None
-        return deconvolve(
-            sample.degraded, sample.kernel, sample.noise_sigma, prior=prior, seed=seed, device=device
-        ).cpu()
+        image = sample.degraded.to(device)
+        if sample.kernel is None:
+            return prior.denoiser(image)
+        return deconvolve(image, sample.kernel, sample.noise_sigma, prior=prior, seed=seed, device=device)
 
     return run
 
 
-def _from_network(what: str | Path, protocol: Protocol, device: str, precision: str) -> Callable[[Sample], Tensor]:
-    del protocol, precision
-    network, _ = load_weights(what)
-    network.requires_grad_(False).to(device)
-
-    def run(sample: Sample) -> Tensor:
-        restored: Tensor = network(sample.degraded[None].to(device))[0].float().cpu()
-        return restored
-
-    return run
+def _from_deblurrer(what: str | Path, protocol: Protocol, device: str, precision: str) -> Callable[[Sample], Tensor]:
+    del protocol
+    restore = load_deblurrer(what, device=device, precision=precision)
+    return lambda sample: restore(sample.degraded)
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from resharp import metrics
 from resharp.degradations import Mosaic, parse_kernel
 from resharp.degradations.arguments import checked_whole, shortened
 from resharp.degradations.noise import checked_seed, checked_sigma
 from resharp.errors import ArgumentError, did_you_mean
+from resharp.metrics import METRICS
 
 from .provenance import path_sha256
 from .results import Column
@@ -100,12 +100,12 @@ class Protocol:
     @property
     def columns(self) -> tuple[Column, ...]:
         """The figures of one picture; those of detection are its scorer's."""
-        chosen = {name: metrics.METRICS[name] for name in self.figures}
+        chosen = {name: METRICS[name] for name in self.figures}
         return tuple(Column(name, metric.unit, metric.higher_is_better) for name, metric in chosen.items())
 
     def __str__(self) -> str:
         lines = [f"{self.title}, version {self.version}: {self.summary}", f"  takes        {self.takes}"]
-        lines += [f"  {name:<12} {metrics.METRICS[name].summary}" for name in self.figures]
+        lines += [f"  {name:<12} {METRICS[name].summary}" for name in self.figures]
         lines += [f"  {'colour':<12} {self.colour}"]
         return "\n".join(lines + [f"  {name:<12} {_shown(name, value)}" for name, value in self.settings.items()])
 

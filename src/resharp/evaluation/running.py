@@ -12,7 +12,7 @@ import datetime
 import functools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -256,11 +256,14 @@ def _threads(workers: int) -> Iterator[concurrent.futures.Executor | None]:
     if workers == 0:
         yield None
         return
-    pool = concurrent.futures.ThreadPoolExecutor(workers, "resharp-evaluate")
+    n_threads = torch.get_num_threads()
+    # One core each: several threads that all spread over all cores are slower than one.
+    pool = concurrent.futures.ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(n_threads)  # what threads that begin later inherit
 
 
 def _ahead(

@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from torch import Tensor, equal, float64
+from torch import Tensor, equal
 
-from resharp import metrics
 from resharp.errors import ArgumentError, DatasetError
+from resharp.image import luma
+from resharp.metrics import METRICS
 
 from . import protocols
 from .cases import Case, Sample, read_source
@@ -66,7 +67,7 @@ class FigureScorer:
             truth = self._seen(read_source(frame)[0], is_truth=True)
             for figures, picture in zip(best, pictures, strict=True):
                 for name, value in self._against(truth, picture).items():
-                    better = max if metrics.METRICS[name].higher_is_better else min
+                    better = max if METRICS[name].higher_is_better else min
                     figures[name] = better(figures.get(name, value), value)
         return best
 
@@ -74,8 +75,9 @@ class FigureScorer:
         if truth is not None and truth.shape != picture.shape:
             sizes = " and ".join(f"{image.shape[-1]}x{image.shape[-2]}" for image in (picture, truth))
             raise DatasetError(f"the picture and its truth differ in size ({sizes})")
-        chosen = {name: metrics.METRICS[name] for name in self.protocol.figures}
-        return {name: float(metric.function(picture, truth)) for name, metric in chosen.items()}
+        chosen = {name: METRICS[name] for name in self.protocol.figures}
+        seen = picture if truth is None else truth  # which a metric without a truth ignores
+        return {name: float(metric.function(picture, seen)) for name, metric in chosen.items()}
 
     def _seen(self, picture: Tensor, *, is_truth: bool = False) -> Tensor:
         """What is counted of a picture: its colours, its values after rounding, its inside.
@@ -91,7 +93,7 @@ class FigureScorer:
         if min(height, width) <= 2 * border:
             raise ArgumentError(f"a picture of {width}x{height} has nothing inside a border of {border} pixels")
         picture = picture[..., border : height - border, border : width - border]
-        return _luma(picture) if self.protocol.colour == "y" else picture
+        return luma(picture) if self.protocol.colour == "y" else picture
 
 
 def open_scorer(protocol: protocols.Protocol, cases: Sequence[Case]) -> Scorer:
@@ -101,9 +103,3 @@ def open_scorer(protocol: protocols.Protocol, cases: Sequence[Case]) -> Scorer:
 
         return open_detection_scorer(protocol, cases)
     return FigureScorer(protocol)
-
-
-def _luma(image: Tensor) -> Tensor:
-    """MATLAB's rgb2ycbcr (BT.601, 16 to 235 of 255) without its rounding: (..., 3, H, W) -> float64 (..., 1, H, W)."""
-    weights = image.new_tensor([65.481, 128.553, 24.966], dtype=float64)
-    return (16 + (image.double() * weights[:, None, None]).sum(-3, keepdim=True)) / 255

@@ -1,0 +1,251 @@
+"""What can be evaluated: callables, baselines, folders of restored pictures, weights."""
+
+import builtins
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from resharp.errors import ArgumentError, DatasetError, WeightsError
+from resharp.evaluation import Protocol, Result, evaluate, make_protocol
+from resharp.networks import DAE, DeblurGAN
+from resharp.photo import read_photo, write_photo
+from resharp.restorer import deconvolve, load_prior
+from resharp.weights import Card, save_weights
+from tests.conftest import rand
+from tests.evaluation_sets import pairs_of, smooth, spoiled, written
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    return pairs_of(tmp_path / "set", smooth(3, 24, 32))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for number, image in enumerate(smooth(2, 40, 48)):
+        written(tmp_path / "photos" / f"{number}.png", image)
+    return tmp_path / "photos"
+
+
+def dmsp(**settings: str) -> Protocol:
+    return make_protocol("dmsp", {"kernel": "motion:5,30"} | settings)
+
+
+def problems(result: Result) -> list[str]:
+    return [row.problem for row in result.rows]
+
+
+# --- callables --------------------------------------------------------------------------------------------------------
+
+
+def test_a_callable_is_told_what_its_signature_names(photos: Path) -> None:
+    told: dict[str, Any] = {}
+
+    def restore(image: Tensor, *, kernel: Tensor, noise_sigma: float, strength: float = 2.0) -> Tensor:
+        told.update(kernel=kernel, noise_sigma=noise_sigma, strength=strength)
+        return image
+
+    evaluate(restore, photos, dmsp(noise_sigma="0.02"), limit=1)
+    assert told["noise_sigma"] == 0.02
+    assert told["strength"] == 2.0
+    assert float(told["kernel"].sum()) == pytest.approx(1)
+
+    def all_of_it(image: Tensor, **known: Any) -> Tensor:
+        told["known"] = set(known)
+        return image
+
+    evaluate(all_of_it, photos, dmsp(), limit=1)
+    assert told["known"] == {"kernel", "noise_sigma"}
+    evaluate(all_of_it, photos, "demosaic", limit=1)
+    assert told["known"] == {"pattern"}
+
+
+def test_a_callable_may_not_spoil_the_input(pairs: Path) -> None:
+    def in_place(image: Tensor) -> Tensor:
+        return image.zero_()
+
+    row = evaluate(in_place, pairs, "deblur-rgb", limit=1).rows[0]
+    assert row.baseline["psnr"] > row.figures["psnr"]
+
+
+def test_arrays_come_back_as_they_are_held(pairs: Path) -> None:
+    def as_array(image: Tensor) -> np.ndarray[Any, Any]:
+        return (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+
+    expected = evaluate("identity", pairs, "deblur-rgb")
+    assert [row.figures for row in evaluate(as_array, pairs, "deblur-rgb").rows] == [r.figures for r in expected.rows]
+
+
+def test_a_callable_by_name(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_methods.py").write_text("class Half:\n    @staticmethod\n    def dark(image): return image / 2\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    result = evaluate("my_methods:Half.dark", pairs, "deblur-rgb", limit=1)
+    assert result.card.method == "my_methods:Half.dark"
+    assert len(result.card.weights_sha256) == 64  # of its source, so that a changed one does not go on with an old run
+    assert not result.rows[0].problem
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("my_nowhere:restore", "cannot be imported"),
+        ("math:nothing", "cannot be imported"),
+        ("math:pi", "is no callable"),
+        ("identiti", "did you mean 'identity'"),
+        ("wiener", "needs kernel, which protocol deblur-rgb does not tell; those that do: dmsp"),
+        ("bicubic", "those that do: sr-y, sr-rgb"),
+        (lambda image, prompt: image, "methods are told kernel, noise_sigma, scale, pattern only"),
+    ],
+)
+def test_methods_that_are_none_or_do_not_fit(pairs: Path, method: Any, words: str) -> None:
+    with pytest.raises(ArgumentError, match=words) as caught:
+        evaluate(method, pairs, "deblur-rgb")
+    assert "\n" not in str(caught.value)
+
+
+# --- baselines --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["wiener", "richardson-lucy"])
+def test_deconvolutions_of_scikit_image_gain(tmp_path: Path, name: str) -> None:
+    photo = read_photo(str(resources.files("resharp") / "assets" / "demo-photo.png")).image
+    written(tmp_path / "0.png", photo[:, 68:188, 60:190])
+    row = evaluate(name, tmp_path, make_protocol("dmsp", {"kernel": "motion:9,30", "noise_sigma": "0.005"})).rows[0]
+    assert row.problem == ""
+    assert row.figures["psnr"] > row.baseline["psnr"] + 1
+
+
+def test_non_local_means_gain(photos: Path) -> None:
+    for row in evaluate("non-local-means", photos, "denoise").rows:
+        assert row.figures["psnr"] > row.baseline["psnr"] + 3
+
+
+def test_a_baseline_without_its_library_says_how_to_get_it(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported: Callable[..., Any] = builtins.__import__
+
+    def refuse(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("skimage"):
+            raise ImportError(name)
+        return imported(name, *args, **kwargs)
+
+    monkeypatch.setattr("importlib.import_module", refuse)
+    with pytest.raises(ArgumentError, match=r"pip install 'resharp\[evaluate\]'"):
+        evaluate("wiener", photos, dmsp())
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_found_by_name_whatever_their_suffix(pairs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "restored"
+    for name, source in (("0.tif", "0"), ("sub/1.png", "1"), ("2_net_x1.png", "2")):
+        written(folder / name, read_photo(pairs / "sharp" / f"{source}.png").image)
+    result = evaluate(folder, pairs, "deblur-rgb")
+    assert [row.figures["psnr"] for row in result.rows] == [float("inf")] * 3
+
+
+def test_a_missing_picture_is_a_row_and_no_one_elses_stands_in(tmp_path: Path) -> None:
+    clean = smooth(3, 24, 32)
+    for name, image in zip(("a", "a_b", "c"), clean, strict=True):
+        written(tmp_path / "set" / "sharp" / f"{name}.png", image)
+        written(tmp_path / "set" / "blur" / f"{name}.png", spoiled(image))
+    written(tmp_path / "out" / "a_b.png", clean[1])
+    written(tmp_path / "out" / "c.png", clean[2])
+    result = evaluate(tmp_path / "out", tmp_path / "set", "deblur-rgb")
+    assert ["holds no picture of that name" in problem for problem in problems(result)] == [True, False, False]
+
+
+def test_pictures_that_are_not_like_their_truth_are_rows(pairs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "restored"
+    written(folder / "0.png", rand(3, 12, 16))
+    written(folder / "1.png", rand(1, 24, 32).expand(3, -1, -1), grey=True)
+    (folder / "2.png").write_bytes(b"")
+    told = problems(evaluate(folder, pairs, "deblur-rgb"))
+    assert "wanted is (3, 24, 32)" in told[0]
+    assert "is grey, unlike its truth" in told[1]
+    assert "is empty" in told[2]
+
+
+def test_a_folder_that_holds_nothing_of_use(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="holds no pictures"):
+        evaluate(tmp_path / "empty", pairs, "deblur-rgb")
+    written(tmp_path / "other" / "x.png", rand(3, 24, 32))
+    with pytest.raises(DatasetError, match="--match order"):
+        evaluate(tmp_path / "other", pairs, "deblur-rgb")
+    with pytest.raises(DatasetError, match="1 pictures for 3 photos"):
+        evaluate(tmp_path / "other", pairs, "deblur-rgb", match="order")
+    written(tmp_path / "twins" / "0.png", rand(3, 24, 32))
+    written(tmp_path / "twins" / "0.tif", rand(3, 24, 32))
+    with pytest.raises(DatasetError, match="two pictures of one name"):
+        evaluate(tmp_path / "twins", pairs, "deblur-rgb")
+
+
+def test_a_run_folder_is_a_folder_of_its_pictures(pairs: Path, tmp_path: Path) -> None:
+    first = evaluate("identity", pairs, "deblur-rgb", out=tmp_path / "run")
+    again = evaluate(tmp_path / "run", pairs, "deblur-rgb")
+    assert [row.figures for row in again.rows] == [row.figures for row in first.rows]
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
+def test_weights_of_a_network_that_deblurs(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    network = DeblurGAN(width=4, n_blocks=1, dropout=0.0, generator=generator).eval()
+    path = tmp_path / "tiny.safetensors"
+    save_weights(network, path, Card("deblurgan", network.arguments, name="tiny", licence="CC0"))
+    data = pairs_of(tmp_path / "large", smooth(1, 220, 256))
+    result = evaluate(path, data, "deblur-rgb", precision="float32", out=tmp_path / "run")
+    assert (result.card.method, result.card.weights_licence) == ("tiny", "CC0")
+    assert len(result.card.weights_sha256) == 64
+    image = read_photo(data / "blur" / "0.png").image
+    with torch.no_grad():
+        expected = network(image[None])[0]
+    torch.testing.assert_close(read_photo(result.rows[0].restored).image, expected, atol=1e-4, rtol=0)
+
+
+@pytest.fixture
+def denoiser(tmp_path: Path) -> Path:
+    network = DAE(width=4, depth=3, generator=torch.Generator().manual_seed(0)).eval()
+    path = tmp_path / "dae.safetensors"
+    save_weights(network, path, Card("dae", network.arguments, name="small", noise_sigma=11 / 255))
+    return path
+
+
+def test_a_denoiser_denoises_and_deconvolves(photos: Path, denoiser: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    evaluate(lambda image: seen.append(image) or image, photos, "denoise", limit=1)  # type: ignore[func-returns-value]
+    prior = load_prior(denoiser, precision="float32")
+    expected = evaluate(lambda _: prior.denoiser(seen[0]), photos, "denoise", limit=1)
+    found = evaluate(denoiser, photos, "denoise", limit=1, precision="float32")
+    assert found.rows[0].figures == expected.rows[0].figures
+
+    def few(*arguments: Any, **settings: Any) -> Any:
+        return deconvolve(*arguments, **settings, n_iterations=3)
+
+    def by_hand(image: Tensor, kernel: Tensor, noise_sigma: float) -> Tensor:
+        return few(image, kernel, noise_sigma, prior=prior, seed=0)
+
+    monkeypatch.setattr("resharp.evaluation.methods.deconvolve", few)
+    figures = [evaluate(m, photos, dmsp(), precision="float32").rows for m in (denoiser, by_hand)]
+    assert [row.figures for row in figures[0]] == [row.figures for row in figures[1]]
+
+
+def test_weights_that_do_not_fit_the_protocol(pairs: Path, photos: Path, denoiser: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="is a denoiser, which protocols dmsp and denoise take"):
+        evaluate(denoiser, pairs, "deblur-rgb")
+    with pytest.raises(WeightsError, match="unknown weights"):
+        evaluate("missing.safetensors", pairs, "deblur-rgb")
+    with pytest.raises(WeightsError, match="keeps a photo's size"):
+        evaluate(denoiser, pairs, "sr-y")
+    with pytest.raises(ArgumentError, match="is a photo; name the folder"):
+        evaluate(pairs / "blur" / "0.png", pairs, "deblur-rgb")
+    write_photo(read_photo(photos / "0.png"), tmp_path / "x.png")
