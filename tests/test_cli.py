@@ -285,7 +285,7 @@ def test_json_also_for_mistakes_that_no_photo_made(run: Run, photo: Path, tmp_pa
 def test_what_cannot_be_written_is_found_before_the_work(run: Run, tmp_path: Path, monkeypatch) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 4), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "in.png")
-    monkeypatch.setattr("resharp.restorer.mean_shift", lambda *_, **__: pytest.fail("solved first"))
+    monkeypatch.setattr("resharp.restorer.deconvolution.mean_shift", lambda *_, **__: pytest.fail("solved first"))
     done = run("deconvolve", tmp_path / "in.png", "-o", tmp_path / "o.jpg", "--kernel", "disk:1")
     assert done.code == 2
     assert "transparency" in done.err
@@ -301,7 +301,7 @@ def test_too_little_memory_is_named(run: Run, photo: Path, tmp_path: Path, monke
     def exhausted(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried ...")
 
-    monkeypatch.setattr("resharp.restorer.mean_shift", exhausted)
+    monkeypatch.setattr("resharp.restorer.deconvolution.mean_shift", exhausted)
     done = run("deconvolve", photo, "-o", tmp_path / "o.png", "--kernel", "disk:1")
     assert done.code == 1
     assert "not enough memory on cpu for a photo of 40x32" in done.err

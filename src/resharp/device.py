@@ -28,6 +28,35 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a program could still take there; None where the system does not say."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type != "cpu":
+        return None
+    free = [_unused_memory(), _unused_share(Path("/sys/fs/cgroup"))]
+    return min((n for n in free if n is not None), default=None)
+
+
+def _unused_memory() -> int | None:
+    """Of the machine, as Linux counts it."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return None
+
+
+def _unused_share(group: Path) -> int | None:
+    """Of the container, where one has a limit."""
+    try:
+        limit, used = (int((group / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # "max" is no limit
+        return None
+    return max(0, limit - used)
+
+
 @functools.cache
 def _cpu_flags() -> frozenset[str]:
     """The processor's features, as Linux lists them; empty elsewhere."""

@@ -26,6 +26,7 @@ from .networks import DAE, NETWORKS, DeblurGAN
 
 SHIPPED = {"dae-sigma11": "dae-sigma11.safetensors"}
 DEFAULT_DAE = "dae-sigma11"
+DEFAULT_DEBLUR = "deblur"
 
 _CARD_KEY = "resharp"  # one key, since safetensors orders several at random and the file's hash would change
 

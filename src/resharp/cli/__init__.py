@@ -16,6 +16,7 @@ from resharp.files import reason_of
 from ._batch import InterruptedRunError, complain
 from .compare import compare
 from .data import data
+from .deblur import deblur
 from .degrade import degrade
 from .demo import demo
 from .evaluate import evaluate
@@ -32,7 +33,7 @@ def cli() -> None:
     """Make degraded photographs sharp again; train, measure and trust the models that do it."""
 
 
-for command in (deconvolve, degrade, data, weights, train, runs, evaluate, compare, demo):
+for command in (deblur, deconvolve, degrade, data, weights, train, runs, evaluate, compare, demo):
     cli.add_command(command)
 
 

@@ -34,9 +34,10 @@ where the network sees a part of the photo, that of the whole.  A network measur
 
 def photo_mean(features: Tensor, shared: Shared | None = None) -> Tensor:
     """Means over the pixels of each image (N, C, H, W), as (N, C, 1, 1); with `shared`, of all images as one photo."""
-    if shared is None:
+    if shared is None and not _prefers_blocks(features):
         return features.mean((-2, -1), keepdim=True)
-    return shared(lambda: features.mean((0, -2, -1), keepdim=True))
+    mean = shared(lambda: _moments(features)[0]) if shared is not None else _moments(features)[0]
+    return mean.to(features.dtype)[:, None, None].expand(len(features), -1, -1, -1)
 
 
 def instance_normalised(features: Tensor, shared: Shared | None = None) -> Tensor:
@@ -45,21 +46,35 @@ def instance_normalised(features: Tensor, shared: Shared | None = None) -> Tenso
 
     Nothing is learned or remembered: training and inference do the same.  A map of one value becomes 0, its limit.
     """
-    if shared is not None:
-        mean, variance = shared(lambda: _moments(features))
-        return functional.batch_norm(features, mean, variance, training=False, eps=1e-5)
-    if features.shape[-2] * features.shape[-1] == 1:
+    if shared is None and features.shape[-2] * features.shape[-1] == 1:
         return features * 0
-    if len(features) == 1:  # the same numbers, without the copies that the other takes of channels that come last
-        return functional.batch_norm(features, None, None, training=True, eps=1e-5)
-    return functional.instance_norm(features, eps=1e-5)
+    if shared is None and not _prefers_blocks(features):
+        return functional.instance_norm(features, eps=1e-5)
+    mean, variance = shared(lambda: _moments(features)) if shared is not None else _moments(features)
+    return functional.batch_norm(features, mean, variance, training=False, eps=1e-5)
+
+
+def _prefers_blocks(features: Tensor) -> bool:
+    """Whether `_moments` beats torch at inference.  On processors torch's instance norm and its means in bfloat16 are
+    slow at features whose channels come last, and its other norms add up all pixels in float32 one by one, which is off
+    by 1e-3 for some megapixels.
+    """
+    last = features.device.type == "cpu" and features.is_contiguous(memory_format=torch.channels_last)
+    return last and len(features) == 1 and not torch.is_grad_enabled()
 
 
 def _moments(features: Tensor) -> Tensor:
-    """Means and variances of the channels, (2, C), float32 at least."""
-    exact = features.to(torch.promote_types(features.dtype, torch.float32))
-    variance, mean = torch.var_mean(exact, (0, 2, 3), correction=0)
-    return torch.stack([mean, variance])
+    """Means and variances of the channels, (2, C), float32 at least; in blocks of pixels that stay in the cache."""
+    pixels = features.movedim(1, -1).flatten(0, 2)
+    blocks, means, variances = pixels.split(max(1, (1 << 18) // pixels.shape[1])), [], []
+    for block in blocks:
+        exact = block.to(torch.promote_types(block.dtype, torch.float32))
+        means.append(exact.mean(0))
+        variances.append((exact - means[-1]).square_().mean(0))
+    within, between = torch.stack(variances), torch.stack(means)
+    share = torch.tensor([len(block) for block in blocks]).to(between) / len(pixels)
+    mean = share @ between
+    return torch.stack([mean, share @ (within + (between - mean).square())])
 
 
 def draw_normal(network: nn.Module, std: float, generator: torch.Generator | None) -> None:

@@ -1,37 +1,25 @@
-"""Restoration as one call: image in, image out."""
+"""Deconvolution with a known kernel: a prior and a solver as one call."""
 
-import contextlib
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .degradations import (
-    Blur,
-    DegradationStep,
-    Downscale,
-    Kernel,
-    Noise,
-    apply_steps,
-    as_kernel,
-    blurred,
-    edge_padded,
-    without_margin,
-)
-from .degradations.noise import checked_seed, checked_sigma
-from .device import checked_device, has_fast_bfloat16
-from .errors import ArgumentError, KernelError, ResourceError, WeightsError
-from .image import Picture, as_image, like_input
-from .networks import DAE
-from .photo import Photo
-from .priors import MeanShift
-from .solvers.mean_shift import OnStep, mean_shift
-from .weights import DEFAULT_DAE, load_weights
+from resharp.degradations import Blur, Kernel, as_kernel, edge_padded, without_margin
+from resharp.degradations.noise import checked_seed, checked_sigma
+from resharp.device import checked_device
+from resharp.errors import ArgumentError, WeightsError
+from resharp.image import Picture, as_image, like_input
+from resharp.networks import DAE
+from resharp.priors import MeanShift
+from resharp.solvers.mean_shift import OnStep, mean_shift
+from resharp.weights import DEFAULT_DAE, load_weights
 
-PRECISIONS = ("auto", "bfloat16", "float32")
+from .degrading import check_fits
+from .memory import memory_named
+from .precision import checked_precision
 
 
 def deconvolve(
@@ -64,7 +52,7 @@ def deconvolve(
     if not isinstance(prior, MeanShift):
         prior = load_prior(prior, precision=precision, device=device)
     colour = degraded.expand(*degraded.shape[:-3], 3, -1, -1) if degraded.shape[-3] == 1 else degraded
-    with _memory_named(degraded):
+    with memory_named(degraded):
         restored = mean_shift(
             colour,
             operator,
@@ -83,37 +71,6 @@ def deconvolve(
     return like_input(restored, image)
 
 
-def blur(image: Picture, kernel: Kernel, noise_sigma: float = 0.0, *, seed: int = 0) -> Picture:
-    """Blur with a kernel and add white Gaussian noise; the size stays, the frame is mirrored at its border.
-
-    image, kernel, noise_sigma: as `deconvolve` takes them.  Returns the form of the input; floats are not clipped.
-    """
-    clean = as_image(image)
-    spread = as_kernel(kernel).to(clean.device)
-    check_fits(Blur(spread), clean)
-    generator = torch.Generator().manual_seed(checked_seed(seed))
-    return like_input(Noise(noise_sigma)(blurred(clean, spread), generator=generator), image)
-
-
-def degrade(photo: Photo, steps: Sequence[DegradationStep]) -> Photo:
-    """A photo after some degradations, everything beside its pixels kept; its transparency shrinks with it.
-
-    Raises RecipeError, ArgumentError (no Photo, a mosaic of a grey one, sides that a downscale does not divide),
-    ResourceError.
-    """
-    if not isinstance(photo, Photo):
-        raise ArgumentError(
-            f"degrade takes a Photo, as read_photo gives it, not a {type(photo).__name__}; apply_steps takes tensors"
-        )
-    with _memory_named(photo.image):
-        planes = apply_steps(steps, photo.planes)[0].clamp(0, 1)
-        alpha = photo.alpha
-        if alpha is not None and planes.shape[-2:] != alpha.shape:
-            smaller = [step for step in steps if isinstance(step.degradation, Downscale)]
-            alpha = apply_steps(smaller, alpha[None])[0][0].clamp(0, 1)
-    return dataclasses.replace(photo, alpha=alpha).with_planes(planes)
-
-
 def check_settings(noise_sigma: float | None, n_iterations: int, seed: int) -> None:
     """Raises ArgumentError for settings of `deconvolve` that hold for no photo."""
     if noise_sigma is not None and checked_sigma(noise_sigma) == 0:
@@ -123,27 +80,16 @@ def check_settings(noise_sigma: float | None, n_iterations: int, seed: int) -> N
     checked_seed(seed)
 
 
-def check_fits(operator: Blur, image: Tensor) -> None:
-    """Raises KernelError where the kernel is larger than the image."""
-    (kh, kw), (height, width) = operator.kernel.shape, image.shape[-2:]
-    if kh > height or kw > width:
-        raise KernelError(f"the kernel ({kw}x{kh}) is larger than the photo ({width}x{height}); use a smaller kernel")
-
-
 def load_prior(weights: str | Path = DEFAULT_DAE, *, precision: str = "auto", device: str = "cpu") -> MeanShift:
     """The mean-shift prior of a denoiser's weights, ready to run on images (..., 3, H, W).
 
     precision: "float32", "bfloat16" (within 0.05 dB, about twice as fast where the processor knows it), or "auto".
     """
-    if precision not in PRECISIONS:
-        raise ArgumentError(f"precision {precision!r}; choose {', '.join(PRECISIONS)}")
+    place = checked_device(device)
+    dtype = checked_precision(precision, place)
     network, card = load_weights(weights)
     if not isinstance(network, DAE) or card.noise_sigma is None or network.arguments["channels"] != 3:
         raise WeightsError(f"{card.path}: is no denoiser of RGB images ('dae' with 3 channels and a noise sigma)")
-    place = checked_device(device)
-    if precision == "auto":
-        precision = "bfloat16" if has_fast_bfloat16(place) else "float32"
-    dtype: torch.dtype = getattr(torch, precision)
     network.requires_grad_(False).to(device=place, dtype=dtype)
     return MeanShift(functools.partial(_denoise, network.residual, dtype), card.noise_sigma)
 
@@ -154,18 +100,3 @@ def _denoise(residual: Callable[[Tensor], Tensor], dtype: torch.dtype, noisy: Te
     flat = noisy.reshape(-1, *noisy.shape[-3:])
     seen = flat.to(dtype=dtype, memory_format=torch.channels_last)
     return (flat + residual(seen)).reshape(noisy.shape)
-
-
-@contextlib.contextmanager
-def _memory_named(image: Tensor) -> Iterator[None]:
-    """Turns a failed allocation into a ResourceError; torch reports those on the CPU as plain RuntimeErrors."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        height, width = image.shape[-2:]
-        raise ResourceError(
-            f"not enough memory on {image.device} for a photo of {width}x{height}; restore it in parts or on a larger "
-            "machine"
-        ) from error

@@ -1,0 +1,215 @@
+"""Blind deblurring: a photo and nothing else.
+
+Photos that are too large for the memory are cut into parts that overlap by as much as a network can see.  Networks that
+measure something on the whole photo measure it once, on an even sample of it, and every part then uses that: parts
+differ from the whole by a little, and never from each other.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, cast, final
+
+import torch
+from torch import Tensor, nn
+
+from resharp.device import checked_device, free_memory
+from resharp.errors import ArgumentError, ResourceError, WeightsError
+from resharp.image import Picture, as_image, like_input
+from resharp.networks import DAE
+from resharp.tiling import even_sample, n_tiles, run_in_tiles, smallest_side
+from resharp.weights import DEFAULT_DEBLUR, Card, load_weights
+
+from .memory import is_out_of_memory
+from .precision import checked_precision
+
+OnTile = Callable[[int, int], None]
+"""Called after each part of a photo with (parts done, parts in all)."""
+
+_SAMPLE_SIDE, _FEWEST_SQUARES, _MOST_SQUARES = 128, 64, 256  # places count for more than pixels
+_MOST_ON_CPU = 4 << 30  # bytes for features: with the photo itself and the rest, 24 megapixels stay below 8 GB
+_HELD = 3  # a network holds about three times its largest layer at once, measured
+
+
+class _Network(Protocol):
+    multiple_of: int
+    receptive_field: int | None
+    reach: int  # only where receptive_field is None
+
+    def residual(self, image: Tensor, **shared: Callable[[Callable[[], Tensor]], Tensor]) -> Tensor: ...
+
+
+@final
+class Deblurrer:
+    """Images (..., 3, H, W) in [0, 1] -> the same shape, float32, clipped to [0, 1]; what `load_deblurrer` makes.
+
+    device, dtype: where and in which numbers the network computes; its correction is added in float32.
+    """
+
+    def __init__(self, network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        self._network = cast(_Network, network.eval().requires_grad_(False).to(device=device, dtype=dtype))
+        self._bytes_per_pixel = _HELD * dtype.itemsize * _largest_layer(network, device, dtype)
+
+    def __call__(self, image: Tensor, *, tile: int | None = None, on_tile: OnTile | None = None) -> Tensor:
+        """tile: side in pixels of the parts that the image is cut into; None takes it whole where memory allows.
+
+        Raises ArgumentError (no such image, tiles smaller than the network's surroundings of a pixel), ResourceError,
+        and WeightsError where the result is not finite.
+        """
+        self.check_tile(tile)
+        colour = as_image(image).to(self.device)
+        if colour.shape[-3] != 3:
+            raise ArgumentError(f"a deblurrer takes RGB images (..., 3, H, W), not {tuple(colour.shape)}")
+        flat = colour.reshape(-1, *colour.shape[-3:])
+        restored = torch.cat([self._restored(one[None], tile, on_tile) for one in flat])
+        if not bool(torch.isfinite(restored).all()):
+            raise WeightsError("the network's output is not finite; try --precision float32 or other weights")
+        return restored.clamp_(0, 1).reshape(colour.shape)
+
+    def check_tile(self, tile: int | None) -> None:
+        """Raises ArgumentError for a side of tiles smaller than what the network sees around a pixel."""
+        if tile is not None and tile < self._least:
+            raise ArgumentError(
+                f"tiles of {tile} pixels; these weights look so far around that {self._least} are the least"
+            )
+
+    @torch.no_grad()
+    def _restored(self, image: Tensor, tile: int | None, on_tile: OnTile | None) -> Tensor:
+        """(1, 3, H, W), not clipped; in smaller and smaller parts until one fits."""
+        least = self._least
+        side = max(image.shape[-2:]) if tile is None else tile
+        if tile is None and image.shape[-2] * image.shape[-1] > self._pixels_at_once():
+            side = max(least, math.isqrt(self._pixels_at_once()))
+        while True:
+            try:
+                return self._corrected(image, side, on_tile)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            if side <= least:
+                height, width = image.shape[-2:]
+                raise ResourceError(
+                    f"not enough memory on {self.device} for a photo of {width}x{height}, also in parts of {least} "
+                    "pixels; close other programs or take a smaller photo"
+                )
+            side = max(least, min(side, *image.shape[-2:]) // 2)
+
+    def _corrected(self, image: Tensor, side: int, on_tile: OnTile | None) -> Tensor:
+        """The photo plus the network's correction, in parts of `side`."""
+        layout = {"side": side, "halo": self._halo, "multiple_of": self._network.multiple_of}
+        total, correct = n_tiles(image, **layout), self._correction
+        if total > 1 and self._network.receptive_field is None:
+            correct = functools.partial(self._part_correction, measured=self._measured(image, side))
+        done = iter(range(1, total + 1))
+        tick = None if on_tile is None else lambda: on_tile(next(done), total)
+        return run_in_tiles(correct, image, on_tile=tick, **layout).add_(image)
+
+    def _correction(self, image: Tensor) -> Tensor:
+        return self._network.residual(self._seen(image)).float()
+
+    def _part_correction(self, part: Tensor, *, measured: Sequence[Tensor]) -> Tensor:
+        known = iter(measured)
+        return self._network.residual(self._seen(part), shared=lambda _: next(known)).float()
+
+    def _measured(self, image: Tensor, side: int) -> list[Tensor]:
+        """What the network measures on the photo, in the order in which it asks."""
+        most = min(max(_FEWEST_SQUARES, (side // _SAMPLE_SIDE) ** 2), _MOST_SQUARES)
+        sample = even_sample(image, side=_SAMPLE_SIDE, most=most, multiple_of=self._network.multiple_of)
+        found: list[Tensor] = []
+
+        def keep(measure: Callable[[], Tensor]) -> Tensor:
+            found.append(measure())
+            return found[-1]
+
+        self._network.residual(self._seen(sample), shared=keep)
+        return found
+
+    def _seen(self, image: Tensor) -> Tensor:
+        return image.to(dtype=self.dtype, memory_format=torch.channels_last)
+
+    @property
+    def _least(self) -> int:
+        """The smallest side of parts."""
+        return smallest_side(self._halo, self._network.multiple_of)
+
+    @property
+    def _halo(self) -> int:
+        """How far around a pixel the network looks, apart from what it measures on the whole photo."""
+        field = self._network.receptive_field
+        return self._network.reach if field is None else field // 2
+
+    def _pixels_at_once(self) -> int:
+        """As many as fit in half of the memory that is free now."""
+        free = free_memory(self.device)
+        spare = _MOST_ON_CPU if free is None else free // 2
+        if self.device.type == "cpu":
+            spare = min(spare, _MOST_ON_CPU)
+        return int(spare / self._bytes_per_pixel)
+
+
+def deblur(
+    image: Picture,
+    *,
+    weights: Deblurrer | str | Path = DEFAULT_DEBLUR,
+    device: str = "cpu",
+    precision: str = "auto",
+    tile: int | None = None,
+    on_tile: OnTile | None = None,
+) -> Picture:
+    """Sharpen a photo of which nothing else is known.
+
+    image: float tensor (..., C, H, W) in [0, 1], or an array (H, W[, C]), uint8, uint16 or float; C is 1 or 3.
+    weights: a network by name or file, or what `load_deblurrer` made of them, once for many photos; it then has a
+    device and a precision already.
+    tile: side in pixels of the parts that the photo is cut into; None takes it whole where memory allows.
+
+    Returns the restored image in the form of the input, the same size.  The same photo gives the same picture.  Raises
+    ArgumentError, WeightsError or ResourceError.
+    """
+    blurred = as_image(image)
+    if not isinstance(weights, Deblurrer):
+        weights = load_deblurrer(weights, device=device, precision=precision)
+    grey = blurred.shape[-3] == 1
+    restored = weights(blurred.expand(*blurred.shape[:-3], 3, -1, -1), tile=tile, on_tile=on_tile)
+    return like_input(restored.mean(-3, keepdim=True) if grey else restored, image)
+
+
+def load_deblurrer(weights: str | Path = DEFAULT_DEBLUR, *, device: str = "cpu", precision: str = "auto") -> Deblurrer:
+    """A network that deblurs, ready to run.
+
+    precision: "float32", "bfloat16" (within 0.05 dB, and more than twice as fast where the processor knows it), or
+    "auto".  Raises ArgumentError and WeightsError, also for weights of a network that does something else.
+    """
+    place = checked_device(device)
+    dtype = checked_precision(precision, place)
+    network, card = load_weights(weights)
+    _check_deblurs(network, card)
+    return Deblurrer(network, device=place, dtype=dtype)
+
+
+def _check_deblurs(network: nn.Module, card: Card) -> None:
+    if isinstance(network, DAE) or card.noise_sigma is not None:
+        raise WeightsError(
+            f"{card.path}: is a denoiser ({card.network!r}), which does not deblur by itself; it serves `resharp "
+            "deconvolve --weights`, where the blur is known"
+        )
+    if card.arguments.get("channels", 3) != 3:
+        raise WeightsError(f"{card.path}: is for images of {card.arguments['channels']} channels; photos have 3")
+
+
+@torch.no_grad()
+def _largest_layer(network: nn.Module, device: torch.device, dtype: torch.dtype) -> float:
+    """Values per pixel of the photo that the largest layer takes and gives."""
+    side, found = 64, [0]
+
+    def measure(_: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
+        found.append(given[0].numel() + result.numel())
+
+    leaves = [module for module in network.modules() if not list(module.children())]
+    handles = [leaf.register_forward_hook(measure) for leaf in leaves]
+    network(torch.zeros(1, 3, side, side, device=device, dtype=dtype))
+    for handle in handles:
+        handle.remove()
+    return max(found) / side**2

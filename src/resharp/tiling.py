@@ -1,0 +1,103 @@
+"""Large images in parts: cut with a halo, run one by one, blended where they overlap."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+FEATHER = 32  # pixels over which one part passes into the next
+
+
+def smallest_side(halo: int, multiple_of: int = 1) -> int:
+    """The side from which on parts with this halo overlap with their direct neighbours only."""
+    return 2 * (_overlap(halo) + multiple_of)
+
+
+def n_tiles(image: Tensor, *, side: int, halo: int, multiple_of: int = 1) -> int:
+    """How many parts `run_in_tiles` makes of an image."""
+    n_rows, n_columns = (len(_spans(size, side, halo, multiple_of)) for size in image.shape[-2:])
+    return n_rows * n_columns
+
+
+def run_in_tiles(
+    function: Callable[[Tensor], Tensor],
+    image: Tensor,
+    *,
+    side: int,
+    halo: int,
+    multiple_of: int = 1,
+    on_tile: Callable[[], None] | None = None,
+) -> Tensor:
+    """What `function`, which keeps the size of an image (N, C, H, W), makes of parts of one, put together.
+
+    Parts are squares of at most `side` pixels, which is at least `smallest_side(halo, multiple_of)`.  They begin at
+    multiples of `multiple_of`.  Within `halo` pixels from where a part was cut its result is not used; beyond that it
+    passes into its neighbour's along FEATHER pixels.  A function whose values depend on no pixel farther away than the
+    halo, and on their place modulo `multiple_of`, thus gives what it gives of the whole.  on_tile: called after each.
+    """
+    rows, columns = (list(_shares(_spans(size, side, halo, multiple_of), halo)) for size in image.shape[-2:])
+    if len(rows) == len(columns) == 1:
+        whole = function(image)
+        if on_tile is not None:
+            on_tile()
+        return whole
+    assert side >= smallest_side(halo, multiple_of)
+    result = torch.zeros_like(image)
+    for down, share_down in rows:
+        for across, share_across in columns:
+            part = function(image[..., down, across])
+            share = (share_down[:, None] * share_across).to(image)
+            result[..., down, across] += part * share
+            if on_tile is not None:
+                on_tile()
+    return result
+
+
+def even_sample(image: Tensor, *, side: int, most: int, multiple_of: int = 1) -> Tensor:
+    """Up to about `most` squares of `side` pixels spread evenly over an image (1, C, H, W), as a batch (n, C, h, w);
+    they begin at multiples of `multiple_of`, and overlap only where the image is small.
+    """
+    height, width = image.shape[-2:]
+    n_rows = max(1, min(round((most * height / width) ** 0.5), -(-height // side)))
+    n_columns = max(1, min(most // n_rows, -(-width // side)))
+    (h, tops), (w, lefts) = (_starts(n, size, side, multiple_of) for n, size in ((n_rows, height), (n_columns, width)))
+    return torch.cat([image[..., top : top + h, left : left + w] for top in tops for left in lefts])
+
+
+def _starts(n: int, size: int, side: int, multiple_of: int) -> tuple[int, list[int]]:
+    """The length of n intervals, and where they begin."""
+    length = min(side, size)
+    between = (size - length) / max(1, n - 1)
+    return length, [int(between * index) // multiple_of * multiple_of for index in range(n)]
+
+
+def _overlap(halo: int) -> int:
+    return 2 * halo + FEATHER
+
+
+def _spans(size: int, side: int, halo: int, multiple_of: int) -> list[slice]:
+    """Parts of one axis, from the first to the last pixel."""
+    if size <= side:
+        return [slice(0, size)]
+    overlap = _overlap(halo)
+    step = (side - overlap) // multiple_of * multiple_of
+    return [slice(start, min(start + side, size)) for start in range(0, size - overlap, step)]
+
+
+def _shares(spans: Sequence[slice], halo: int) -> Iterator[tuple[slice, Tensor]]:
+    """Each part of an axis with the share of its pixels in the result; at each pixel the shares sum to 1."""
+    for index, span in enumerate(spans):
+        share = torch.ones(span.stop - span.start)
+        if index > 0:
+            overlap = spans[index - 1].stop - span.start
+            share[:overlap] = _rise(overlap, halo)
+        if index + 1 < len(spans):
+            overlap = span.stop - spans[index + 1].start
+            share[-overlap:] = 1 - _rise(overlap, halo)
+        yield span, share
+
+
+def _rise(overlap: int, halo: int) -> Tensor:
+    """0 in the halo, from there to 1."""
+    n = overlap - 2 * halo
+    return ((torch.arange(overlap) - halo + 0.5) / n).clamp(0, 1)
