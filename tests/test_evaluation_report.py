@@ -14,10 +14,12 @@ from torch.testing import assert_close
 
 from resharp.errors import OutputError
 from resharp.evaluation import Result, Row, sheets, write_report
-from resharp.evaluation.panels import SIDE, crop, heat_map, sound_boxes, with_boxes
+from resharp.evaluation.detection import Box
+from resharp.evaluation.panels import SIDE, SIDE_OF_BOXED, crop, heat_map
 from resharp.evaluation.plots import histogram
 from resharp.evaluation.sheets import extremes, make_sheets
 from resharp.evaluation.wording import figure, p_value, signed_figure
+from resharp.figures import fitted
 from resharp.photo import Photo, read_pixels, write_photo
 from tests.conftest import rand
 from tests.evaluation_results import NIQE, PSNR, SSIM, result, row
@@ -300,32 +302,39 @@ def test_only_the_pictures_shown_are_opened(tmp_path: Path, monkeypatch: pytest.
     assert len(opened) == 3 * 10
 
 
-# --- boxes of a detector ----------------------------------------------------------------------------------------------
+# --- what a detector found --------------------------------------------------------------------------------------------
 
 
-def test_boxes_are_drawn_where_they_are(tmp_path: Path) -> None:
-    boxes = {"sharp": [[16, 32, 48, 60, "dog", 0.9]], "degraded": [], "restored": [[0, 0, 64, 64, "cat", 0.4]]}
-    shown = make_sheets(result([stored_row(tmp_path, "a", 0.5, boxes=boxes)]), tmp_path).best[0]
+def detected(folder: Path, **boxes: Any) -> Row:
+    """Two dogs on 64 x 64 pixels, of which `boxes` says what was found."""
+    dogs = [Box("dog", 4, 4, 24, 24), Box("dog", 36, 36, 60, 60)]
+    texts = {version: [box.as_text() for box in found] for version, found in {"truth": dogs, **boxes}.items()}
+    return stored_row(folder, "a", 0.5, boxes=texts, confidence=0.3, iou=0.5)
+
+
+def test_boxes_are_drawn_on_each_version(tmp_path: Path) -> None:
+    right, wrong, unsure = Box("dog", 4, 4, 24, 24, 0.9), Box("cat", 30, 4, 60, 20, 0.5), Box("cat", 30, 4, 60, 20, 0.1)
+    made = detected(tmp_path, degraded=[], restored=[right, wrong, unsure], sharp=[right])
+    shown = make_sheets(result([made]), tmp_path).best[0]
     assert [(panel.title, panel.caption) for panel in shown.panels] == [
-        ("input", "0 boxes found"),
-        ("restored", "1 box found"),
-        ("sharp", "1 box found"),
+        ("input", "0 right, 0 wrong, 2 missed"),
+        ("restored", "1 right, 1 wrong, 1 missed"),
+        ("sharp", "1 right, 0 wrong, 1 missed"),
     ]
-    plain = with_boxes(read_pixels(tmp_path / "clean" / "0.png"), [])
-    scale = plain.shape[-1] / 64
-    changed = (shown.panels[2].image != plain).any(0)
-    rows, columns = changed.any(1).nonzero()[:, 0], changed.any(0).nonzero()[:, 0]
-    assert_close(columns[[0, -1]].float(), torch.tensor([16.0, 48.0]) * scale, atol=3, rtol=0)
-    assert float(rows[-1]) == pytest.approx(60 * scale, abs=3)
-    assert not bool(changed[round(40 * scale) : round(50 * scale), round(25 * scale) : round(40 * scale)].any())
+    plain = fitted(read_pixels(made.restored), SIDE_OF_BOXED)
+    changed = (shown.panels[1].image != plain).any(0)
+    scale = SIDE_OF_BOXED / 64
+    assert bool(changed[round(14 * scale), round(23 * scale) : round(24.5 * scale)].any())  # the right side of the dog
+    assert not bool(changed[round(50 * scale), round(8 * scale) : round(30 * scale)].any())
 
 
-@pytest.mark.parametrize("boxes", [None, 3, "no", [3], [[1, 2, 3]], [[1, 2, math.nan, 4, "a"]], [["a", 2, 3, 4, "a"]]])
-def test_what_is_no_box_is_not_drawn(boxes: Any) -> None:
-    assert sound_boxes(boxes) == []
+def test_a_version_without_boxes_is_shown_plain(tmp_path: Path) -> None:
+    shown = make_sheets(result([detected(tmp_path, restored=[])]), tmp_path).best[0]
+    assert [panel.caption for panel in shown.panels] == ["not judged", "0 right, 0 wrong, 2 missed", "not judged"]
 
 
-def test_a_box_beyond_the_photo_is_cut_off() -> None:
-    photo = torch.zeros(3, 30, 40, dtype=torch.uint8)
-    boxes = sound_boxes([[-1e12, 1e12, 5, -3, 7, None], [1e30, 1e30, 1e30, 1e30, "x" * 300, 0.5]])
-    assert with_boxes(photo, boxes).shape == with_boxes(photo, []).shape
+@pytest.mark.parametrize("boxes", [{}, {"restored": 3}, {"restored": ["x"], "truth": []}, {"restored": [], "truth": 3}])
+def test_notes_that_something_else_wrote_leave_a_word(boxes: Any, tmp_path: Path) -> None:
+    made = stored_row(tmp_path, "a", 0.5, boxes=boxes)
+    shown = make_sheets(result([made]), tmp_path).best[0]
+    assert shown.problem or [panel.caption for panel in shown.panels] == ["not judged"] * 3

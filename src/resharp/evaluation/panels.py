@@ -1,9 +1,7 @@
-"""The small pictures that sheets are made of: crops, maps of errors, photos with boxes.  All uint8 RGB (3, h, w)."""
+"""The small pictures that sheets are made of: crops and maps of errors.  All uint8 RGB (3, h, w)."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +12,10 @@ from torch.nn import functional
 from resharp.figures import fitted, side_by_side
 
 SIDE = 320  # of the square that a panel is fitted into
-_SIDE_OF_BOXED = 540  # of one with boxes, which fill three panels instead of five
+SIDE_OF_BOXED = 540  # of one with boxes, of which there are three instead of five
 _BAR = 22  # the height of a map's scale
 _PAPER, _INK, _FAINT, _WHITE = (250, 250, 248), (24, 24, 26), (105, 105, 110), (255, 255, 255)
 _HEAT = [(0, 0, 8), (74, 16, 108), (176, 46, 92), (240, 112, 32), (252, 200, 60), (255, 255, 220)]
-_HUES = [(255, 90, 60), (90, 170, 255), (90, 220, 110), (255, 190, 40), (225, 130, 255), (60, 225, 225)]
 
 Square = tuple[float, float, float, float]
 """Left, top, right and bottom as parts of a photo's width and height, so that it fits photos of other scales."""
@@ -82,37 +79,6 @@ def _outlined(picture: Tensor, square: Square) -> Tensor:
     draw = ImageDraw.Draw(image)
     draw.rectangle([x0 - 1, y0 - 1, x1, y1], outline=(0, 0, 0))
     draw.rectangle([x0, y0, x1 - 1, y1 - 1], outline=_WHITE)
-    return _as_tensor(image)
-
-
-def sound_boxes(boxes: Any) -> list[tuple[list[float], str]]:
-    """(corners, "class score") of each [x0, y0, x1, y1, class, score]; what is something else is no box."""
-    sound = []
-    for box in boxes if isinstance(boxes, list | tuple) else ():
-        if isinstance(box, list | tuple) and len(box) >= 5 and all(map(_is_number, box[:4])):
-            score = f" {box[5]:.2f}" if len(box) > 5 and _is_number(box[5]) else ""
-            sound.append(([float(value) for value in box[:4]], f"{box[4]}{score}"))
-    return sound
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def with_boxes(photo: Tensor, boxes: Sequence[tuple[list[float], str]]) -> Tensor:
-    """The photo with boxes (x0, y0, x1, y1 in its pixels), a colour for each class, under what is said of them."""
-    small = fitted(photo, _SIDE_OF_BOXED)
-    scales = (small.shape[-1] / photo.shape[-1], small.shape[-2] / photo.shape[-2]) * 2
-    image = _as_pillow(small)
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(12)
-    for corners, text in boxes:
-        ends = [max(-9.0, min(value * scale, 9999.0)) for value, scale in zip(corners, scales, strict=True)]
-        left, top = min(ends[::2]), min(ends[1::2])
-        hue = _HUES[sum(text.split(" ")[0].encode("utf-8", "replace")) % len(_HUES)]
-        draw.rectangle([left, top, max(ends[::2]), max(ends[1::2])], outline=hue, width=2)
-        place = max(0.0, min(left, image.width - font.getlength(text) - 4)), max(0.0, top - 15)
-        draw.rectangle([*place, place[0] + font.getlength(text) + 4, place[1] + 15], fill=hue)
-        draw.text((place[0] + 2, place[1]), text, _INK, font)
     return _as_tensor(image)
 
 
