@@ -30,7 +30,7 @@ class PlainBlock(nn.Module):
 
 class UNet(nn.Module):
     """Restored photo I + f(I).  Pixels are first gathered into channels, `gather` x `gather` at a time; from level to
-    level the sides halve and the width is the next of `widths`.
+    level the sides halve and the width is the next of `widths`; 3,631,008 parameters.
 
     image: (N, channels, H, W) in [0, 1], any H and W;  returns the same shape, not clipped.
 
@@ -44,9 +44,9 @@ class UNet(nn.Module):
         self,
         *,
         channels: int = 3,
-        widths: Sequence[int] = (32, 64, 128),
-        blocks: Sequence[int] = (1, 2, 6),
-        gather: int = 2,
+        widths: Sequence[int] = (80, 160),
+        blocks: Sequence[int] = (3, 6),
+        gather: int = 4,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
