@@ -111,7 +111,16 @@ def test_results_of_one_method_are_told_apart() -> None:
 
 def test_another_machine_is_remarked_upon() -> None:
     found = compare([plain([30.0]), plain([30.0], method="other", precision="bfloat16")])
-    assert found.remarks == ("precision differs (sharpener: float32, other: bfloat16)",)
+    assert found.remarks[0] == "precision differs (sharpener: float32, other: bfloat16)"
+
+
+def test_few_pictures_are_said_to_show_little() -> None:
+    found = compare([plain([30.0] * 5), plain([35.0] * 5)])
+    difference = found.standings["psnr"][1].difference
+    assert difference is not None
+    assert difference.p_value == 2 / 32
+    assert "with 5 pictures no p-value is below 0.062" in found.remarks[0]
+    assert compare([plain([30.0] * 6), plain([35.0] * 6)]).remarks == ()
 
 
 def test_totals_stand_side_by_side_where_all_have_them() -> None:
@@ -184,7 +193,11 @@ def test_every_definition_is_scikit_images_of_the_pictures_it_names(stored: Resu
 
 
 def test_figures_move_while_no_pixel_does(stored: Result, tmp_path: Path) -> None:
-    found = means(rescore([stored], [tmp_path / "run"]))
+    scored = rescore([stored], [tmp_path / "run"])
+    found = means(scored)
+    for family, span, _ in scored.spans:
+        values = [value for words, value in found.items() if words.startswith(family)]
+        assert span == max(values) - min(values)
     assert found["PSNR, RGB, truncated to 8 bits"] < found["PSNR, RGB, rounded to 8 bits"]
     assert len({round(value, 4) for words, value in found.items() if words.startswith("SSIM")}) >= 5
 
@@ -220,7 +233,7 @@ def test_a_picture_too_small_for_a_definition_has_no_figure_there(tmp_path: Path
 
 
 def test_several_truths_of_a_picture_are_not_scored_again(stored: Result, tmp_path: Path) -> None:
-    found = rescore([result(stored.rows, protocol="kohler")], [tmp_path])
+    found = rescore([result(stored.rows, protocol="kohler (border=8)")], [tmp_path])
     assert (found.rows, found.problem) == ((), "a picture of this protocol has several truths")
 
 

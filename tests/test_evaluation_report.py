@@ -117,7 +117,8 @@ def test_a_run_without_sound_pictures_has_a_report(tmp_path: Path) -> None:
 def test_perfect_and_odd_figures_are_shown_as_what_they_are(tmp_path: Path) -> None:
     rows = [row("a", math.inf, 30.0), row("b", 30.0, math.inf), row("c", math.inf, math.inf), row("d", math.nan, 1.0)]
     assert "∞ dB" in Page(write_report(result(rows[:1]), tmp_path)).text
-    assert "Not drawn" in Page(write_report(result(rows), tmp_path)).text
+    rows += [row("e", 31.0, 30.0), row("f", 33.0, 30.0)]
+    assert "Not drawn, for they are infinite or no number: 3." in Page(write_report(result(rows), tmp_path)).text
 
 
 def test_totals_of_the_set_stand_beside_those_of_degraded_and_sharp(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_without_jinja2_the_way_out_is_named(tmp_path: Path, monkeypatch: pytest
 # --- histograms -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n", "shift"), [(1, 0), (2, 0.3), (7, 0), (100, -3), (1000, 40)])
+@pytest.mark.parametrize(("n", "shift"), [(2, 0.3), (7, 0), (100, -3), (1000, 40)])
 def test_bars_count_as_numpy_does_and_none_lies_on_both_sides_of_0(n: int, shift: float) -> None:
     values = (np.random.default_rng(n).normal(size=n) + shift).tolist()
     plot = histogram(values)
@@ -157,16 +158,16 @@ def test_bars_count_as_numpy_does_and_none_lies_on_both_sides_of_0(n: int, shift
     assert 2 <= len(plot.ticks) <= 8
 
 
-@pytest.mark.parametrize("values", [[0.0], [0.0, 0.0], [5.0, 5.0], [-1e-9, 1e-9], [1e9, 1e9 + 1], [0.3, math.inf]])
+@pytest.mark.parametrize("values", [[-1e-9, 1e-9], [1e9, 1e9 + 1], [0.3, 0.30001, math.inf], [1e9, 1e9 + 1e-6]])
 def test_values_hardly_apart_have_a_histogram(values: list[float]) -> None:
     plot = histogram(values)
     assert plot is not None
     assert sum(bar.count for bar in plot.bars) + plot.n_left_out == len(values)
 
 
-def test_no_finite_value_has_no_histogram() -> None:
-    assert histogram([]) is None
-    assert histogram([math.inf, math.nan]) is None
+@pytest.mark.parametrize("values", [[], [0.0, 0.0, 0.0], [31.5], [31.5, math.inf], [math.inf, math.nan]])
+def test_values_that_do_not_differ_have_no_histogram(values: list[float]) -> None:
+    assert histogram(values) is None
 
 
 def test_figures_in_words() -> None:

@@ -105,7 +105,8 @@ def _tell_rescoring(labels: Sequence[str], rescoring: "Rescoring") -> None:
         say(f"not scored under other protocols: {rescoring.problem}")
         return
     n, total = len(rescoring.names), rescoring.n_shared
-    say(f"the same pictures under other protocols ({n}{f' of {total}' if n < total else ''} pictures)")
+    moved = ", ".join(f"{name} moves by {figure(span, column)}" for name, span, column in rescoring.spans)
+    say(f"the same pictures under other protocols ({n}{f' of {total}' if n < total else ''} pictures): {moved}")
     say((" " * 50 + "".join(f"  {_cut(label, 20)}" for label in labels)).rstrip())
     for row in rescoring.rows:
         means = (figure(mean, row.definition.column, unit=False) for mean in row.means)

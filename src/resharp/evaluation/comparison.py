@@ -8,6 +8,7 @@ from resharp.errors import ArgumentError, DatasetError
 
 from .results import Card, Column, Result, Row
 from .statistics import PairedDifference, Summary, paired_difference, summary
+from .wording import p_value
 
 _MUST_AGREE = {"protocol": "the protocol", "protocol_version": "the protocol's version", "data_sha256": "the data"}
 _BETTER_AGREE = ("resharp", "commit", "torch", "device", "precision")
@@ -70,7 +71,9 @@ def compare(results: Sequence[Result]) -> Comparison:
     }
     cards = tuple(result.card for result in results)
     left_out = _left_out(rows, labels, set(names))
-    return Comparison(labels, cards, columns, tuple(names), left_out, standings, totals, _remarks(results, labels))
+    return Comparison(
+        labels, cards, columns, tuple(names), left_out, standings, totals, _remarks(results, labels, len(names))
+    )
 
 
 def labels_of(results: Sequence[Result]) -> tuple[str, ...]:
@@ -159,13 +162,16 @@ def _left_out(rows: Sequence[Mapping[str, Row]], labels: Sequence[str], names: s
     return found
 
 
-def _remarks(results: Sequence[Result], labels: Sequence[str]) -> tuple[str, ...]:
+def _remarks(results: Sequence[Result], labels: Sequence[str], n_pictures: int) -> tuple[str, ...]:
     remarks = []
     for name in _BETTER_AGREE:
         values = [getattr(result.card, name) for result in results]
         if len(set(values)) > 1:
             told = ", ".join(f"{label}: {value or 'unknown'}" for label, value in zip(labels, values, strict=True))
             remarks.append(f"{name} differs ({told})")
+    if n_pictures < 6:
+        least = p_value(2 / 2**n_pictures if n_pictures > 1 else 1.0)
+        remarks.append(f"with {n_pictures} pictures no p-value is below {least}, however large the difference")
     if len(results) > 2:
         remarks.append(f"{len(results) - 1} results are tested against the first; p-values are not corrected for that")
     if results[0].totals:

@@ -35,6 +35,7 @@ def write_comparison(comparison: Comparison, rescoring: Rescoring, path: Path) -
             "totals": [(name, [f"{value:.4f}" for value in values]) for name, values in comparison.totals.items()],
             "plots": plots,
             "better": better_way(headline),
+            "spans": [f"{name} by {figure(span, column)}" for name, span, column in rescoring.spans],
             "rescored": [_rescored_row(row) for row in rescoring.rows],
             "rescoring_problem": rescoring.problem,
             "n_rescored": len(rescoring.names),

@@ -30,13 +30,13 @@ class Histogram:
 
 
 def histogram(values: Sequence[float]) -> Histogram | None:
-    """Bars between round numbers, of which 0 is one; None without a finite value.  Values that are not are left out."""
+    """Bars between round numbers, of which 0 is one, of the finite values; None where these do not differ."""
     finite = [value for value in values if math.isfinite(value)]
-    if not finite:
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    if low == high:
         return None
-    low, high = min(finite), max(finite)
     n_wanted = max(6, min(24, round(1.5 * math.sqrt(len(finite)))))
-    step = _round_step((high - low) / n_wanted or abs(low) / 20 or 1.0)
+    step = _round_step((high - low) / n_wanted)
     first = math.floor(low / step)
     counts = [0] * (math.floor(high / step) - first + 1)
     for value in finite:

@@ -78,13 +78,28 @@ class Rescoring:
     rows: tuple[Rescored, ...]
     problem: str = ""
 
+    @property
+    def spans(self) -> tuple[tuple[str, float, Column], ...]:
+        """(name, highest less lowest mean of one result, column) of PSNR and SSIM: the largest such span."""
+        found = []
+        for family in ("PSNR", "SSIM"):
+            rows = [row for row in self.rows if row.definition.words.startswith(family)]
+            means = [
+                [mean for mean in result if math.isfinite(mean)]
+                for result in zip(*(r.means for r in rows), strict=True)
+            ]
+            spans = [max(result) - min(result) for result in means if result]
+            if spans:
+                found.append((family, max(spans), rows[0].definition.column))
+        return tuple(found)
+
 
 def rescore(results: Sequence[Result], folders: Sequence[Path]) -> Rescoring:
     """Score the stored pictures of results again under all DEFINITIONS, as many as a few seconds allow.
 
     folders: of the results, where photos are looked for that are not where they were.
     """
-    if any(result.card.protocol in PROTOCOLS and _has_many_truths(result) for result in results):
+    if any(_has_many_truths(result) for result in results):
         return Rescoring((), 0, (), "a picture of this protocol has several truths")
     rows = [{row.name: row for row in result.sound_rows if row.restored and row.clean} for result in results]
     shared = [name for name in rows[0] if all(name in listed for listed in rows)]
@@ -102,7 +117,9 @@ def rescore(results: Sequence[Result], folders: Sequence[Path]) -> Rescoring:
 
 
 def _has_many_truths(result: Result) -> bool:
-    return PROTOCOLS[result.card.protocol].takes == "trajectories"
+    """Whether its protocol, named with the settings behind it in brackets, takes the best of several truths."""
+    protocol = PROTOCOLS.get(result.card.protocol.partition(" (")[0])
+    return protocol is not None and protocol.takes == "trajectories"
 
 
 def _chosen(names: Sequence[str], size: tuple[int, int]) -> list[str]:
