@@ -67,8 +67,9 @@ def even_sample(image: Tensor, *, side: int, most: int, multiple_of: int = 1) ->
 def _starts(n: int, size: int, side: int, multiple_of: int) -> tuple[int, list[int]]:
     """The length of n intervals, and where they begin."""
     length = min(side, size)
-    between = (size - length) / max(1, n - 1)
-    return length, [int(between * index) // multiple_of * multiple_of for index in range(n)]
+    left = size - length
+    starts = [left / 2] if n == 1 else [left * index / (n - 1) for index in range(n)]
+    return length, [int(start) // multiple_of * multiple_of for start in starts]
 
 
 def _overlap(halo: int) -> int:

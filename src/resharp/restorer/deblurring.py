@@ -70,15 +70,15 @@ class Deblurrer:
 
     def check_tile(self, tile: int | None) -> None:
         """Raises ArgumentError for a side of tiles smaller than what the network sees around a pixel."""
-        if tile is not None and tile < self._least:
+        if tile is not None and tile < self.smallest_tile:
             raise ArgumentError(
-                f"tiles of {tile} pixels; these weights look so far around that {self._least} are the least"
+                f"tiles of {tile} pixels; these weights look so far around that {self.smallest_tile} are the least"
             )
 
     @torch.no_grad()
     def _restored(self, image: Tensor, tile: int | None, on_tile: OnTile | None) -> Tensor:
         """(1, 3, H, W), not clipped; in smaller and smaller parts until one fits."""
-        least = self._least
+        least = self.smallest_tile
         side = max(image.shape[-2:]) if tile is None else tile
         if tile is None and image.shape[-2] * image.shape[-1] > self._pixels_at_once():
             side = max(least, math.isqrt(self._pixels_at_once()))
@@ -130,8 +130,8 @@ class Deblurrer:
         return image.to(dtype=self.dtype, memory_format=torch.channels_last)
 
     @property
-    def _least(self) -> int:
-        """The smallest side of parts."""
+    def smallest_tile(self) -> int:
+        """The smallest side of parts that the network can do with."""
         return smallest_side(self._halo, self._network.multiple_of)
 
     @property
