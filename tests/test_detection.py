@@ -273,6 +273,10 @@ def test_right_wrong_and_missed_are_drawn_each_in_its_colour() -> None:
     for x, colour in ((10, RIGHT), (60, WRONG), (110, MISSED)):
         assert_close(drawn[:, 42, x] * 255, torch.tensor(colour).float())
     assert_close(drawn[:, 60, 30], torch.full((3,), 100 / 255))
+    twice = with_boxes(image.mul(255).byte(), match(detections, truth), side=320)
+    assert twice.shape == (3, 240, 320)
+    assert_close(twice[:, 84, 20] * 255, torch.tensor(RIGHT).float())
+    assert_close(twice[:, 84, 120] * 255, torch.tensor(WRONG).float())
 
 
 def test_boxes_at_the_border_and_beyond_can_be_drawn() -> None:

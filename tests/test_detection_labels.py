@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from resharp.errors import ArgumentError, DatasetError, PhotoError
+from resharp.errors import ArgumentError, DatasetError
 from resharp.evaluation.detection import COCO_CLASSES, Box, class_name, read_labels
 from resharp.photo import Photo, write_photo
 
@@ -254,8 +254,15 @@ def test_places_that_hold_no_labels_are_refused(tmp_path: Path) -> None:
             read_labels(place, photos)
     with pytest.raises(ArgumentError, match="no photos"):
         read_labels(tmp_path / "empty", {})
-    with pytest.raises(PhotoError, match="no such file"):
-        read_labels(write_coco(tmp_path, images=coco()["images"][:1]), {"1.png": tmp_path / "gone.png"})
+
+
+def test_a_photo_that_cannot_be_read_does_not_keep_the_others_from_their_labels(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path, "1.png", "2.png")
+    photos["1.png"].write_bytes(b"no photo")
+    labels = read_labels(write_coco(tmp_path), photos)
+    assert labels.boxes == {"2.png": ()}
+    (note,) = labels.notes
+    assert note.startswith(f"{photos['1.png']}: is damaged")
 
 
 def test_classes_have_one_name_whoever_wrote_them() -> None:

@@ -185,7 +185,8 @@ def _checked_input(session: Any, path: Path) -> tuple[str, int, int]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What ONNX Runtime says, without its "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : "."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rpartition(" : ")[2].rstrip(".")
 
 
 def load_onnxruntime() -> types.ModuleType:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from resharp.data.folders import some
-from resharp.errors import ArgumentError, DatasetError
+from resharp.errors import ArgumentError, DatasetError, PhotoError
 from resharp.photo import photo_size
 
 from .boxes import Box
@@ -32,7 +32,8 @@ def read_labels(place: str | Path, photos: Mapping[str, Path], *, strict: bool =
     names the classes; without one they are COCO's 80);  photos: their files by the names that the result takes.
     A photo without a YOLO file shows no objects, as that format has it, and is noted.  A photo that a JSON file does
     not list, and labels of photos that are not there, are errors; if not strict, such photos are left out and noted.
-    Raises DatasetError, also for unknown classes and for boxes outside their photo; PhotoError for no photo.
+    A photo that cannot be read is left out and noted.  Raises DatasetError, also for unknown classes and for boxes
+    outside their photo.
     """
     if not photos:
         raise ArgumentError("there are no photos to read labels of")
@@ -51,9 +52,12 @@ def read_labels(place: str | Path, photos: Mapping[str, Path], *, strict: bool =
         notes.append(f"{place}: without a label file, so taken to show no objects: {some(silent)}")
     elif silent:
         notes.append(_left_out(place, silent, strict))
-    boxes = {name: _boxes(labelled, keys[name], path) for name, path in photos.items() if name in keys}
-    if silence_means_empty:
-        boxes |= dict.fromkeys(silent, ())
+    boxes: dict[str, tuple[Box, ...]] = dict.fromkeys(silent, ()) if silence_means_empty else {}
+    for name, key in keys.items():
+        try:
+            boxes[name] = _boxes(labelled, key, photos[name])
+        except PhotoError as error:
+            notes.append(str(error))
     return Labels({name: boxes[name] for name in photos if name in boxes}, tuple(note for note in notes if note))
 
 

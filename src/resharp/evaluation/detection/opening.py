@@ -54,9 +54,12 @@ def open_detection_scorer(protocol: Protocol, cases: Sequence[Case], *, strict: 
 
 def _labels(protocol: Protocol, cases: Sequence[Case], *, strict: bool) -> Labels | None:
     if not protocol.labels:
-        blind = next((case.name for case in cases if not case.clean), None)
+        # Of photos on their own the clean one is the very photo that is restored: no truth to judge it by.
+        blind = next((case.name for case in cases if not case.clean or case.clean[0] == case.degraded), None)
         if blind is not None:
-            raise DatasetError(f"{blind}: has no sharp photo; bring pairs, or labels with --set labels=FOLDER_OR_JSON")
+            raise DatasetError(
+                f"{blind}: has no sharp photo beside it; bring pairs, or labels with --set labels=FOLDER_OR_JSON"
+            )
         return None
     photos = {case.name: case.clean[0] if case.clean else case.degraded for case in cases}
     files = {name: source for name, source in photos.items() if isinstance(source, Path)}
