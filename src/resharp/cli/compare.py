@@ -28,13 +28,15 @@ def compare(places: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     pictures are scored again under other protocols, to show how far a figure moves while no pixel does.
     """
     from resharp.errors import ArgumentError
+    from resharp.evaluation import check_jinja2, read_result, rescore, write_comparison
     from resharp.evaluation import compare as compare_results
-    from resharp.evaluation import read_result, rescore, write_comparison
 
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise ArgumentError(
             f"{out}: a comparison is written as HTML; name a file such as {out.name or 'compared'}.html"
         )
+    if out is not None:
+        check_jinja2()
     results = [read_result(place) for place in places]
     comparison = compare_results(results)
     rescoring = rescore(results, [place if place.is_dir() else place.parent for place in places])
