@@ -290,6 +290,13 @@ def test_datasets_that_no_mean_could_be_trusted_on(pairs: Path, tmp_path: Path) 
         evaluate("identity", tmp_path / "photos", "kohler")
 
 
+def test_results_do_not_go_among_what_is_read(pairs: Path) -> None:
+    for method, out in (("identity", pairs / "run"), (pairs / "sharp", pairs / "sharp")):
+        with pytest.raises(ArgumentError, match="whose pictures are read"):
+            evaluate(method, pairs, "deblur-rgb", out=out)
+        assert not (pairs / "run").exists()
+
+
 def test_settings_that_hold_for_no_picture(pairs: Path) -> None:
     for mistake in ({"limit": 0}, {"workers": -1}, {"device": "abacus"}):
         with pytest.raises(ArgumentError):

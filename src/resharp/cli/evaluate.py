@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,8 +181,7 @@ def _tell(result: "Result") -> None:
     say("")
     for line in _summary_lines(result):
         say(line)
-    for name, value in result.totals.items():
-        say(f"{name:<24}{value:>10.4f}  over the whole set")
+    _tell_totals(result.totals)
     missing = len(result.rows) - len(result.sound_rows)
     if missing:
         say(f"{missing} of {len(result.rows)} pictures have no figures and are in no mean")
@@ -206,6 +205,17 @@ def _tell_rows(result: "Result") -> None:
         )
 
 
+def _tell_totals(totals: Mapping[str, float]) -> None:
+    """Figures of the whole set, those of the degraded and of the sharp photos beside the restored ones'."""
+    heads = [head for head in ("", "degraded_", "sharp_") if any(name.startswith(head) for name in totals)]
+    names = [name for name in totals if not name.startswith(("degraded_", "sharp_"))]
+    if names:
+        say("".join([f"{'whole set':<14}", *(f"{head.rstrip('_') or 'restored':>10}" for head in heads)]))
+    for name in names:
+        cells = [f"{totals[head + name]:>10.4f}" if head + name in totals else f"{'-':>10}" for head in heads]
+        say("".join([f"{name:<14}", *cells]))
+
+
 def _goodness(row: "Row", column: "Column") -> float:
     value = row.figures.get(column.name, math.nan)
     return value if column.higher_is_better else -value
@@ -218,10 +228,11 @@ def _summary_lines(result: "Result") -> list[str]:
     for column in result.columns:
         record = summaries[column.name]
         low, high = (_figure(record[key], column) for key in ("low", "high"))
+        between = f"{low} to {high}" if record["low"] is not None else "-"
         cells = [f"{_figure(record[key], column):>10}" for key in ("mean", "median", "spread")]
         gain = _figure(record.get("gain"), column)
         gain = f"+{gain}" if (record.get("gain") or 0) > 0 else gain
-        cells += [f"{f'{low} to {high}':>22}", f"{_figure(record.get('input'), column):>10}", f"{gain:>10}"]
+        cells += [f"{between:>22}", f"{_figure(record.get('input'), column):>10}", f"{gain:>10}"]
         lines.append(f"{_headed(column):<14}" + "".join(cells))
     return lines
 

@@ -55,11 +55,15 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class CaseSet:
-    """The cases of a dataset in their order;  sha256: over their names and the bytes of their files."""
+    """The cases of a dataset in their order, and the whole dataset that they may be the first ones of.
+
+    sha256: over the cases' names and the bytes of their files.
+    """
 
     name: str
     cases: tuple[Case, ...]
     sha256: str
+    dataset: tuple[Case, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Sample:
 
     degraded: float32 (3, h, w), in [0, 1] but for noise;  clean: the truth (3, H, W), None where there is none or where
     it is one of `frames`, which are read one by one;  size: (H, W) that the restored picture must have;  grey: whether
-    the truth is grey;  kernel, noise_sigma, scale, pattern: what the protocol tells of the degradation, else None.
+    the truth is stored as a grey photo;  kernel, noise_sigma, scale, pattern: what the protocol tells of the
+    degradation, else None.
     """
 
     case: Case
@@ -113,9 +118,9 @@ def open_cases(
     refuse_odd_names(listing.items)
     name = listing.layout if isinstance(data, Listing) else place.resolve().name
     items = _items_for(protocol, listing, name)
-    cases = _named(items, place if place.is_dir() else place.parent, protocol)[:limit]
+    dataset = tuple(_named(items, place if place.is_dir() else place.parent, protocol))
     told = [listing.layout, *([f"split {split}"] if split else []), *([f"subset {subset}"] if subset else [])]
-    return CaseSet(f"{name} ({', '.join(told)})", tuple(cases), _sha256(cases))
+    return CaseSet(f"{name} ({', '.join(told)})", dataset[:limit], _sha256(dataset[:limit]), dataset)
 
 
 def _items_for(protocol: Protocol, listing: Listing, name: str) -> list[tuple[Item, tuple[Path, ...]]]:
@@ -179,15 +184,14 @@ def _cases_of_pack(path: Path, protocol: Protocol, limit: int | None) -> CaseSet
     main = "blur" if "blur" in pack.counts and protocol.takes != "clean" else "sharp"
     if main not in pack.counts:
         raise DatasetError(f"{path}: holds no sharp patches for protocol {protocol.name} to spoil")
-    numbers = range(min(pack.counts[main], limit or pack.counts[main]))
     is_judged = "sharp" in pack.counts and (pack.paired or main == "sharp")
-    cases = tuple(
+    dataset = tuple(
         Case(f"{path.name}#{n}", f"{n:06d}.png", Patch(path, main, n), (Patch(path, "sharp", n),) if is_judged else ())
-        for n in numbers
+        for n in range(pack.counts[main])
     )
-    return CaseSet(
-        f"{path.name} (pack)", cases, hashlib.sha256(f"{file_sha256(path)} {len(cases)}".encode()).hexdigest()
-    )
+    cases = dataset[:limit]
+    digest = hashlib.sha256(f"{file_sha256(path)} {len(cases)}".encode()).hexdigest()
+    return CaseSet(f"{path.name} (pack)", cases, digest, dataset)
 
 
 def _sha256(cases: Iterable[Case]) -> str:
@@ -234,15 +238,18 @@ def read_sample(case: Case, protocol: Protocol) -> Sample:
         return Sample(case, degraded, degraded if case.clean else None, (), size, grey, scale=protocol.scale)
     clean, grey_clean = read_source(case.clean[0])
     _check_sizes(degraded, clean.shape[-2:], scale)
-    if is_colour(degraded, grey) != is_colour(clean, grey_clean):
+    if differs_in_kind(degraded, grey, clean, grey_clean):
         kinds = "is grey and its truth in colour" if grey else "is in colour and its truth grey"
         raise DatasetError(f"the degraded photo {kinds}; bring a pair of one kind")
-    return Sample(case, degraded, clean, (), size, not is_colour(clean, grey_clean), scale=protocol.scale)
+    return Sample(case, degraded, clean, (), size, grey_clean, scale=protocol.scale)
 
 
-def is_colour(image: Tensor, grey: bool) -> bool:
-    """Whether a photo has colours to tell apart, however it is stored."""
-    return not grey and not (torch.equal(image[0], image[1]) and torch.equal(image[1], image[2]))
+def differs_in_kind(image: Tensor, grey: bool, other: Tensor, other_grey: bool) -> bool:
+    """Whether one photo is grey and the other shows colours; a grey one that is stored as RGB shows none."""
+    if grey == other_grey:
+        return False
+    colour = other if grey else image
+    return not (torch.equal(colour[0], colour[1]) and torch.equal(colour[1], colour[2]))
 
 
 def _check_sizes(degraded: Tensor, found: Sequence[int], scale: int) -> None:

@@ -21,7 +21,7 @@ from resharp.restorer.precision import checked_precision
 from resharp.weights import SHIPPED, read_card
 
 from .baselines import BASELINES, baseline
-from .cases import Case, Sample, is_colour, read_source
+from .cases import Case, Sample, differs_in_kind, read_source
 from .protocols import PROTOCOLS, Protocol
 from .provenance import file_sha256, files_sha256
 
@@ -191,7 +191,7 @@ def _restored_folder(folder: Path, cases: Sequence[Case], match: str) -> Method:
         if path is None:
             raise DatasetError(f"{place}: holds no picture of that name")
         image, grey = read_source(path)
-        if sample.clean is not None and is_colour(image, grey) == sample.grey:
+        if sample.clean is not None and differs_in_kind(image, grey, sample.clean, sample.grey):
             raise DatasetError(f"{path}: is {'grey' if not sample.grey else 'in colour'}, unlike its truth")
         return image
 

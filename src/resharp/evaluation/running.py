@@ -4,17 +4,14 @@ Threads read the next pictures and judge the last ones while the method works: c
 Python's lock, and pictures need not be copied from process to process.  Only a few pictures are in memory at once.
 """
 
-import collections
-import concurrent.futures
 import contextlib
 import dataclasses
 import datetime
 import functools
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,23 +20,23 @@ import resharp
 from resharp.data.listing import Listing
 from resharp.data.workers import checked_workers
 from resharp.device import checked_device
-from resharp.errors import ArgumentError, DatasetError, ResharpError
-from resharp.files import refusals_named, written_whole
+from resharp.errors import ArgumentError, ResharpError
+from resharp.files import refusals_named
 from resharp.locks import exclusive
 from resharp.photo import Photo, write_photo
 
 from .cases import Case, CaseSet, Sample, Source, open_cases, read_sample
 from .methods import Method, open_method
+from .progress import finished_rows, note_row
 from .protocols import Protocol, make_protocol
 from .provenance import code_commit
-from .results import Card, Result, Row, row_as_json, row_from_json, write_result
+from .results import Card, Result, Row, write_result
 from .scoring import Scorer, open_scorer
+from .threads import ahead, threads
 
 PROGRESS = "progress.jsonl"
 
 OnRow = Callable[[Row, int, int], None]
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 class _Done(NamedTuple):
@@ -75,8 +72,8 @@ def evaluate(
     noise_sigma, scale and pattern its signature names and the protocol knows.
     data: a folder, manifest, pack or Listing;  protocol: a row of PROTOCOLS by name, or what `make_protocol` gave.
     out: a folder for results.json, results.csv and the restored pictures in 16 bits; a run that was stopped there goes
-    on.  workers: threads that read and judge beside the method.  on_row: sees (row, number, count);  say: is
-    told in a line what the user ought to know before it begins.
+    on.  workers: threads that read and judge beside the method.  on_row: sees (row, number, count);  say: is told
+    what the user ought to know before it begins, in lines.
 
     A picture that cannot be read, restored or judged is a row with a problem and without figures.  Raises ResharpError
     for what concerns all of them.
@@ -86,9 +83,8 @@ def evaluate(
     checked_workers(workers)
     cases = open_cases(data, protocol, split=split, subset=subset, limit=limit)
     opened = open_method(method, protocol, cases.cases, match=match, device=device, precision=precision)
-    run = _Run(
-        protocol, opened, cases, open_scorer(protocol, cases.cases), None if out is None else Path(out).absolute()
-    )
+    folder = None if out is None else _checked_folder(Path(out), method, data)
+    run = _Run(protocol, opened, cases, open_scorer(protocol, cases.dataset), folder)
     if say is not None:
         for note in run.scorer.notes:
             say(note)
@@ -144,23 +140,23 @@ class _Run:
         with refusals_named(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
         with exclusive(self.out):
-            yield self._finished(self.out)
+            yield finished_rows(self.out / PROGRESS, self.card)
             with refusals_named(self.out):
                 (self.out / PROGRESS).unlink(missing_ok=True)
 
     def rows(self, finished: dict[str, Row], workers: int) -> Iterator[Row]:
         """A row for each case in their order, each written down before it is given out."""
         left = [case for case in self.cases.cases if case.file not in finished]
-        with _threads(workers) as pool:
-            read = _ahead(self._read, left, pool, workers)
-            new = _ahead(self._row, map(self._restored, read), pool, 2 * workers)
+        with threads(workers) as pool:
+            read = ahead(self._read, left, pool, 1)
+            new = ahead(self._row, map(self._restored, read), pool, workers)
             for case in self.cases.cases:
                 if case.file in finished:
                     yield finished[case.file]
                     continue
                 row = next(new)
                 if self.out is not None:
-                    _append(self.out / PROGRESS, {"file": case.file, "row": row_as_json(row)})
+                    note_row(self.out / PROGRESS, case.file, row)
                 yield row
 
     def _read(self, case: Case) -> _Done:
@@ -208,29 +204,6 @@ class _Run:
             paths[kind] = str(path)
         return paths
 
-    def _finished(self, out: Path) -> dict[str, Row]:
-        """The sound rows that PROGRESS holds; those with a problem are tried again."""
-        identity = {k: v for k, v in dataclasses.asdict(self.card).items() if k != "date"}
-        path = out / PROGRESS
-        lines = [_parsed(line) for line in _lines(path)]
-        before = lines[0].get("card", {}) if lines else identity
-        changed = [key for key in identity if before.get(key) != identity[key]]
-        if changed:
-            raise DatasetError(
-                f"{out}: holds an unfinished evaluation of another {changed[0].replace('_', ' ')} "
-                f"({before.get(changed[0])!r}); choose another folder with -o, or remove {path.name} there"
-            )
-        rows = {}
-        for record in lines[1:]:
-            with contextlib.suppress(KeyError, TypeError, ValueError):  # a line that was cut short
-                row = row_from_json(record["row"])
-                if not row.problem and Path(row.restored).is_file():
-                    rows[str(record["file"])] = row
-        kept = [{"card": identity}, *({"file": file, "row": row_as_json(row)} for file, row in rows.items())]
-        with written_whole(path) as file:
-            file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
-        return rows
-
 
 def checked_picture(picture: object, size: tuple[int, int]) -> Tensor:
     """`picture` as float32 on the CPU if it is a finite image (3, H, W) of that size; a grey one (1, H, W) will do.
@@ -243,68 +216,21 @@ def checked_picture(picture: object, size: tuple[int, int]) -> Tensor:
     if picture.ndim != 3 or picture.shape[0] not in (1, 3) or tuple(picture.shape[1:]) != size:
         raise ArgumentError(f"the restored picture is {tuple(picture.shape)}; wanted is (3, {size[0]}, {size[1]})")
     picture = picture.detach().float().cpu().expand(3, -1, -1)
-    if not bool(torch.isfinite(picture).all()):
+    if not bool(torch.isfinite(picture.sum())) and not bool(torch.isfinite(picture).all()):  # the sum is faster
         raise ArgumentError("the restored picture holds NaN or infinite values")
     return picture
-
-
-# --- threads ----------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _threads(workers: int) -> Iterator[concurrent.futures.Executor | None]:
-    if workers == 0:
-        yield None
-        return
-    n_threads = torch.get_num_threads()
-    # One core each: several threads that all spread over all cores are slower than one.
-    pool = concurrent.futures.ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(n_threads)  # what threads that begin later inherit
-
-
-def _ahead(
-    work: Callable[[_In], _Out], things: Iterable[_In], pool: concurrent.futures.Executor | None, n_ahead: int
-) -> Iterator[_Out]:
-    """`work(thing)` of each thing in their order, up to `n_ahead` of them begun before they are asked for."""
-    if pool is None:
-        yield from map(work, things)
-        return
-    waiting: collections.deque[concurrent.futures.Future[_Out]] = collections.deque()
-    for thing in things:
-        waiting.append(pool.submit(work, thing))
-        if len(waiting) > n_ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 # --- small things -----------------------------------------------------------------------------------------------------
 
 
-def _append(path: Path, record: dict[str, Any]) -> None:
-    with refusals_named(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, allow_nan=False) + "\n")
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
+def _checked_folder(out: Path, *read: object) -> Path:
+    """`out`, absolute.  Raises ArgumentError where pictures would be written among those that are read."""
+    for place in read:
+        is_folder = isinstance(place, str | Path) and Path(place).is_dir()
+        if is_folder and out.resolve().is_relative_to(Path(str(place)).resolve()):
+            raise ArgumentError(f"{out}: lies in {place}, whose pictures are read; name a folder elsewhere with -o")
+    return out.absolute()
 
 
 def _path(source: Source | None) -> str:
