@@ -47,4 +47,10 @@ def checked_images(images: Any, *, smallest: int = 1) -> Tensor:
 def for_each(measure: Callable[[Tensor, Tensor], Tensor], restored: Tensor, clean: Tensor) -> Tensor:
     """`measure` of each pair of images (C, H, W), float64 of shape (...); one at a time, which spares the cache."""
     pairs = zip(restored.reshape(-1, *restored.shape[-3:]), clean.reshape(-1, *clean.shape[-3:]), strict=True)
-    return torch.stack([measure(one, other).double() for one, other in pairs]).reshape(restored.shape[:-3])
+    with full_precision(restored):
+        return torch.stack([measure(one, other).double() for one, other in pairs]).reshape(restored.shape[:-3])
+
+
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """Autocast would send matrix products through bfloat16."""
+    return torch.autocast(tensor.device.type, enabled=False)

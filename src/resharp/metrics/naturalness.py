@@ -15,13 +15,14 @@ from resharp.degradations import Resize
 from resharp.errors import ArgumentError, WeightsError
 from resharp.image import luma
 
-from .arguments import checked_images
+from .arguments import checked_images, for_each
 from .windows import filtered, gaussian_line
 
 _BLOCK = 96  # pixels each way that are described by one row of features
 _N_FEATURES = 36
 _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 _SMALLEST = f"NIQE describes blocks of {_BLOCK}x{_BLOCK} pixels and takes two of them or more"
+_ROUNDING = 1e-6  # grey levels
 _MIRRORED = 4  # pixels beyond the frame that the halving reaches, an even number
 
 
@@ -34,7 +35,7 @@ class Pristine:
 
 
 @functools.cache
-def load_pristine(path: Path | None = None) -> Pristine:
+def load_pristine(path: str | Path | None = None) -> Pristine:
     """What NIQE compares with: the authors' statistics, which are shipped, or those of a .npz file.
 
     The file holds mu_pris_param (1, 36) and cov_pris_param (36, 36), as BasicSR's does.  Raises WeightsError.
@@ -42,7 +43,7 @@ def load_pristine(path: Path | None = None) -> Pristine:
     shipped = resources.files("resharp") / "assets" / "niqe-pristine.npz"
     name = path or "niqe-pristine.npz"
     try:
-        data = shipped.read_bytes() if path is None else path.read_bytes()
+        data = shipped.read_bytes() if path is None else Path(path).read_bytes()
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             mean, covariance = (np.asarray(file[key], np.float64) for key in ("mu_pris_param", "cov_pris_param"))
         result = Pristine(torch.from_numpy(mean.reshape(-1)), torch.from_numpy(covariance))
@@ -63,8 +64,9 @@ def niqe(restored: Tensor, clean: Tensor | None = None, *, pristine: Pristine | 
     """Distance of an image's statistics from those of pristine photos; lower is better, from 0 on; shape (...).
 
     restored: float (..., 1 or 3, H, W) in [0, 1];  of colours the luma is taken, BT.601 in its limited range, and both
-    are rounded to 8 bits, as the authors' figures were made;  clean: ignored.  Computed in float64.  NaN where too few
-    blocks have any texture.  Raises ArgumentError for images of less than two blocks of 96x96 pixels.
+    are rounded to 8 bits, as the authors' figures were made;  clean: ignored.  Computed in float64.  On photos with
+    flat places other programs differ in the third decimal, by their rounding.  NaN where too few blocks have any
+    texture.  Raises ArgumentError for images of less than two blocks of 96x96 pixels.
     """
     del clean
     images = checked_images(restored).double()
@@ -75,8 +77,7 @@ def niqe(restored: Tensor, clean: Tensor | None = None, *, pristine: Pristine | 
     if levels.shape[-3] != 1:
         raise ArgumentError(f"NIQE is of grey or RGB images, not of {images.shape[-3]} channels")
     known = pristine or load_pristine()
-    singles = levels.reshape(-1, *levels.shape[-2:])
-    return torch.stack([_distance(single, known) for single in singles]).reshape(images.shape[:-3])
+    return for_each(lambda single, _: _distance(single[0], known), levels, levels)
 
 
 def _distance(levels: Tensor, pristine: Pristine) -> Tensor:
@@ -87,7 +88,8 @@ def _distance(levels: Tensor, pristine: Pristine) -> Tensor:
         return levels.new_tensor(float("nan"))
     difference = rows.nanmean(dim=0) - pristine.mean.to(rows)
     spread = (pristine.covariance.to(rows) + torch.cov(whole.T)) / 2
-    return (difference @ torch.linalg.pinv(spread, hermitian=True) @ difference).sqrt()
+    inverse: Tensor = torch.linalg.pinv(spread, hermitian=True)
+    return (difference @ inverse @ difference).sqrt()
 
 
 def _features(levels: Tensor) -> Tensor:
@@ -104,11 +106,17 @@ def _features(levels: Tensor) -> Tensor:
 
 
 def _normalised(levels: Tensor) -> Tensor:
-    """Less the local mean, over the local deviation plus one grey level; the frame's edge is repeated beyond it."""
+    """Less the local mean, over the local deviation plus one grey level; the frame's edge is repeated beyond it.
+
+    In flat places the difference is nothing but rounding, whose sign would decide on which side of a distribution it is
+    counted: it is made zero, which is on neither.
+    """
     line = levels.new_tensor(gaussian_line(7, 7 / 6))
     around = pad(levels[None, None], (3, 3, 3, 3), mode="replicate")[0, 0]
     mean, power = filtered(torch.stack([around, around.square()], dim=1), line).unbind(1)
-    return (levels - mean) / ((power - mean.square()).abs().sqrt() + 1)
+    difference = levels - mean
+    difference[difference.abs() < _ROUNDING] = 0
+    return difference / ((power - mean.square()).abs().sqrt() + 1)
 
 
 def _halved(levels: Tensor) -> Tensor:
@@ -118,7 +126,8 @@ def _halved(levels: Tensor) -> Tensor:
         first, last = levels.narrow(dim, 0, _MIRRORED), levels.narrow(dim, n - _MIRRORED, _MIRRORED)
         levels = torch.cat([first.flip(dim), levels, last.flip(dim)], dim)
     cut = slice(_MIRRORED // 2, -_MIRRORED // 2)
-    return Resize(0.5)(levels[None])[0, cut, cut]
+    halved: Tensor = Resize(0.5)(levels[None])
+    return halved[0, cut, cut]
 
 
 def _block_features(blocks: Tensor) -> Tensor:

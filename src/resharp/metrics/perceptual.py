@@ -15,7 +15,7 @@ from torch import Tensor
 from resharp.errors import ArgumentError, WeightsError, did_you_mean
 from resharp.networks import load_features
 
-from .arguments import checked_pair
+from .arguments import checked_pair, full_precision
 from .table import Metric
 
 Features = Callable[[Tensor], Sequence[Tensor]]
@@ -39,7 +39,8 @@ def feature_distance(
     the squared differences, 1 without them.
     """
     restored, clean = checked_pair(restored, clean)
-    pairs = list(zip(features(restored), features(clean), strict=True))
+    with full_precision(restored):
+        pairs = list(zip(features(restored), features(clean), strict=True))
     if linear is not None and [len(weights) for weights in linear] != [one.shape[-3] for one, _ in pairs]:
         found, wanted = [len(weights) for weights in linear], [one.shape[-3] for one, _ in pairs]
         raise ArgumentError(f"linear weights for layers of {found} channels do not fit features of {wanted}")
@@ -92,7 +93,8 @@ def _load(architecture: str, weights: Path | None, download: bool) -> Features:
 
 def _directions(features: Tensor) -> Tensor:
     """Each position's vector over the channels, at length 1."""
-    return features / (torch.linalg.vector_norm(features, dim=-3, keepdim=True) + _NO_LENGTH)
+    lengths: Tensor = torch.linalg.vector_norm(features, dim=-3, keepdim=True)
+    return features / (lengths + _NO_LENGTH)
 
 
 def _read_linear(path: Path, n_layers: int) -> list[Tensor]:

@@ -64,7 +64,8 @@ def _bands(image: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
     for dim, n in zip((-2, -1), size, strict=True):
         places = torch.tensor(_frequencies(n), device=image.device) % spectrum.shape[dim]
         spectrum = spectrum.index_select(dim, places)
-    return torch.fft.ifft2(spectrum[:, None] * masks, norm="forward")
+    bands: Tensor = torch.fft.ifft2(spectrum[:, None] * masks, norm="forward")
+    return bands
 
 
 def _masks(

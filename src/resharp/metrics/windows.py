@@ -37,22 +37,24 @@ def similarity(one: Tensor, other: Tensor, window: Window) -> Tensor:
     """Means over all positions of an image (C, H, W): luminance x structure and structure alone; (2, C), float64.
 
     With s = x + y and d = x - y, the terms of Wang et al. 2004 are
-        luminance = (2 mx my + C1) / (mx^2 + my^2 + C1)         = 1 - md^2   / ((ms^2 + md^2) / 2 + C1)
-        structure = (2 cov xy + C2) / (var x + var y + C2)      = 1 - var d  / ((var s + var d) / 2 + C2)
+        luminance = (2 mx my + C1) / (mx^2 + my^2 + C1)     = 1 - 2 q,  q = md^2  / (ms^2 + md^2 + 2 C1)
+        structure = (2 cov xy + C2) / (var x + var y + C2)  = 1 - 2 r,  r = var d / (var s + var d + 2 C2)
     which takes four local means, not five, and loses nothing to cancellation where x and y are close.
     """
-    sums, n_positions = torch.zeros(2, one.shape[0], dtype=torch.float64, device=one.device), 0
+    sums, n_positions = torch.zeros(3, one.shape[0], dtype=torch.float64, device=one.device), 0
+    floor = 2 * STRUCTURE / window.correction  # instead of a factor on each variance
     for means in _moments(one, other, window):
         sum_, difference, sum_squared, difference_squared = means.unbind(1)
-        sum_power, difference_power = sum_.square(), difference.square()
-        sum_variance = (sum_squared - sum_power) * window.correction
-        difference_variance = (difference_squared - difference_power) * window.correction
-        luminance = 1 - difference_power / ((sum_power + difference_power) * 0.5 + LUMINANCE)
-        structure = 1 - difference_variance / ((sum_variance + difference_variance) * 0.5 + STRUCTURE)
-        for row, term in enumerate((luminance * structure, structure)):
+        sum_power, difference_power = sum_.square_(), difference.square_()
+        difference_variance = difference_squared.sub_(difference_power)
+        variances = sum_squared.sub_(sum_power).add_(difference_variance).add_(floor)
+        unlike = difference_power.div_(sum_power.add_(difference_power).add_(2 * LUMINANCE))
+        unstructured = difference_variance.div_(variances)
+        for row, term in enumerate((unlike, unstructured, unlike * unstructured)):
             sums[row] += term.sum(-1).double().sum(0)
         n_positions += means.shape[0] * means.shape[-1]
-    return sums / n_positions
+    q, r, product = sums / n_positions
+    return torch.stack([1 - 2 * q - 2 * r + 4 * product, 1 - 2 * r])
 
 
 def filtered(stack: Tensor, line: Tensor) -> Tensor:
@@ -66,14 +68,13 @@ def filtered(stack: Tensor, line: Tensor) -> Tensor:
     band = _band(line, min(_BLOCK, max(n_rows, n_columns)))
     across = band.T.contiguous()
     result = stack.new_empty(n_rows, n_planes, n_columns)
-    with torch.autocast(stack.device.type, enabled=False):
-        for top in range(0, n_rows, _BLOCK):
-            n = min(_BLOCK, n_rows - top)
-            lines = (band[:n, : n + reach] @ stack[top : top + n + reach].flatten(1)).view(-1, width)
-            strip = result[top : top + n].view(-1, n_columns)
-            for left in range(0, n_columns, _BLOCK):
-                m = min(_BLOCK, n_columns - left)
-                torch.mm(lines[:, left : left + m + reach], across[: m + reach, :m], out=strip[:, left : left + m])
+    for top in range(0, n_rows, _BLOCK):
+        n = min(_BLOCK, n_rows - top)
+        lines = (band[:n, : n + reach] @ stack[top : top + n + reach].flatten(1)).view(-1, width)
+        strip = result[top : top + n].view(-1, n_columns)
+        for left in range(0, n_columns, _BLOCK):
+            m = min(_BLOCK, n_columns - left)
+            torch.mm(lines[:, left : left + m + reach], across[: m + reach, :m], out=strip[:, left : left + m])
     return result
 
 
@@ -93,13 +94,14 @@ def _moments(one: Tensor, other: Tensor, window: Window) -> Iterator[Tensor]:
         torch.add(rows[top : top + n], other_rows[top : top + n], out=stack[:, 0])
         torch.sub(rows[top : top + n], other_rows[top : top + n], out=stack[:, 1])
         torch.mul(stack[:, :2], stack[:, :2], out=stack[:, 2:])
-        means = filtered(stack.flatten(1, 2), line).unflatten(1, (4, n_channels))
+        means = filtered(stack.flatten(1, 2), line).view(n - reach, 4, n_channels, width - reach)
         yield means if mixing is None else torch.einsum("ij,rmjw->rmiw", mixing, means)
 
 
 def _band(line: Tensor, n_outputs: int) -> Tensor:
     """(n, n + taps - 1), the weights one place further right in each row."""
-    return torch.stack([functional.pad(line, (row, n_outputs - 1 - row)) for row in range(n_outputs)])
+    width = n_outputs + len(line) - 1
+    return functional.pad(line, (0, n_outputs)).repeat(n_outputs)[: n_outputs * width].view(n_outputs, width)
 
 
 def _mixing(line: Tensor, n_channels: int) -> Tensor:
