@@ -66,7 +66,7 @@ def luma(image: Tensor) -> Tensor:
     """
     if image.ndim < 3 or image.shape[-3] != 3:
         raise ArgumentError(f"luma is of colour images (..., 3, H, W); this one is {tuple(image.shape)}")
-    red, green, blue = image.split(1, dim=-3)
+    red, green, blue = (image[..., channel : channel + 1, :, :] for channel in range(3))
     return (16 + 65.481 * red + 128.553 * green + 24.966 * blue) / 255
 
 
