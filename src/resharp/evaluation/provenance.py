@@ -37,6 +37,8 @@ def path_sha256(path: Path) -> str:
 def code_commit() -> str:
     """The commit of the code that runs, where it stands in a repository ("+" if files were changed since), else ""."""
     here = str(Path(__file__).parent)
+    if not _git("-C", here, "ls-files", "--error-unmatch", Path(__file__).name):
+        return ""  # installed inside somebody else's repository
     commit = _git("-C", here, "rev-parse", "HEAD")
     return commit + "+" if commit and _git("-C", here, "status", "--porcelain", "--", here + "/..") else commit
 
