@@ -1,14 +1,20 @@
 """Images per second of training steps, beside the same step written plainly in float32 on contiguous tensors.
 
-    python benchmarks/training_speed.py [--device cpu] [--seconds 15]
+    python benchmarks/training_speed.py [--device cpu] [--rounds 5]
 
 A step of the shipped denoiser's recipe, and one of DeblurGAN's size: its generator (11.4 M parameters) and critic,
-WGAN-GP with five critic updates, a pixel loss.  The share of the peak is that of the device's own matrix product in the
-type of the convolutions, measured here.
+WGAN-GP with five critic updates, a pixel loss.  Where Lightning is installed (pip install lightning), its Trainer does
+the denoiser's step too.  All of a kind take turns, so that a busy machine is busy for each; the middle one of their
+times counts.  The share of the peak is that of the device's own matrix product in the type of the convolutions.
 """
 
+import importlib
+import importlib.util
+import statistics
 import time
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import click
 import torch
@@ -21,19 +27,16 @@ from resharp.networks import DAE, DeblurGAN
 from resharp.networks.critics import PatchCritic
 from resharp.training.config import AdamRecipe, MuonRecipe
 from resharp.training.estimate import FlopCounter
+from resharp.training.objectives import CriticObjective, GeneratorLoss
 from resharp.training.optimizers import build_optimizers
-from resharp.training.steps import (
-    CriticObjective,
-    Game,
-    GeneratorObjective,
-    Machinery,
-    Moment,
-    gan_step,
-    supervised_step,
-)
+from resharp.training.steps import Game, Generator, Machinery, Moment, gan_step, supervised_step
 
 LAST = torch.channels_last
 N_IMAGES = 10**9
+DAE_BATCH = 16
+MOMENT = Moment(n_seen=0, factor=1.0, seed=0, place=0)
+ADAM = AdamRecipe(kind="adam", learning_rate=1e-4, betas=(0.5, 0.999))
+Step = Callable[[], object]
 
 
 def machinery() -> Machinery:
@@ -41,55 +44,55 @@ def machinery() -> Machinery:
     return Machinery(torch.bfloat16, None, 1, 0.0, lambda values: values)
 
 
-def ours_dae(device: torch.device) -> tuple[Callable[[], object], int]:
-    """One step of recipes/dae.toml."""
+def dae_batch(device: torch.device) -> tuple[Tensor, Tensor]:
+    """(noisy, clean)."""
+    clean = torch.rand(DAE_BATCH, 3, 40, 40, device=device)
+    return clean + 0.04 * torch.randn_like(clean), clean
+
+
+def ours_dae(device: torch.device, optimizer: AdamRecipe | MuonRecipe) -> Step:
+    """One step of recipes/dae.toml, whose optimizer is Muon."""
     network = DAE().to(device)
-    optimizers = build_optimizers(network, MuonRecipe(kind="muon", learning_rate=0.005), N_IMAGES)
-    objective = GeneratorObjective(network, {"l2": (1.0, LOSSES["l2"])})
-    clean = torch.rand(16, 3, 40, 40, device=device).contiguous(memory_format=LAST)
-    noisy = clean + 0.04 * torch.randn_like(clean)
-    moment = Moment(n_seen=0, factor=1.0, seed=0, place=0)
-    return lambda: supervised_step(objective, network, optimizers, (noisy, clean), machinery(), moment), 16
+    loss = GeneratorLoss({"l2": (1.0, LOSSES["l2"])})
+    side = Generator(network, network, loss, build_optimizers(network, optimizer, N_IMAGES))
+    noisy, clean = (part.contiguous(memory_format=LAST) for part in dae_batch(device))
+    return lambda: supervised_step(side, machinery(), (noisy, clean), MOMENT)
 
 
-def plain_dae(device: torch.device) -> tuple[Callable[[], object], int]:
+def plain_dae(device: torch.device) -> Step:
     """The same network and batch, Adam, float32."""
     network = DAE().to(device)
     adam = torch.optim.Adam(network.parameters(), lr=1e-3)
-    clean = torch.rand(16, 3, 40, 40, device=device)
-    noisy = clean + 0.04 * torch.randn_like(clean)
+    noisy, clean = dae_batch(device)
 
     def step() -> None:
         adam.zero_grad()
         functional.mse_loss(network(noisy), clean).backward()  # type: ignore[no-untyped-call]
         adam.step()
 
-    return step, 16
+    return step
 
 
-def ours_gan(device: torch.device, batch: int, side: int) -> tuple[Callable[[], object], int]:
+def ours_gan(device: torch.device, batch: int, side: int, penalty: torch.dtype | None) -> Step:
     """DeblurGAN's game: five critic updates and one of the generator on one batch."""
-    generator, critic = DeblurGAN().to(device, memory_format=LAST), PatchCritic().to(device, memory_format=LAST)  # type: ignore[call-overload]
-    adam, kind = AdamRecipe(kind="adam", learning_rate=1e-4, betas=(0.5, 0.999)), ADVERSARIAL["wgan"]
+    generator = DeblurGAN().to(device, memory_format=LAST)  # type: ignore[call-overload]
+    critic = PatchCritic().to(device, memory_format=torch.contiguous_format if device.type == "cpu" else LAST)  # type: ignore[call-overload]
+    kind = ADVERSARIAL["wgan"]
+    loss = GeneratorLoss({"l2": (1.0, LOSSES["l2"])}, critic=critic, adversarial=kind, weight=0.01)
     game = Game(
-        generator=generator,
+        generator=Generator(generator, generator, loss, build_optimizers(generator, ADAM, N_IMAGES)),
         critic=critic,
-        generator_objective=GeneratorObjective(
-            generator, {"l2": (1.0, LOSSES["l2"])}, critic=critic, adversarial=kind, weight=0.01
-        ),
-        critic_objective=CriticObjective(critic, kind, penalty=10.0, norm="sample"),
-        generator_optimizers=build_optimizers(generator, adam, N_IMAGES),
-        critic_optimizers=build_optimizers(critic, adam, N_IMAGES),
+        critic_objective=CriticObjective(critic, kind, penalty=10.0, norm="sample", autocast=penalty),
+        critic_optimizers=build_optimizers(critic, ADAM, N_IMAGES),
         critic_steps=5,
         fresh=False,
         stride=4,
     )
     clean, blurred = (torch.rand(batch, 3, side, side, device=device).contiguous(memory_format=LAST) for _ in range(2))
-    moment = Moment(n_seen=0, factor=1.0, seed=0, place=0)
-    return lambda: gan_step(game, (blurred, clean), machinery(), moment), batch
+    return lambda: gan_step(game, machinery(), (blurred, clean), MOMENT)
 
 
-def plain_gan(device: torch.device, batch: int, side: int) -> tuple[Callable[[], object], int]:
+def plain_gan(device: torch.device, batch: int, side: int) -> Step:
     """The same game as one writes it down first."""
     generator, critic = DeblurGAN().to(device), PatchCritic().to(device)
     both = [torch.optim.Adam(n.parameters(), lr=1e-4, betas=(0.5, 0.999)) for n in (generator, critic)]
@@ -110,63 +113,127 @@ def plain_gan(device: torch.device, batch: int, side: int) -> tuple[Callable[[],
         loss.backward()  # type: ignore[no-untyped-call]
         both[0].step()
 
-    return step, batch
+    return step
 
 
-def images_per_second(step: Callable[[], object], batch: int, seconds: float, device: torch.device) -> float:
-    """After two steps of warming up."""
-    for _ in range(2):
-        step()
-    _wait(device)
-    started, n = time.perf_counter(), 0
-    while time.perf_counter() - started < seconds:
-        step()
-        n += batch
-        _wait(device)
-    return n / (time.perf_counter() - started)
+def taking_turns(steps: dict[str, Step], rounds: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each step, after two rounds of warming up."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds + 2):
+        for name, step in steps.items():
+            seconds[name].append(timed(step, device))
+    return {name: times[2:] for name, times in seconds.items()}
+
+
+def timed(step: Step, device: torch.device) -> float:
+    """Seconds of one step."""
+    wait(device)
+    started = time.perf_counter()
+    step()
+    wait(device)
+    return time.perf_counter() - started
+
+
+def beside_lightning(ours: Step, rounds: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of the denoiser's step by Lightning's Trainer (Adam, bf16-mixed, nothing logged), and of ours, which is
+    run after each of its steps."""
+    lightning: Any = importlib.import_module("lightning")
+
+    class Module(lightning.LightningModule):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = DAE()
+
+        def training_step(self, batch: Any, _: int) -> Tensor:
+            return functional.mse_loss(self.network(batch[0]).float(), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+    seconds: dict[str, list[float]] = {"Lightning 2, bf16-mixed": [], "ours, Adam": []}
+
+    class Turns(lightning.Callback):  # type: ignore[misc]
+        left = time.perf_counter()
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            wait(device)
+            seconds["Lightning 2, bf16-mixed"].append(time.perf_counter() - self.left)
+            seconds["ours, Adam"].append(timed(ours, device))
+            self.left = time.perf_counter()
+
+    trainer = lightning.Trainer(
+        accelerator=device.type,
+        devices=1,
+        precision="bf16-mixed",
+        max_steps=rounds + 2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Turns()],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about loader workers that a batch in memory does not need
+        samples: Any = [dae_batch(torch.device("cpu"))] * (rounds + 2)
+        trainer.fit(Module(), torch.utils.data.DataLoader(samples, batch_size=None))
+    return {name: times[2:] for name, times in seconds.items()}
 
 
 def peak_flops(dtype: torch.dtype, device: torch.device) -> float:
     """Of a square matrix product, best of five."""
     one = torch.rand(4096, 4096, dtype=dtype, device=device)
-    best = float("inf")
-    for _ in range(5):
-        started = time.perf_counter()
-        one @ one
-        _wait(device)
-        best = min(best, time.perf_counter() - started)
-    return 2 * 4096**3 / best
+    return 2 * 4096**3 / min(timed(lambda: one @ one, device) for _ in range(5))
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
+def flops_of(step: Step) -> int:
+    """Floating-point operations."""
+    with FlopCounter() as counter:
+        step()
+    return int(counter.total)
+
+
+def tell(
+    title: str, batch: int, flops: float, seconds: dict[str, list[float]], peaks: dict[torch.dtype, float]
+) -> None:
+    """One row for each; the first is what the others are compared with."""
+    middles = {name: statistics.median(times) for name, times in seconds.items()}
+    first = next(iter(middles.values()))
+    print(title)
+    for name, middle in middles.items():
+        peak = peaks[torch.float32 if "float32" in name else torch.bfloat16]
+        share = 100 * flops / middle / peak
+        print(f"  {name:<32}{batch / middle:>9.2f} images/s{share:>8.1f} % of the peak{first / middle:>8.2f}x")
+
+
 @click.command()
 @click.option("--device", "name", default="cpu", show_default=True)
-@click.option("--seconds", default=15.0, show_default=True)
+@click.option("--rounds", default=5, show_default=True, help="Of the GAN's steps; the denoiser's take five times more.")
 @click.option("--batch", default=1, show_default=True, help="Of the GAN step.")
 @click.option("--side", default=256, show_default=True, help="Of its crops.")
-def main(name: str, seconds: float, batch: int, side: int) -> None:
-    """Print the table."""
+def main(name: str, rounds: int, batch: int, side: int) -> None:
+    """Print the tables."""
     device = checked_device(name)
     peaks = {dtype: peak_flops(dtype, device) for dtype in (torch.bfloat16, torch.float32)}
     print(f"{device}, matrix products: " + ", ".join(f"{str(t)[6:]} {p / 1e9:.0f} GFLOP/s" for t, p in peaks.items()))
-    rows = [
-        ("DAE step, 16 x 40x40", plain_dae(device), ours_dae(device)),
-        (f"DeblurGAN step, {batch} x {side}x{side}", plain_gan(device, batch, side), ours_gan(device, batch, side)),
-    ]
-    for title, plain, ours in rows:
-        speeds = []
-        for label, (step, size), dtype in (("plain float32", plain, torch.float32), ("ours", ours, torch.bfloat16)):
-            with FlopCounter() as counter:
-                step()
-            speed = images_per_second(step, size, seconds, device)
-            share = counter.total / size * speed / peaks[dtype]
-            speeds.append(speed)
-            print(f"{title:<28}{label:<15}{speed:>9.2f} images/s   {100 * share:>5.1f} % of the peak")
-        print(f"{'':<28}{speeds[1] / speeds[0]:.2f}x")
+    muon = MuonRecipe(kind="muon", learning_rate=0.005)
+    steps = {"plain float32, Adam": plain_dae(device), "ours, Muon": ours_dae(device, muon)}
+    steps["ours, Adam"] = ours_dae(device, ADAM)
+    flops = flops_of(steps["plain float32, Adam"])
+    tell(f"DAE step, {DAE_BATCH} x 40x40", DAE_BATCH, flops, taking_turns(steps, 5 * rounds, device), peaks)
+    if importlib.util.find_spec("lightning"):
+        tell(
+            "DAE step by Lightning", DAE_BATCH, flops, beside_lightning(steps["ours, Adam"], 5 * rounds, device), peaks
+        )
+    steps = {"plain float32": plain_gan(device, batch, side), "ours": ours_gan(device, batch, side, None)}
+    steps["ours, penalty in bfloat16"] = ours_gan(device, batch, side, torch.bfloat16)
+    flops = flops_of(steps["plain float32"])
+    tell(f"DeblurGAN step, {batch} x {side}x{side}", batch, flops, taking_turns(steps, rounds, device), peaks)
 
 
 if __name__ == "__main__":

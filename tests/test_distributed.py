@@ -17,8 +17,9 @@ from resharp.losses import ADVERSARIAL, LOSSES
 from resharp.networks import DeblurGAN
 from resharp.networks.critics import PatchCritic
 from resharp.training.config import ScheduleRecipe
+from resharp.training.objectives import CriticObjective, GeneratorLoss
 from resharp.training.optimizers import Optimizers
-from resharp.training.steps import CriticObjective, Game, GeneratorObjective, Machinery, Moment, gan_step
+from resharp.training.steps import Game, Generator, Machinery, Moment, gan_step
 
 torch.set_num_threads(1)
 accelerator = Accelerator(cpu=True)
@@ -33,14 +34,11 @@ still = [
 ]
 kind = ADVERSARIAL[sys.argv[2]]
 losses = {"l1": (1.0, LOSSES["l1"])}
+loss = GeneratorLoss(losses, critic=critic, adversarial=kind, weight=1.0)
 game = Game(
-    generator=generator,
+    generator=Generator(generator, accelerator.prepare_model(generator), loss, still[0]),
     critic=critic,
-    generator_objective=accelerator.prepare_model(
-        GeneratorObjective(generator, losses, critic=critic, adversarial=kind, weight=1.0)
-    ),
     critic_objective=accelerator.prepare_model(CriticObjective(critic, kind, penalty=10.0, norm="sample")),
-    generator_optimizers=still[0],
     critic_optimizers=still[1],
     critic_steps=2,
     fresh=False,
@@ -50,7 +48,7 @@ mean = (lambda values: values) if n_ranks == 1 else (lambda values: accelerator.
 machinery = Machinery(None, None, 2, 0.0, mean)
 for step in range(2):  # the second has the buckets that distributed training settles on
     moment = Moment(n_seen=8 * step, factor=1.0, seed=step, place=share.start)
-    report = gan_step(game, (degraded[share], clean[share]), machinery, moment)
+    report = gan_step(game, machinery, (degraded[share], clean[share]), moment)
 gradients = {f"{o}.{n}": p.grad for o, net in (("g", generator), ("c", critic))
              for n, p in net.named_parameters()}
 if accelerator.is_main_process:

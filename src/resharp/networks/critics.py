@@ -37,7 +37,10 @@ class PatchCritic(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         first, *inner, last = self.convs
-        features = functional.leaky_relu(first(2 * image - 1), 0.2)
+        centred = 2 * image - 1
+        if image.device.type == "cpu":  # where channels that come last are copied to and fro for instance norms
+            centred = centred.contiguous()
+        features = functional.leaky_relu(first(centred), 0.2)
         for conv in inner:
             features = functional.leaky_relu(instance_normalised(conv(features)), 0.2)
         scores: Tensor = last(features)

@@ -1,8 +1,8 @@
-"""From a recipe to the objects that it names: networks, losses, stages ready to go."""
+"""From a recipe to the objects that it names: networks, losses, photos."""
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,12 @@ from resharp.losses import ADVERSARIAL, LOSSES, PixelLoss, perceptual, style, to
 from resharp.networks import CRITICS, NETWORKS, load_features
 from resharp.weights import load_weights
 
-from .config import AdversarialRecipe, FeaturesRecipe, NetworkRecipe, Recipe, StageRecipe
-from .loop import Run, Stage
-from .optimizers import build_optimizers
-from .steps import (
-    Batch,
-    CriticObjective,
-    Game,
-    GeneratorObjective,
-    Machinery,
-    Moment,
-    WeightedLosses,
-    gan_step,
-    supervised_step,
-)
+from .config import AdversarialRecipe, FeaturesRecipe, NetworkRecipe, Recipe
+from .loop import Run
+from .objectives import WeightedLosses, mixes_samples
 from .validation import HeldOut, held_out
 
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
 _CRITIC_SEED = 1  # apart from the generator's initial weights
-
-Wrap = Callable[[nn.Module], nn.Module]
-"""What a launcher makes of an objective: itself, or its distributed form."""
 
 
 def build_network(recipe: NetworkRecipe, table: Mapping[str, type[nn.Module]], seed: int, place: str) -> nn.Module:
@@ -112,81 +97,6 @@ def _loss(name: str, features: nn.Module | None) -> PixelLoss:
     return loss
 
 
-def build_stage(
-    recipe: Recipe,
-    index: int,
-    run: Run,
-    losses: WeightedLosses,
-    *,
-    wrap: Wrap,
-    mean: Callable[[Tensor], Tensor],
-    device: torch.device,
-) -> Stage:
-    """Stage `index` with fresh optimisers, over the networks of a run."""
-    stage = recipe.stages[index]
-    before = recipe.stages[:index]
-    generator, critic = run.networks["generator"], run.networks.get("critic")
-    scaler = torch.amp.GradScaler(device.type) if stage.precision == "float16" else None
-    machinery = Machinery(_AUTOCAST[stage.precision], scaler, stage.accumulate, stage.clip_gradient, mean)
-    optimizers = {"generator": build_optimizers(generator, stage.optimizer, stage.n_images)}
-    seen_by = torch.compile(generator) if recipe.compile else generator
-    assert isinstance(seen_by, nn.Module)
-    adversarial = stage.adversarial
-    if adversarial is None:
-        objective = wrap(GeneratorObjective(seen_by, losses))
-
-        def take_step(batch: Batch, moment: Moment) -> dict[str, float]:
-            return supervised_step(objective, generator, optimizers["generator"], batch, machinery, moment)
-
-    else:
-        assert critic is not None
-        kind = ADVERSARIAL[adversarial.kind]
-        if adversarial.gradient_penalty and any(
-            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in critic.modules()
-        ):
-            raise RecipeError(
-                f"stages.{index}.adversarial.gradient_penalty: the critic {recipe.critic.kind!r} has batch norm, which "
-                "mixes the samples that a penalty tells apart; take patchgan, or a penalty of 0"
-            )
-        optimizers["critic"] = build_optimizers(critic, adversarial.optimizer, stage.n_images)
-        game = Game(
-            generator=generator,
-            critic=critic,
-            generator_objective=wrap(
-                GeneratorObjective(seen_by, losses, critic=critic, adversarial=kind, weight=adversarial.weight)
-            ),
-            critic_objective=wrap(
-                CriticObjective(critic, kind, penalty=adversarial.gradient_penalty, norm=adversarial.penalty_norm)
-            ),
-            generator_optimizers=optimizers["generator"],
-            critic_optimizers=optimizers["critic"],
-            critic_steps=adversarial.critic_steps,
-            fresh=adversarial.fresh_batches,
-            stride=int(getattr(generator, "multiple_of", 1)),
-        )
-
-        def take_step(batch: Batch, moment: Moment) -> dict[str, float]:
-            return gan_step(game, batch, machinery, moment)
-
-    start = sum(one.n_images for one in before)
-    return Stage(
-        start=start,
-        stop=start + stage.n_images,
-        batch_size=stage.batch_size,
-        drawn=sum(one.n_images * _draws(one) for one in before),
-        drawn_per_step=stage.batch_size * _draws(stage),
-        take_step=take_step,
-        optimizers=optimizers,
-        scaler=scaler,
-    )
-
-
-def _draws(stage: StageRecipe) -> int:
-    """Batches that a step of a stage draws."""
-    game = stage.adversarial
-    return 1 + game.critic_steps if game is not None and game.fresh_batches else 1
-
-
 def check_game(game: AdversarialRecipe, place: str) -> None:
     """Raises RecipeError for an unknown adversarial loss."""
     if game.kind not in ADVERSARIAL:
@@ -202,7 +112,16 @@ def networks_of(recipe: Recipe) -> dict[str, nn.Module]:
             check_game(stage.adversarial, f"stages.{index}.adversarial")
             if "critic" not in networks:
                 networks["critic"] = build_network(recipe.critic, CRITICS, recipe.seed + _CRITIC_SEED, "critic")
+            _check_penalty(stage.adversarial, networks["critic"], f"stages.{index}.adversarial", recipe.critic.kind)
     return networks
+
+
+def _check_penalty(game: AdversarialRecipe, critic: nn.Module, place: str, kind: str) -> None:
+    if game.gradient_penalty and mixes_samples(critic):
+        raise RecipeError(
+            f"{place}.gradient_penalty: the critic {kind!r} has batch norm, which mixes the samples that a penalty "
+            "tells apart; take patchgan, or a penalty of 0"
+        )
 
 
 def sources_of(recipe: Recipe) -> tuple[Synthesis, HeldOut]:
@@ -232,13 +151,34 @@ def prepared_run(
         _begin_from(networks["generator"], init, recipe)
     optimizers = [one.optimizer for stage in recipe.stages for one in (stage, stage.adversarial) if one is not None]
     is_plain = all(optimizer.kind == "adam" for optimizer in optimizers)  # Muon sees weights as matrices
-    for network in networks.values():
+    for name, network in networks.items():
         network.to(device)
-        if is_plain:
+        # On the CPU the critic's passes in float32, its penalty's, are faster with channels first.
+        if is_plain and (name, device.type) != ("critic", "cpu"):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(networks["generator"], use_buffers=True) if recipe.ema else None
     losses = [build_losses(stage.losses, recipe.features, device) for stage in recipe.stages]
     return Run(networks, averaged), losses
+
+
+@torch.no_grad()
+def check_scale(generator: nn.Module, judged: HeldOut, kind: str) -> None:
+    """Raises RecipeError for a network that does not make photos of the size of the held-out truth."""
+    device = next(generator.parameters()).device
+    given, wanted = judged.degraded[:1], tuple(judged.clean[:1].shape)
+    generator.eval()
+    with torch.random.fork_rng(devices=[]):
+        made = tuple(generator(given.to(device)).shape)
+    if made != wanted:
+        raise RecipeError(
+            f"network: {kind} makes {_size(made)} of photos of {_size(tuple(given.shape))}, and their truth has "
+            f"{_size(wanted)}; take a network of another scale, or another downscale in data.plan"
+        )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """As width x height, channels only where they are not those of a photo."""
+    return f"{shape[3]}x{shape[2]}" if len(shape) == 4 and shape[:2] == (1, 3) else "x".join(map(str, shape))
 
 
 def _begin_from(generator: nn.Module, init: str | Path, recipe: Recipe) -> None:

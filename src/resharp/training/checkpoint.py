@@ -11,6 +11,8 @@ import torch
 from resharp.errors import RecipeError
 from resharp.files import refusals_named, written_whole
 
+from .identity import Identity
+
 FORMAT = 2
 _MAGIC = b"resharp checkpoint\n"
 _NAME = re.compile(r"checkpoint-\d{12}\.pt")
@@ -54,10 +56,10 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
 
 
-def latest_state(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any] | None, list[str]]:
+def latest_state(folder: Path, identity: Identity) -> tuple[dict[str, Any] | None, list[str]]:
     """(the newest sound state or None where no run has saved one yet, what was wrong with newer ones).
 
-    Raises RecipeError for states of another run, `identity` being all that decides the bits, and where all are damaged.
+    Raises RecipeError for states of another run, and where all are damaged.
     """
     complaints: list[str] = []
     for path in checkpoints(folder):
@@ -71,21 +73,11 @@ def latest_state(folder: Path, identity: dict[str, Any]) -> tuple[dict[str, Any]
         except Exception as error:  # torch raises several kinds for a damaged file
             complaints.append(f"{path}: damaged ({type(error).__name__}); going on from the one before it")
             continue
-        if theirs != identity:
-            changed = "; ".join(_differences(theirs, identity)[:5])
-            raise RecipeError(f"{folder} holds another run ({changed}); choose another --out, or delete it")
+        if changed := identity.differences(theirs):
+            raise RecipeError(
+                f"{folder} holds another run ({'; '.join(changed[:5])}); choose another --out, or delete it"
+            )
         return state, complaints
     if complaints:
         raise RecipeError(f"{folder}: all its checkpoints are damaged; delete them to start anew")
     return None, []
-
-
-def _differences(theirs: Any, ours: Any, place: str = "") -> list[str]:
-    """Each setting that differs, with both values."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        keys = sorted({*theirs, *ours}, key=str)
-        return [d for key in keys for d in _differences(theirs.get(key), ours.get(key), f"{place}.{key}".strip("."))]
-    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
-        pairs = enumerate(zip(theirs, ours, strict=True))
-        return [d for index, (one, other) in pairs for d in _differences(one, other, f"{place}.{index}")]
-    return [] if theirs == ours else [f"{place} was {theirs!r}, is {ours!r}"[:200]]

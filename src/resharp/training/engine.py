@@ -2,8 +2,8 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.util
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,24 @@ from resharp.files import refusals_named
 from resharp.locks import exclusive
 from resharp.networks import DAE
 from resharp.photo import Photo, write_photo
-from resharp.weights import Card, load_weights, save_weights
+from resharp.weights import Card, save_weights
 
-from .building import build_stage, prepared_run, sources_of
+from .building import check_scale, prepared_run, sources_of
 from .checkpoint import latest_state, save_checkpoint
-from .config import Recipe, plain
+from .config import Recipe
 from .ending import Stop, memory_named
+from .identity import identity_of
 from .loop import OnStep, Rhythm, Run, train
+from .objectives import WeightedLosses
+from .reading import plain
 from .run_folder import MetricsLog, draw_curves, forget_after, note_beginning, read_metrics
-from .steps import Batch, WeightedLosses
-from .validation import HeldOut, as_float
+from .stages import build_stage
+from .steps import Batch
+from .validation import HeldOut, on_device
 
 Say = Callable[[str], None]
+
+_CURVES_EVERY = 60  # seconds, beside the end: small runs would do little but draw
 
 
 def train_weights(
@@ -56,6 +62,7 @@ def train_weights(
     with memory_named():
         # Whatever is wrong with these, no folder is made for it.
         sources, prepared = sources_of(recipe), prepared_run(recipe, accelerator.device, init=init)
+        check_scale(prepared[0].networks["generator"], sources[1], recipe.network.kind)
     with refusals_named(out):
         out.mkdir(parents=True, exist_ok=True)
     lock = exclusive(out) if accelerator.is_main_process else contextlib.nullcontext()
@@ -119,8 +126,9 @@ class Workshop:
         self._stop, self._on_step, self._say = stop, on_step, say
         self.synthesis, self.held_out = sources
         self.run, self.losses = prepared
-        self.identity = _identity(recipe, self.synthesis, init) | {"n_processes": accelerator.num_processes}
+        self.identity = identity_of(recipe, self.synthesis, init=init, n_processes=accelerator.num_processes)
         self._log: MetricsLog | None = None
+        self._drawn = time.monotonic()
         self.accelerator.wait_for_everyone()
         state, complaints = latest_state(folder, self.identity)
         for complaint in complaints:
@@ -163,7 +171,7 @@ class Workshop:
             n_ranks=self.accelerator.num_processes,
         )
         for degraded, clean in stream:
-            yield self._on_device(degraded), self._on_device(clean)
+            yield on_device(degraded, self.accelerator.device), on_device(clean, self.accelerator.device)
 
     def report(self, record: dict[str, Any]) -> None:
         """To metrics.jsonl, the trackers, and whoever listens."""
@@ -202,8 +210,10 @@ class Workshop:
         if self.accelerator.is_main_process:
             assert self._log is not None
             self._log.flush()
-            save_checkpoint(self.folder, state | {"identity": self.identity}, keep=self.recipe.rhythm.keep)
-            if state["scores"]:
+            save_checkpoint(self.folder, state | {"identity": self.identity.values}, keep=self.recipe.rhythm.keep)
+            is_last = self._stop.asked or state["n_seen"] == self.recipe.n_images
+            if state["scores"] and (is_last or time.monotonic() - self._drawn > _CURVES_EVERY):
+                self._drawn = time.monotonic()
                 draw_curves([(self.recipe.weights.name, read_metrics(self.folder))], self.folder / "curves.png")
         self.accelerator.wait_for_everyone()
 
@@ -266,13 +276,9 @@ class Workshop:
             device=self.accelerator.device,
         )
 
-    def _wrapped(self, objective: nn.Module) -> nn.Module:
-        wrapped: nn.Module = self.accelerator.prepare_model(objective)
+    def _wrapped(self, module: nn.Module) -> nn.Module:
+        wrapped: nn.Module = self.accelerator.prepare_model(module)
         return wrapped
-
-    def _on_device(self, part: Tensor) -> Tensor:
-        moved = part.to(self.accelerator.device, non_blocking=True)
-        return as_float(moved).contiguous(memory_format=torch.channels_last)
 
     def _start_tracking(self, n_seen: int) -> None:
         trackers = self.recipe.rhythm.tracking
@@ -284,20 +290,3 @@ class Workshop:
         self.accelerator.init_trackers(
             self.recipe.weights.name, init_kwargs={name: resumed[name] for name in trackers if name in resumed}
         )
-
-
-def _identity(recipe: Recipe, synthesis: Synthesis, init: str | Path | None) -> dict[str, Any]:
-    """All that decides the bits of a run: the recipe without what it only says or where things lie, and the photos."""
-    decisive = recipe.model_dump(
-        mode="json",
-        exclude={
-            "weights": True,
-            "stages": {"__all__": {"name"}},
-            "data": {"photos", "n_workers", "kept_megabytes"},
-            "features": {"weights"},
-            "rhythm": True,
-            "divergence": True,
-        },
-    )
-    begun = "" if init is None else hashlib.sha256(Path(load_weights(init)[1].path).read_bytes()).hexdigest()
-    return {**decisive, "photos": [source.fingerprint() for source in synthesis.sources], "init": begun}

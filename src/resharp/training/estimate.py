@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,13 +10,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from resharp.data.loading import batches
+from resharp.data.synthesis import Synthesis
 
-from .building import build_stage, prepared_run, sources_of
+from .building import check_scale, prepared_run, sources_of
 from .config import Recipe
 from .ending import memory_named
 from .engine import launched
+from .loop import Run
+from .objectives import WeightedLosses
+from .stages import build_stage
 from .steps import Moment
-from .validation import as_float
+from .validation import on_device
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -37,44 +42,67 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def dry_run(recipe: Recipe, *, device: str = "auto", n_steps: int = 3) -> dict[str, Any]:
-    """What a run would take, from a few real steps that leave nothing behind.
+def dry_run(
+    recipe: Recipe, *, init: str | Path | None = None, device: str = "auto", n_steps: int = 3
+) -> dict[str, Any]:
+    """What a run would take, from a few real steps of each stage that leave nothing behind.
 
-    Parameters by network, floating-point operations of a step, peak memory in bytes (of the accelerator, or of this
-    process), seconds of a step and of the whole run; the first stage stands for all.
+    Parameters by network, and peak memory in bytes (of the accelerator, or of this process);  "stages": of each its
+    name, floating-point operations and seconds of a step, number of steps;  hours of the whole run.  At the top the
+    step of the longest stage stands again.
     """
     accelerator = launched(device, recipe)
-    run, losses = prepared_run(recipe, accelerator.device)
-    synthesis, _ = sources_of(recipe)
-    results: dict[str, Any] = {
+    with memory_named():
+        sources, (run, losses) = sources_of(recipe), prepared_run(recipe, accelerator.device, init=init)
+        check_scale(run.networks["generator"], sources[1], recipe.network.kind)
+        stages = [
+            _measured(recipe, index, run, losses[index], sources[0], accelerator.device, n_steps)
+            for index in range(len(recipe.stages))
+        ]
+    longest = max(stages, key=lambda stage: stage["seconds_per_step"] * stage["n_steps"])
+    return {
         "parameters": {name: sum(p.numel() for p in network.parameters()) for name, network in run.networks.items()},
         "device": str(accelerator.device),
+        "stages": stages,
+        "flops_per_step": longest["flops_per_step"],
+        "seconds_per_step": longest["seconds_per_step"],
+        "hours": sum(stage["seconds_per_step"] * stage["n_steps"] for stage in stages) / 3600,
+        "peak_memory": _peak_memory(accelerator.device),
     }
-    with memory_named():
-        stage = build_stage(
-            recipe, 0, run, losses[0], wrap=lambda objective: objective, mean=lambda v: v, device=accelerator.device
-        )
-        stream = batches(
-            synthesis,
-            batch_size=stage.drawn_per_step,
-            stop=(n_steps + 1) * stage.drawn_per_step,
-            noise_sigma=recipe.data.noise_sigma,
-        )
-        seconds = []
-        for index, (degraded, clean) in enumerate(stream):
-            batch = as_float(degraded.to(accelerator.device)), as_float(clean.to(accelerator.device))
-            started = time.perf_counter()
-            counter = FlopCounter()
-            with counter if index == 0 else contextlib.nullcontext():
-                stage.take_step(batch, Moment(n_seen=0, factor=1.0, seed=index, place=0))
-            seconds.append(time.perf_counter() - started)
-            if index == 0:
-                results["flops_per_step"] = counter.total
-    results["seconds_per_step"] = min(seconds[1:] or seconds)
-    n_steps_in_all = sum(one.n_images // one.batch_size for one in recipe.stages)
-    results["hours"] = results["seconds_per_step"] * n_steps_in_all / 3600
-    results["peak_memory"] = _peak_memory(accelerator.device)
-    return results
+
+
+def _measured(
+    recipe: Recipe,
+    index: int,
+    run: Run,
+    losses: WeightedLosses,
+    synthesis: Synthesis,
+    device: torch.device,
+    n_steps: int,
+) -> dict[str, Any]:
+    """A stage's step: operations of the first one, seconds of the fastest of the others."""
+    stage = build_stage(
+        recipe, index, run, losses, wrap=lambda module: module, mean=lambda values: values, device=device
+    )
+    stream = batches(
+        synthesis,
+        batch_size=stage.drawn_per_step,
+        stop=(n_steps + 1) * stage.drawn_per_step,
+        noise_sigma=recipe.data.noise_sigma,
+    )
+    seconds, counter = [], FlopCounter()
+    for count, (degraded, clean) in enumerate(stream):
+        batch = on_device(degraded, device), on_device(clean, device)
+        started = time.perf_counter()
+        with counter if count == 0 else contextlib.nullcontext():
+            stage.take_step(batch, Moment(n_seen=0, factor=1.0, seed=count, place=0))
+        seconds.append(time.perf_counter() - started)
+    return {
+        "name": recipe.stages[index].name,
+        "flops_per_step": counter.total,
+        "seconds_per_step": min(seconds[1:] or seconds),
+        "n_steps": recipe.stages[index].n_images // recipe.stages[index].batch_size,
+    }
 
 
 def _peak_memory(device: torch.device) -> int:

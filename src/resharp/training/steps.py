@@ -1,7 +1,6 @@
 """Training steps: a batch in, one update of the weights, what to report out.
 
-GAN and supervised training differ by the step.  An objective is a module whose forward is the whole loss, so that
-distributed training sees one forward for each backward, gradient penalty included.
+GAN and supervised training differ by the step.
 """
 
 import contextlib
@@ -12,88 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from resharp.losses import Adversarial, PixelLoss, gradient_penalty
-
 from .health import adversarial_share, critic_health, first_non_finite, gradient_norm, named_gradients, picture_health
+from .objectives import GeneratorLoss, Parts, at_least_float32
 from .optimizers import Optimizers
 
 _MASKS, _PENALTY = 1, 2  # what a step draws: dropout masks, and where the penalty is taken
 Batch = tuple[Tensor, Tensor]  # degraded, clean: float32 (N, 3, H, W), the degraded one perhaps smaller
-Parts = dict[str, Tensor]  # what a loss is made of, by name, each a scalar without gradient
-WeightedLosses = dict[str, tuple[float, PixelLoss]]
 
 
 class DivergedError(Exception):
     """A loss is no number; the weights are still those before this step."""
-
-
-class GeneratorObjective(nn.Module):
-    """The generator's whole loss on a batch: weighted pixel and feature losses, and what the critic says."""
-
-    def __init__(
-        self,
-        generator: nn.Module,
-        losses: WeightedLosses,
-        *,
-        critic: nn.Module | None = None,
-        adversarial: Adversarial | None = None,
-        weight: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.generator = generator
-        self.losses = losses
-        self._critic = [critic]  # in a list: its parameters are none of this module's
-        self.adversarial = adversarial
-        self.weight = weight
-        self.pulls: Parts = {}  # gradients of the two halves of the loss at the last restored pictures
-
-    def forward(self, degraded: Tensor, clean: Tensor) -> tuple[Tensor, Parts]:
-        """(the whole loss, its parts; among them "loss", what there is of it without the critic)."""
-        restored = _at_least_float32(self.generator(degraded))
-        compared = self._watched(restored, "fidelity")
-        parts = {name: loss(compared, clean) for name, (_, loss) in self.losses.items()}
-        total = torch.stack([self.losses[name][0] * part for name, part in parts.items()]).sum()
-        parts["loss"] = total
-        critic = self._critic[0]
-        if critic is not None and self.adversarial is not None:
-            real = critic(clean) if self.adversarial.generator_needs_real else None
-            judged = critic(self._watched(restored, "adversarial"))
-            parts["adversarial"] = self.adversarial.generator(real, judged)
-            total = total + self.weight * parts["adversarial"]
-        return total, {name: part.detach() for name, part in parts.items()}
-
-    def _watched(self, restored: Tensor, name: str) -> Tensor:
-        """The same picture, whose gradient by one half of the loss is kept while the backward pass goes through it."""
-        view = restored.view_as(restored)
-        if view.requires_grad:
-            view.register_hook(lambda gradient: self.pulls.update({name: gradient}))  # type: ignore[no-untyped-call]
-        return view
-
-
-class CriticObjective(nn.Module):
-    """The critic's whole loss on true and restored photos, gradient penalty included."""
-
-    def __init__(self, critic: nn.Module, adversarial: Adversarial, *, penalty: float, norm: str) -> None:
-        super().__init__()
-        self.critic = critic
-        self.adversarial = adversarial
-        self.penalty = penalty
-        self.norm = norm
-
-    def forward(self, real: Tensor, fake: Tensor, seed: int, place: int) -> tuple[Tensor, Parts, Tensor, Tensor]:
-        """(loss, its parts, the scores of both); `seed` draws where the penalty is taken, `place` counts the samples of
-        the whole batch that stand before these."""
-        real_scores, fake_scores = (_at_least_float32(self.critic(photos)) for photos in (real, fake))
-        total = self.adversarial.critic(real_scores, fake_scores)
-        parts = {"critic": total.detach()}
-        if self.penalty:
-            generator = torch.Generator().manual_seed(seed)
-            # The first numbers are others', in this process or elsewhere.
-            torch.rand(place, generator=generator, dtype=real.dtype)
-            slope = gradient_penalty(self.critic, real, fake, generator=generator, norm=self.norm)
-            parts["gradient_penalty"] = slope.detach()
-            total = total + self.penalty * slope
-        return total, parts, real_scores.detach(), fake_scores.detach()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,19 +82,28 @@ class Moment:
         return state >> 33
 
 
-def supervised_step(
-    objective: nn.Module,
-    network: nn.Module,
-    optimizers: Optimizers,
-    batch: Batch,
-    machinery: Machinery,
-    moment: Moment,
-) -> dict[str, float]:
-    """One step on the objective of a network; returns its loss, parts, gradient norm and the schedule's factor."""
-    network.train()
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """The side that restores.  run: the network in the form that a compiler or a launcher gave it, through which all
+    passes go that gradients come back from."""
+
+    network: nn.Module
+    run: nn.Module
+    loss: GeneratorLoss
+    optimizers: Optimizers
+
+    def restored(self, degraded: Tensor, machinery: Machinery) -> Tensor:
+        """What it makes of a batch, float32, with gradient."""
+        with machinery.precision(degraded.device):
+            return at_least_float32(self.run(degraded))
+
+
+def supervised_step(generator: Generator, machinery: Machinery, batch: Batch, moment: Moment) -> dict[str, float]:
+    """One step of a network on its loss; returns the loss, its parts, the gradient norm and the schedule's factor."""
+    generator.network.train()
     torch.manual_seed(moment.drawn(_MASKS, moment.place))
-    report = _generator_turn(objective, network, batch, machinery)
-    norm, scheduled = machinery.descend(optimizers, moment.n_seen, moment.factor)
+    report = _generator_turn(generator, batch, machinery)
+    norm, scheduled = machinery.descend(generator.optimizers, moment.n_seen, moment.factor)
     return report | _norms(norm) | {"rate_factor": scheduled * moment.factor}
 
 
@@ -176,11 +112,9 @@ class Game:
     """Both sides of a GAN.  critic_steps: the critic's updates for each of the generator's;  fresh: each on a batch of
     its own;  stride: of the generator, at whose frequencies chequered patterns are looked for."""
 
-    generator: nn.Module
+    generator: Generator
     critic: nn.Module
-    generator_objective: nn.Module
     critic_objective: nn.Module
-    generator_optimizers: Optimizers
     critic_optimizers: Optimizers
     critic_steps: int
     fresh: bool
@@ -192,40 +126,49 @@ class Game:
         return 1 + self.critic_steps if self.fresh else 1
 
 
-def gan_step(game: Game, batch: Batch, machinery: Machinery, moment: Moment) -> dict[str, float]:
+def gan_step(game: Game, machinery: Machinery, batch: Batch, moment: Moment) -> dict[str, float]:
     """The critic's updates, then one of the generator through the critic as it now is.
 
-    batch: as many batches in one as the game draws, the generator's last.  On one batch the dropout masks of the fakes
-    are those of the generator's own pass.  Returns losses, and the measures of GAN health.
+    batch: as many batches in one as the game draws, the generator's last.  On one batch in one piece the generator runs
+    once, for the critic and for itself; in pieces it runs again with the same dropout masks, as that is what pieces are
+    for: no more than one of them is held at a time.  Returns losses, and the measures of GAN health.
     """
     rounds = list(zip(*(part.chunk(game.batches_per_step) for part in batch), strict=True))
-    game.generator.train()
+    game.generator.network.train()
     game.critic.train()
     degraded, clean = rounds[0]
-    fakes = _fakes(game.generator, degraded, machinery, moment.drawn(_MASKS, moment.place))
+    restored: Tensor | None = None
+    torch.manual_seed(moment.drawn(_MASKS, moment.place))
+    if machinery.accumulate == 1 and not game.fresh:
+        restored = game.generator.restored(degraded, machinery)
+        fakes = restored.detach()
+    else:
+        fakes = _fakes(game, degraded, machinery)
     for turn in range(game.critic_steps):
         if game.fresh and turn:
             degraded, clean = rounds[turn]
-            fakes = _fakes(game.generator, degraded, machinery, moment.drawn(_MASKS, moment.place, turn))
+            torch.manual_seed(moment.drawn(_MASKS, moment.place, turn))
+            fakes = _fakes(game, degraded, machinery)
         report, real_scores, fake_scores = _critic_turn(game, clean, fakes, machinery, moment, turn)
         critic_norm, _ = machinery.descend(game.critic_optimizers, moment.n_seen, moment.factor)
     measured = picture_health(fakes, clean, stride=game.stride)
     torch.manual_seed(moment.drawn(_MASKS, moment.place, *([game.critic_steps] if game.fresh else [])))
     game.critic.requires_grad_(False)
     try:
-        report |= _generator_turn(game.generator_objective, game.generator, rounds[-1], machinery)
+        report |= _generator_turn(game.generator, rounds[-1], machinery, restored)
     finally:
         game.critic.requires_grad_(True)
-    norm, scheduled = machinery.descend(game.generator_optimizers, moment.n_seen, moment.factor)
+    norm, scheduled = machinery.descend(game.generator.optimizers, moment.n_seen, moment.factor)
     measured |= critic_health(fakes, clean, real_scores, fake_scores, norm, critic_norm)
     return report | measured | {"rate_factor": scheduled * moment.factor}
 
 
-def _fakes(generator: nn.Module, degraded: Tensor, machinery: Machinery, seed: int) -> Tensor:
+@torch.no_grad()
+def _fakes(game: Game, degraded: Tensor, machinery: Machinery) -> Tensor:
     """What the generator makes of a batch, piece by piece, without gradient."""
-    torch.manual_seed(seed)
-    with torch.no_grad(), machinery.precision(degraded.device):
-        return torch.cat([_at_least_float32(generator(piece)) for piece in _pieces(degraded, machinery)])
+    with machinery.precision(degraded.device):
+        pieces = _pieces(degraded, machinery)
+        return torch.cat([at_least_float32(game.generator.network(piece)) for piece in pieces])
 
 
 def _critic_turn(
@@ -248,23 +191,25 @@ def _critic_turn(
     return report, torch.cat([real for real, _ in scores]), torch.cat([fake for _, fake in scores])
 
 
-def _generator_turn(objective: nn.Module, network: nn.Module, batch: Batch, machinery: Machinery) -> dict[str, float]:
-    """The generator's gradients on one batch; returns its losses."""
-    _forget_gradients(network)
+def _generator_turn(
+    generator: Generator, batch: Batch, machinery: Machinery, restored: Tensor | None = None
+) -> dict[str, float]:
+    """The generator's gradients on one batch; returns its losses.  restored: what it made of it, if it did already."""
+    _forget_gradients(generator.network)
     sums = _Sums(machinery)
     for degraded, clean, is_last in _with_last(*(_pieces(part, machinery) for part in batch)):
         share = len(degraded) / len(batch[0])
-        with _synchronised(objective, is_last):
+        with _synchronised(generator.run, is_last):
+            pictures = generator.restored(degraded, machinery) if restored is None else restored
             with machinery.precision(degraded.device):
-                loss, parts = objective(degraded, clean)
+                loss, parts = generator.loss(pictures, clean)
             machinery.backward(loss * share)
         sums.add(parts, share)
-    report = sums.report(network, "generator")
-    inner = getattr(objective, "module", objective)  # out of distributed training's wrapper
-    assert isinstance(inner, GeneratorObjective)
-    if "adversarial" in inner.pulls:
-        report["adversarial_share"] = float(adversarial_share(inner.pulls["adversarial"], inner.pulls["fidelity"]))
-    inner.pulls.clear()
+    report = sums.report(generator.network, "generator")
+    pulls = generator.loss.pulls
+    if "adversarial" in pulls:
+        report["adversarial_share"] = float(adversarial_share(pulls["adversarial"], pulls["fidelity"]))
+    pulls.clear()
     return report
 
 
@@ -305,15 +250,10 @@ def _with_last(*parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor, bool]
         yield one, other, index == len(first) - 1
 
 
-def _synchronised(objective: nn.Module, is_last: bool) -> contextlib.AbstractContextManager[None]:
+def _synchronised(wrapped: nn.Module, is_last: bool) -> contextlib.AbstractContextManager[None]:
     """Gradients go to the other processes with the last piece of a batch alone."""
-    no_sync = getattr(objective, "no_sync", None)  # distributed training's wrapper has it
+    no_sync = getattr(wrapped, "no_sync", None)  # distributed training's wrapper has it
     return contextlib.nullcontext() if is_last or no_sync is None else no_sync()
-
-
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    """What autocast made smaller; float64 stays."""
-    return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
 def _forget_gradients(network: nn.Module) -> None:

@@ -118,3 +118,8 @@ class HeldOut:
 def as_float(pixels: Tensor) -> Tensor:
     """Samples as the loader gives them, uint8 or float32 already, as float32 in [0, 1]."""
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+
+
+def on_device(pixels: Tensor, device: torch.device) -> Tensor:
+    """Samples as the loader gives them, as a step takes them."""
+    return as_float(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,76 @@
+"""Which run a folder holds: all that decides its bits."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from resharp.data.synthesis import Synthesis
+from resharp.networks import features_file
+from resharp.weights import load_weights
+
+from .config import Recipe
+
+_SAID_ONLY: dict[str, Any] = {  # what a recipe only says, or where things lie
+    "weights": True,
+    "stages": {"__all__": {"name"}},
+    "data": {"photos", "n_workers", "kept_megabytes"},
+    "features": {"weights"},
+    "rhythm": True,
+    "divergence": True,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """values: all that decides the bits, plain;  told: those of them that are not a recipe's defaults."""
+
+    values: dict[str, Any]
+    told: dict[str, Any]
+
+    def differences(self, theirs: Any) -> list[str]:
+        """Each setting that differs from another run's, with both values.  One that the other does not know, as it came
+        with a later version, does not differ where it stands at its default."""
+        return _differences(theirs, self.values, self.told)
+
+
+def identity_of(recipe: Recipe, synthesis: Synthesis, *, init: str | Path | None, n_processes: int) -> Identity:
+    """The recipe without what it only says or where things lie, the photos, the files of weights that go in, and the
+    number of processes, whose sums differ."""
+    beside = {
+        "photos": [source.fingerprint() for source in synthesis.sources],
+        "init": "" if init is None else _digest(Path(load_weights(init)[1].path)),
+        "n_processes": n_processes,
+    }
+    values, told = (
+        recipe.model_dump(mode="json", exclude=_SAID_ONLY, exclude_defaults=is_short) for is_short in (False, True)
+    )
+    return Identity(values | beside | {"features_file": _features_digest(recipe)}, told | beside)
+
+
+def _features_digest(recipe: Recipe) -> str:
+    """Of the file that the perceptual losses' features come from; "" without such losses."""
+    if not any({"perceptual", "style"} & stage.losses.keys() for stage in recipe.stages):
+        return ""
+    return _digest(recipe.features.weights or features_file(recipe.features.kind))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _differences(theirs: Any, ours: Any, told: Any, place: str = "") -> list[str]:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        told = told if isinstance(told, dict) else {}
+        compared = [key for key in sorted({*theirs, *ours}) if key in theirs or key in told]
+        return [
+            difference
+            for key in compared
+            for difference in _differences(theirs.get(key), ours.get(key), told.get(key), f"{place}.{key}".strip("."))
+        ]
+    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        told = told if isinstance(told, list) else [{}] * len(ours)
+        items = enumerate(zip(theirs, ours, told, strict=True))
+        return [d for index, item in items for d in _differences(*item, f"{place}.{index}")]
+    return [] if theirs == ours else [f"{place} was {theirs!r}, is {ours!r}"[:200]]

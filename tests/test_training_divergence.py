@@ -1,0 +1,108 @@
+"""A training whose numbers stop being numbers ends well, or goes back and on."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from resharp.errors import RecipeError, ResourceError
+from resharp.training import train_weights
+from resharp.training.checkpoint import checkpoints, read_checkpoint
+from tests.toy_training import ADAM, cut_photos, gan, history, killed_at, tiny
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cut_photos(tmp_path_factory.mktemp("photos"))
+
+
+class Fragile(torch.nn.Module):
+    """Fails once: its eleventh output in training holds a NaN."""
+
+    calls = 0
+
+    def __init__(self, channels: int = 3) -> None:
+        super().__init__()
+        self.arguments = {"channels": channels}
+        self.conv = torch.nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        Fragile.calls += self.training
+        spoiled = torch.nan if Fragile.calls == 11 and self.training else 0.0
+        result: torch.Tensor = self.conv(image) + spoiled
+        return result
+
+
+class Exploding(torch.nn.Module):
+    """Its loss is finite and its gradient is not, from the third step on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arguments: dict[str, int] = {}
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.calls = 0
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.calls += self.training
+        root = (
+            (self.weight - self.weight.detach()).abs().sqrt() if self.calls > 2 and self.training else 0 * self.weight
+        )
+        return image * self.weight + root
+
+
+def test_a_diverged_run_ends_with_a_report_and_its_last_checkpoint(photos: Path, tmp_path: Path) -> None:
+    wild = {"stages.0.optimizer": "{ kind = 'adam', learning_rate = 1e30 }", "rhythm.save_every": 4}
+    with pytest.raises(
+        RecipeError, match=r"diverged after \d+ images: l2 is no number in the step on samples \d+ to \d+;.*is intact"
+    ):
+        train_weights(tiny(photos, **wild), tmp_path, device="cpu")
+    assert checkpoints(tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(photos: Path, tmp_path: Path) -> None:
+    changes = {
+        "network": "{ kind = 'tests.test_training_divergence:Exploding' }",
+        "stages.0.optimizer": ADAM,
+        "rhythm.save_every": 4,
+    }
+    with pytest.raises(RecipeError, match=r"after 8 images: gradient of network\.weight is no number"):
+        train_weights(tiny(photos, **changes), tmp_path, device="cpu")
+    kept = read_checkpoint(checkpoints(tmp_path)[0])
+    assert bool(torch.isfinite(kept["networks"]["generator"]["weight"]).all())
+
+
+def test_a_diverged_run_may_go_back_and_go_on_more_slowly(photos: Path, tmp_path: Path) -> None:
+    changes = {
+        "network": "{ kind = 'tests.test_training_divergence:Fragile' }",
+        "stages.0.optimizer": ADAM,
+        "stages.0.n_images": 80,
+        "rhythm.save_every": 16,
+        "divergence": "{ roll_backs = 1, factor = 0.5 }",
+    }
+    said: list[str] = []
+    Fragile.calls = 0
+    train_weights(tiny(photos, **changes), tmp_path, device="cpu", say=said.append)
+    (line,) = [line for line in said if "diverged" in line]
+    assert "diverged after 40 images: l2 is no number in the step on samples 40 to 43; going on from 32 images" in line
+    records = history(tmp_path)
+    assert [record["n_seen"] for record in records if "rolled_back" not in record] == list(range(4, 81, 4))
+    after = next(record for record in records if record["n_seen"] == 36)
+    before = next(record for record in records if record["n_seen"] == 32 and "rolled_back" not in record)
+    assert after["rate_factor"] < 0.6 * before["rate_factor"]
+
+
+def test_a_gan_that_went_back_and_was_then_killed_ends_in_the_same_bits(photos: Path, tmp_path: Path) -> None:
+    network = {"kind": "tests.test_training_divergence:Fragile", "arguments": {}}
+    recipe = gan(photos, accumulate=1, network=network, divergence={"roll_backs": 1, "factor": 0.5}, n_images=44)
+    Fragile.calls = 0
+    whole = train_weights(recipe, tmp_path / "whole", device="cpu").read_bytes()
+    (gone_back,) = [record for record in history(tmp_path / "whole") if "rolled_back" in record]
+    assert (gone_back["n_seen"], gone_back["factor"]) == (40, 0.5)
+    # Killed before it diverges, which takes it back to 32 images, and twice after it went back from 40 to 40.
+    for stop, calls in ((40, 0), (44, 8), (48, 12)):
+        Fragile.calls = calls
+        with pytest.raises(ResourceError):
+            train_weights(recipe, tmp_path / "cut", device="cpu", on_step=killed_at(stop))
+    assert train_weights(recipe, tmp_path / "cut", device="cpu").read_bytes() == whole
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")

@@ -1,0 +1,189 @@
+"""Exact resume: a run cut anywhere, as often as one likes, ends in the same bits."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from resharp.errors import RecipeError, ResourceError
+from resharp.networks import FEATURE_NETWORKS
+from resharp.training import train_weights
+from resharp.training.checkpoint import checkpoints, read_checkpoint, save_checkpoint
+from resharp.training.identity import Identity
+from resharp.weights import load_weights
+from tests.feature_stacks import stack_of, state_of
+from tests.toy_training import ADAM, cut_photos, gan, history, killed_at, tiny, trained
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cut_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.mark.parametrize("changes", [{}, {"stages.0.optimizer": ADAM}])
+@pytest.mark.parametrize("batch_norm", ["false", "true"])
+def test_a_killed_run_ends_in_the_same_bits(
+    photos: Path, tmp_path: Path, changes: dict[str, object], batch_norm: str
+) -> None:
+    small = {"stages.0.n_images": 44, "rhythm.save_every": 12, "rhythm.validate_every": 20}
+    recipe = tiny(photos, **small, **{"network.arguments.batch_norm": batch_norm}, **changes)
+    whole = train_weights(recipe, tmp_path / "whole", device="cpu")
+    with pytest.raises(ResourceError):
+        train_weights(recipe, tmp_path / "cut", device="cpu", on_step=killed_at(32))  # eight images after a checkpoint
+    resumed = train_weights(recipe, tmp_path / "cut", device="cpu")
+    assert resumed.read_bytes() == whole.read_bytes()
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_gan_cut_anywhere_ends_in_the_same_bits(photos: Path, tmp_path: Path, fresh: bool, accumulate: int) -> None:
+    """At every step in turn, checkpoints standing at every second one."""
+    recipe = gan(photos, fresh_batches=fresh, accumulate=accumulate)
+    whole = train_weights(recipe, tmp_path / "whole", device="cpu").read_bytes()
+    for stop in range(4, 33, 4):
+        with pytest.raises(ResourceError):
+            train_weights(recipe, tmp_path / "cut", device="cpu", on_step=killed_at(stop))
+        torch.rand(17)  # whatever the process did in between
+    assert train_weights(recipe, tmp_path / "cut", device="cpu").read_bytes() == whole
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")
+
+
+def test_fresh_batches_are_others(photos: Path, tmp_path: Path) -> None:
+    fresh, same = (trained(gan(photos, fresh_batches=is_fresh), tmp_path / str(is_fresh)) for is_fresh in (True, False))
+    assert any(not torch.equal(fresh[name], same[name]) for name in same)
+
+
+def test_workers_and_the_rhythm_change_no_bit(photos: Path, tmp_path: Path) -> None:
+    first = trained(gan(photos), tmp_path / "a")
+    recipe = gan(photos, rhythm={"validate_every": 32, "save_every": 32, "tracking": []})
+    data = recipe.data.model_copy(update={"n_workers": 2, "kept_megabytes": 1})
+    second = trained(recipe.model_copy(update={"data": data}), tmp_path / "b")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_finished_run_only_writes_its_weights_again(photos: Path, tmp_path: Path) -> None:
+    recipe = tiny(photos, **{"stages.0.n_images": 8})
+    first = train_weights(recipe, tmp_path / "run", device="cpu").read_bytes()
+    steps: list[object] = []
+    assert train_weights(recipe, tmp_path / "run", device="cpu", on_step=steps.append).read_bytes() == first
+    assert steps == []
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(photos: Path, tmp_path: Path) -> None:
+    recipe = gan(photos)
+    whole = train_weights(recipe, tmp_path / "run", device="cpu")
+    before = whole.read_bytes()
+    newest = checkpoints(tmp_path / "run")[0]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    whole.unlink()
+    said: list[str] = []
+    assert train_weights(recipe, tmp_path / "run", device="cpu", say=said.append).read_bytes() == before
+    assert len(said) == 1
+    assert f"{newest.name}: damaged" in said[0]
+    for path in checkpoints(tmp_path / "run"):
+        path.write_bytes(b"cut short")
+    with pytest.raises(RecipeError, match="all its checkpoints are damaged"):
+        train_weights(recipe, tmp_path / "run", device="cpu")
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_noticed(photos: Path, tmp_path: Path) -> None:
+    recipe = tiny(photos, **{"stages.0.n_images": 24, "rhythm.save_every": 8, "rhythm.keep": 1})
+    whole = train_weights(recipe, tmp_path / "a", device="cpu").read_bytes()
+
+    longer = recipe.model_copy(update={"rhythm": recipe.rhythm.model_copy(update={"keep": 2})})
+    with pytest.raises(ResourceError):
+        train_weights(longer, tmp_path / "b", device="cpu", on_step=killed_at(20))
+    newest = checkpoints(tmp_path / "b")[0]
+    spoiled = bytearray(newest.read_bytes())
+    spoiled[len(spoiled) // 2] ^= 1
+    newest.write_bytes(spoiled)
+    assert train_weights(recipe, tmp_path / "b", device="cpu").read_bytes() == whole
+    assert [read_checkpoint(path)["n_seen"] for path in checkpoints(tmp_path / "b")] == [24]
+
+
+def test_the_last_checkpoints_and_the_best_are_kept(photos: Path, tmp_path: Path) -> None:
+    recipe = tiny(photos, **{"stages.0.n_images": 80, "rhythm.save_every": 8, "rhythm.validate_every": 16})
+    train_weights(recipe, tmp_path, device="cpu")
+    scores = {r["n_seen"]: r["validation_psnr"] for r in history(tmp_path) if "validation_psnr" in r}
+    best = max(scores, key=lambda n: scores[n])
+    assert {int(path.stem[-12:]) for path in checkpoints(tmp_path)} == {80, 72, best}
+
+
+def test_a_folder_of_another_run_is_left_alone(photos: Path, tmp_path: Path) -> None:
+    train_weights(tiny(photos, **{"stages.0.n_images": 8}), tmp_path, device="cpu")
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(RecipeError, match=r"stages\.0\.n_images was 8, is 12"):
+        train_weights(tiny(photos, **{"stages.0.n_images": 12}), tmp_path, device="cpu")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == kept
+
+
+def test_what_decides_no_bits_may_change(photos: Path, tmp_path: Path) -> None:
+    settings: dict[str, object] = {"stages.0.n_images": 8, "rhythm.save_every": 4}
+    first = trained(tiny(photos, **settings), tmp_path / "run")
+    settings |= {"rhythm.save_every": 80, "weights.licence": "MIT"}
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(photos, moved)
+    path = train_weights(tiny(moved, **settings), tmp_path / "run", device="cpu")
+    second, card = load_weights(path)
+    assert card.licence == "MIT"
+    assert all(torch.equal(tensor, second.state_dict()[key]) for key, tensor in first.items())
+    (moved / "0.png").unlink()
+    with pytest.raises(RecipeError, match=r"photos\.0 was"):
+        train_weights(tiny(moved, **settings), tmp_path / "run", device="cpu")
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(photos: Path, tmp_path: Path) -> None:
+    recipe = tiny(photos, **{"stages.0.n_images": 16})
+
+    with pytest.raises(ResourceError):
+        train_weights(recipe, tmp_path, device="cpu", on_step=killed_at(8))
+    with (tmp_path / "metrics.jsonl").open("a") as log:
+        log.write('{"psnr": 27.0, "n_se')  # a line cut short by the kill
+    train_weights(recipe, tmp_path, device="cpu")
+    assert [record["n_seen"] for record in history(tmp_path)] == [4, 8, 12, 16]
+
+
+def test_settings_that_came_later_leave_older_folders_theirs_at_their_defaults(photos: Path, tmp_path: Path) -> None:
+    recipe = gan(photos)
+    first = trained(recipe, tmp_path)
+    state = read_checkpoint(checkpoints(tmp_path)[0])
+    for table, name in (  # as a version wrote it that did not know them
+        (state["identity"], "compile"),
+        (state["identity"], "features_file"),
+        (state["identity"]["stages"][1]["adversarial"], "penalty_precision"),
+        (state["identity"]["stages"][0]["optimizer"], "schedule"),
+    ):
+        del table[name]
+    save_checkpoint(tmp_path, state, keep=1)
+    second = trained(recipe, tmp_path)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    save_checkpoint(tmp_path, state, keep=1)
+    with pytest.raises(RecipeError, match=r"adversarial\.penalty_precision was None, is 'bfloat16'\); choose"):
+        train_weights(gan(photos, penalty_precision="bfloat16"), tmp_path, device="cpu")
+
+
+def test_identities_differ_by_what_was_told() -> None:
+    ours = Identity({"a": 1, "b": {"c": 2, "d": [3, 4]}, "e": 5}, {"b": {"d": [3, 4]}})
+    assert ours.differences({"a": 1, "b": {"c": 2, "d": [3, 4]}, "e": 5}) == []
+    assert ours.differences({"b": {"d": [3, 4]}}) == []
+    assert ours.differences({"b": {"d": [3, 5]}}) == ["b.d.1 was 5, is 4"]
+    assert ours.differences({"a": 2, "b": {}}) == ["a was 2, is 1", "b.d was None, is [3, 4]"]
+    assert ours.differences({"b": {"d": [3, 4]}, "gone": 7}) == ["gone was 7, is None"]
+
+
+def test_other_features_make_another_run(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files of weights under one name."""
+    state = state_of(stack_of("squeezenet1.1", 5))
+    for factor, folder in enumerate((tmp_path / "one", tmp_path / "other")):
+        folder.mkdir()
+        scaled = {name: (1 + factor) * tensor for name, tensor in state.items()}
+        torch.save(scaled, folder / FEATURE_NETWORKS["squeezenet1.1"].url.rpartition("/")[2])
+    features = {"kind": "squeezenet1.1", "layer": "fire2"}
+    recipe = gan(photos, losses={"perceptual": 1.0}, features=features)
+    monkeypatch.setenv("RESHARP_WEIGHTS", str(tmp_path / "one"))
+    train_weights(recipe, tmp_path / "run", device="cpu")
+    monkeypatch.setenv("RESHARP_WEIGHTS", str(tmp_path / "other"))
+    with pytest.raises(RecipeError, match=r"holds another run \(features_file was"):
+        train_weights(recipe, tmp_path / "run", device="cpu")

@@ -1,0 +1,205 @@
+"""Steps: what they compute, what they add up, and the numbers of stored ones."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resharp.losses import ADVERSARIAL, LOSSES, gradient_penalty
+from resharp.networks import DeblurGAN
+from resharp.networks.critics import PatchCritic, PooledCritic
+from resharp.training import train_weights
+from resharp.training.checkpoint import checkpoints, read_checkpoint
+from resharp.training.config import ScheduleRecipe
+from resharp.training.objectives import CriticObjective, GeneratorLoss
+from resharp.training.optimizers import Optimizers
+from resharp.training.schedule import rate_factor
+from resharp.training.steps import Game, Generator, Machinery, Moment, gan_step
+from tests.conftest import rand
+from tests.toy_training import cut_photos, gan, history, tiny
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cut_photos(tmp_path_factory.mktemp("photos"))
+
+
+def toy_game(*, rate: float, adversarial: str = "wgan", penalty: float = 10.0, critic_steps: int = 1) -> Game:
+    """Both sides in float64 with plain gradient descent."""
+    generator = DeblurGAN(width=4, n_blocks=1, dropout=0.0, generator=torch.Generator().manual_seed(1)).double()
+    critic = PatchCritic(width=4, n_layers=1, generator=torch.Generator().manual_seed(2)).double()
+    kind, kept = ADVERSARIAL[adversarial], ScheduleRecipe(kind="constant")
+    descents = [
+        Optimizers(network, torch.optim.SGD(network.parameters(), lr=rate), schedule=kept, n_images=9)
+        for network in (generator, critic)
+    ]
+    loss = GeneratorLoss({"l1": (1.0, LOSSES["l1"])}, critic=critic, adversarial=kind, weight=1.0)
+    return Game(
+        generator=Generator(generator, generator, loss, descents[0]),
+        critic=critic,
+        critic_objective=CriticObjective(critic, kind, penalty=penalty, norm="sample"),
+        critic_optimizers=descents[1],
+        critic_steps=critic_steps,
+        fresh=False,
+        stride=4,
+    )
+
+
+def machinery(pieces: int = 1) -> Machinery:
+    return Machinery(None, None, pieces, 0.0, lambda values: values)
+
+
+NOW = Moment(n_seen=0, factor=1.0, seed=3, place=0)
+
+
+def parameters(game: Game) -> dict[str, torch.nn.Parameter]:
+    networks = (("generator", game.generator.network), ("critic", game.critic))
+    return {f"{owner}.{name}": value for owner, network in networks for name, value in network.named_parameters()}
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 5])
+def test_accumulated_pieces_have_the_gradients_of_the_whole_batch(accumulate: int) -> None:
+    """Of both sides of a GAN with gradient penalty, also where the pieces are of unequal size."""
+    clean, degraded = rand(5, 3, 24, 24), rand(5, 3, 24, 24, seed=1)
+
+    def gradients(pieces: int) -> dict[str, torch.Tensor]:
+        game = toy_game(rate=0.0)
+        gan_step(game, machinery(pieces), (degraded, clean), NOW)
+        return {name: value.grad for name, value in parameters(game).items() if value.grad is not None}
+
+    whole, summed = gradients(1), gradients(accumulate)
+    assert len(whole) == len(summed) > 10
+    for name, gradient in whole.items():
+        torch.testing.assert_close(summed[name], gradient, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_is_the_game_as_one_writes_it_down(accumulate: int) -> None:
+    """Three updates of the critic on one fake, then one of the generator through the critic as it now is."""
+    clean, degraded = rand(2, 3, 24, 24), rand(2, 3, 24, 24, seed=1)
+    ours, theirs = (toy_game(rate=0.01, penalty=0.0, critic_steps=3) for _ in range(2))
+    report = gan_step(ours, machinery(accumulate), (degraded, clean), NOW)
+    generator, critic = theirs.generator.network.train(), theirs.critic.train()
+    restored = generator(degraded)
+    for _ in range(3):
+        loss = critic(restored.detach()).mean() - critic(clean).mean()
+        descend(critic, torch.autograd.grad(loss, list(critic.parameters())))
+    fidelity = torch.nn.functional.l1_loss(restored, clean)
+    descend(generator, torch.autograd.grad(fidelity - critic(restored).mean(), list(generator.parameters())))
+    for name, value in parameters(theirs).items():
+        torch.testing.assert_close(parameters(ours)[name], value, atol=1e-12, rtol=1e-9)
+    assert report["loss"] == pytest.approx(float(fidelity.detach()))
+    assert report["critic"] == pytest.approx(float(loss.detach()))
+
+
+def descend(network: torch.nn.Module, gradients: tuple[torch.Tensor, ...]) -> None:
+    with torch.no_grad():
+        for value, gradient in zip(network.parameters(), gradients, strict=True):
+            value -= 0.01 * gradient
+
+
+def test_the_generator_runs_once_where_one_pass_serves_both_sides() -> None:
+    passes: list[bool] = []
+    batch = rand(2, 3, 24, 24, seed=1), rand(2, 3, 24, 24)
+    game = toy_game(rate=0.0, critic_steps=2)
+    game.generator.network.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
+    gan_step(game, machinery(), batch, NOW)
+    assert passes == [True]
+    passes.clear()
+    gan_step(game, machinery(2), batch, NOW)
+    assert passes == [False, False, True, True], "in pieces: for the critic without gradients, then for itself"
+
+
+def test_a_critic_with_batch_norm_sees_true_photos_and_fakes_apart() -> None:
+    real, fake = rand(2, 3, 32, 32).float(), rand(2, 3, 32, 32, seed=1).float() / 2
+    critic = PooledCritic(width=4, generator=torch.Generator().manual_seed(0)).train()
+    _, _, *found = CriticObjective(critic, ADVERSARIAL["vanilla"], penalty=0.0, norm="sample")(real, fake, 0, 0)
+    torch.testing.assert_close(found, [critic(real).detach(), critic(fake).detach()])
+
+
+def test_a_penalty_in_bfloat16_is_near_the_exact_one() -> None:
+    critic = PatchCritic(width=16, generator=torch.Generator().manual_seed(0))
+    real, fake = rand(2, 3, 64, 64).float(), rand(2, 3, 64, 64, seed=1).float()
+
+    def penalty(network: torch.nn.Module, autocast: torch.dtype | None) -> tuple[torch.Tensor, torch.Tensor]:
+        between = [images.to(next(network.parameters()).dtype) for images in (real, fake)]
+        drawn = torch.Generator().manual_seed(0)
+        value = gradient_penalty(network, between[0], between[1], generator=drawn, autocast=autocast)
+        assert value.dtype == between[0].dtype
+        gradients = torch.autograd.grad(value, list(network.parameters())[:-1])  # a constant has none
+        return value.detach(), torch.cat([gradient.flatten() for gradient in gradients])
+
+    with torch.autocast("cpu", torch.bfloat16):  # which leaves the exact one alone
+        exact, exact_gradient = penalty(critic, None)
+    near, near_gradient = penalty(critic, torch.bfloat16)
+    assert float(near) == pytest.approx(float(exact), rel=0.02)
+    difference = float((near_gradient - exact_gradient).norm() / exact_gradient.norm())
+    assert 1e-4 < difference < 0.15
+
+
+def test_averaged_weights_follow_their_decay(photos: Path, tmp_path: Path) -> None:
+    """Buffers too: the kept network is the average over steps, computed here from each step's weights."""
+    steps: list[dict[str, torch.Tensor]] = []
+
+    def see(record: dict[str, Any]) -> None:
+        state = read_checkpoint(checkpoints(tmp_path / "run")[0]) if record["n_seen"] > 4 else None
+        if state is not None:
+            steps.append(state["networks"]["generator"])
+
+    recipe = tiny(
+        photos,
+        **{"stages.0.n_images": 24, "rhythm.save_every": 4, "rhythm.keep": 9, "network.arguments.batch_norm": "true"},
+    ).model_copy(update={"ema": 0.9})
+    train_weights(recipe, tmp_path / "run", device="cpu", on_step=see)
+    states = [read_checkpoint(path) for path in reversed(checkpoints(tmp_path / "run"))]
+    average = {name: value.clone() for name, value in states[0]["networks"]["generator"].items()}
+    for state in states[1:]:
+        for name, value in state["networks"]["generator"].items():
+            if value.is_floating_point():
+                average[name] = 0.9**4 * average[name] + (1 - 0.9**4) * value
+    kept = states[-1]["averaged"]
+    for name, value in average.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(kept[f"module.{name}"], value, atol=1e-6, rtol=1e-5)
+
+
+def test_schedules_have_their_end_points() -> None:
+    cosine = ScheduleRecipe(kind="cosine", warmup_images=99)
+    assert rate_factor(cosine, 0, 1000) == pytest.approx(0.01)
+    assert rate_factor(cosine, 500, 1000) == pytest.approx(0.5)
+    assert rate_factor(cosine, 1000, 1000) == pytest.approx(0)
+    # DeblurGAN's: 150 epochs constant, then down by 1/150 after every epoch; the last one still runs at 1/150.
+    linear = ScheduleRecipe(kind="linear", constant_images=150)
+    assert [rate_factor(linear, epoch, 300) for epoch in (0, 150, 225)] == pytest.approx([1, 1, 0.5])
+    assert rate_factor(linear, 299, 300) == pytest.approx(1 / 150)
+    steps = ScheduleRecipe(kind="steps", milestones=(10, 20), factor=0.1)
+    assert [rate_factor(steps, n, 30) for n in (9, 10, 20)] == pytest.approx([1, 0.1, 0.01])
+    assert rate_factor(ScheduleRecipe(kind="constant"), 7, 9) == 1
+    assert rate_factor(ScheduleRecipe(kind="cosine", end=0.1), 9, 9) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", ["supervised", "gan"])
+def test_ten_stored_steps_come_out_again(photos: Path, tmp_path: Path, name: str) -> None:
+    """The log of a tiny run, made once and stored: a change of the engine that changes numbers shows here."""
+    if name == "gan":
+        # Not WGAN: its scores have a constant whose gradient is 0, and Adam makes a whole step of what rounding leaves.
+        recipe = gan(photos, kind="lsgan", n_images=40)
+        recipe = recipe.model_copy(update={"stages": recipe.stages[1:]})
+    else:
+        recipe = tiny(photos, **{"stages.0.n_images": 40})
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as when they were stored: more threads sum in another order
+    train_weights(recipe, tmp_path, device="cpu")
+    torch.set_num_threads(n_threads)
+    stored = [json.loads(line) for line in (GOLDEN / f"{name}.jsonl").read_text().splitlines()]
+    found = history(tmp_path)
+    assert [record["n_seen"] for record in found] == [record["n_seen"] for record in stored] == list(range(4, 41, 4))
+    for step, (record, expected) in enumerate(zip(found, stored, strict=True)):
+        # So do other processors, and an adversarial game doubles what differs at every step.
+        slack = {"rel": 2e-3, "abs": 1e-6} if name == "supervised" else {"rel": 2e-3 * 2**step, "abs": 1e-4 * 2**step}
+        numbers = {key: value for key, value in expected.items() if isinstance(value, float)}
+        assert {key: record[key] for key in numbers} == pytest.approx(numbers, **slack)
