@@ -69,9 +69,26 @@ def test_one_object_for_machines(run: Run, pairs: Path, tmp_path: Path) -> None:
     record = json.loads(done.out)
     assert record["card"]["protocol"] == "deblur-rgb (border=1)"
     assert record["rows"][0]["figures"]["psnr"] == "inf"
-    assert record["summary"]["psnr"]["mean"] is None  # infinite
+    assert record["summary"]["psnr"]["mean"] == "inf"  # which JSON has no number for
     assert record["summary"]["ssim"]["mean"] == pytest.approx(1)
     assert len(read_result(tmp_path / "r").rows) == record["summary"]["ssim"]["n"] == 4
+
+
+def test_perfect_pictures_are_told_as_such(run: Run, pairs: Path) -> None:
+    out = run("evaluate", pairs / "sharp", pairs, "--protocol", "deblur-rgb").out
+    line = next(line for line in out.splitlines() if line.startswith("psnr dB"))
+    assert line.split()[2:4] == ["∞", "∞"]
+    assert line.endswith("+∞")
+
+
+def test_what_a_method_prints_is_not_in_the_result(
+    run: Run, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "talkative.py").write_text("def restore(image):\n    print('hello')\n    return image\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = run("evaluate", "talkative:restore", pairs, "--protocol", "deblur-rgb", "--json")
+    assert len(json.loads(done.out)["rows"]) == 4
+    assert done.err.split() == ["hello"] * 4
 
 
 @pytest.mark.parametrize(

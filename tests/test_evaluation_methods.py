@@ -110,6 +110,13 @@ def test_methods_that_are_none_or_do_not_fit(pairs: Path, method: Any, words: st
     assert "\n" not in str(caught.value)
 
 
+def test_a_module_that_ends_the_process_is_none(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_script.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ArgumentError, match=r"a_script:main: cannot be imported \(SystemExit: 0\)"):
+        evaluate("a_script:main", pairs, "deblur-rgb")
+
+
 # --- baselines --------------------------------------------------------------------------------------------------------
 
 

@@ -61,12 +61,34 @@ def test_the_table_has_a_line_for_each_picture(tmp_path: Path) -> None:
         (b'{"format": 1, "card": {}}', "damaged"),
         (b'{"format": 9}', "newer resharp"),
         (b"[" * 100_000, "is no result"),
+        (b'{"card": null, "columns": [], "rows": [], "totals": {}}', "damaged one \\(card: "),
     ],
 )
 def test_another_file_is_no_result(tmp_path: Path, content: bytes | None, words: str) -> None:
     if content is not None:
         (tmp_path / "results.json").write_bytes(content)
     with pytest.raises(DatasetError, match=words) as caught:
+        read_result(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("notes", None),
+        ("restored", 3),
+        ("figures", [1]),
+        ("figures", {"psnr": "high"}),
+        ("name", None),
+        ("seconds", {}),
+    ],
+)
+def test_a_row_of_other_types_is_named(tmp_path: Path, place: str, value: object) -> None:
+    write_result(RESULT, tmp_path)
+    record = json.loads((tmp_path / "results.json").read_text())
+    record["rows"][1][place] = value
+    (tmp_path / "results.json").write_text(json.dumps(record))
+    with pytest.raises(DatasetError, match=rf"damaged one \(rows\.1\.{place}") as caught:
         read_result(tmp_path)
     assert "\n" not in str(caught.value)
 

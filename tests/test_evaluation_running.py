@@ -197,6 +197,7 @@ def test_koehlers_photos_are_judged_by_the_best_frame(tmp_path: Path) -> None:
         truths = [pixels(path) for path in sorted((tmp_path / "Image1" / f"Kernel{shot}").iterdir())]
         best = max(peak_signal_noise_ratio(truth, photo) for truth in truths)
         assert row.figures["psnr"] == pytest.approx(best, abs=1e-5)
+        assert peak_signal_noise_ratio(pixels(Path(row.clean)), photo) == best  # the truth that sheets show
 
 
 def test_patches_of_a_pack(pairs: Path, tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def broken_at(number: int, result: object) -> object:
     def restore(image: Tensor) -> object:
         if next(calls) != number:
             return image
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result
         return result(image) if callable(result) else result
 
@@ -238,6 +239,9 @@ def broken_at(number: int, result: object) -> object:
         (None, "NoneType"),
         (ValueError("two\nlines"), "ValueError: two"),
         (MemoryError(), "not enough memory"),
+        (SystemExit(0), "SystemExit: 0"),
+        (Tensor.to_sparse, "torch.sparse_coo"),
+        (lambda image: image.to("meta"), "on meta"),
     ],
 )
 @pytest.mark.parametrize("workers", [0, 2])
@@ -347,6 +351,22 @@ def test_another_evaluation_does_not_go_on_with_this_one(pairs: Path, tmp_path: 
     written(pairs / "blur" / "0.png", rand(3, 24, 32))
     with pytest.raises(DatasetError, match="unfinished evaluation of another data sha256"):
         evaluate(stop, pairs, "deblur-rgb", out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("first_line", [b"\xff", b'{"card": 3}', b"{}"])
+def test_a_damaged_progress_file_is_named(pairs: Path, tmp_path: Path, first_line: bytes) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "progress.jsonl").write_bytes(first_line + b"\n")
+    with pytest.raises(DatasetError, match=r"progress\.jsonl: is damaged; remove it"):
+        evaluate("identity", pairs, "deblur-rgb", out=tmp_path / "run")
+
+
+def test_results_of_another_method_stay(pairs: Path, tmp_path: Path) -> None:
+    before = evaluate("identity", pairs, "deblur-rgb", out=tmp_path / "run", limit=1)
+    with pytest.raises(DatasetError, match=r"holds the results of another method \('identity'\)"):
+        evaluate(torch.zeros_like, pairs, "deblur-rgb", out=tmp_path / "run")
+    assert read_result(tmp_path / "run") == before
+    assert len(evaluate("identity", pairs, "deblur-rgb", out=tmp_path / "run").rows) == 5
 
 
 def test_the_number_of_workers_changes_nothing(pairs: Path) -> None:

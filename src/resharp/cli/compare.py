@@ -33,7 +33,7 @@ def compare(places: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
 
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise ArgumentError(
-            f"{out}: a comparison is written as HTML; name a file such as {out.name or 'compared'}.html"
+            f"{out}: a comparison is written as HTML; name a file such as {out.stem or 'compared'}.html"
         )
     if out is not None:
         check_jinja2()

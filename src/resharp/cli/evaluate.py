@@ -1,5 +1,6 @@
 """resharp evaluate."""
 
+import contextlib
 import json
 import math
 import sys
@@ -75,14 +76,8 @@ def evaluate(
     protocol: str,
     settings: tuple[str, ...],
     out: Path | None,
-    split: str | None,
-    subset: str | None,
-    match: str,
-    limit: int | None,
-    device: str,
-    precision: str,
-    workers: int,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Restore the photos of DATA with WHAT, and judge them by a named protocol.
 
@@ -92,44 +87,17 @@ def evaluate(
     A photo that fails is a row with its reason and ends nothing; the exit code is 1 then.  With -o the same command
     goes on where it was stopped.
     """
-    import tqdm
-
     from resharp.evaluation import check_jinja2, make_protocol, result_as_json, write_report
-    from resharp.evaluation import evaluate as run
 
     if out is not None:
         check_jinja2()  # a run of hours should not end because it is missing
     chosen = make_protocol(protocol, _as_mapping(settings))
-    with tqdm.tqdm(unit="img", disable=True if as_json else None, leave=False) as bar:
-
-        def on_row(row: "Row", number: int, count: int) -> None:
-            bar.total = count
-            bar.update(number - bar.n)
-            if row.problem and not as_json:
-                with bar.external_write_mode():
-                    complain(f"{row.name}: {row.problem}")
-
-        try:
-            result = run(
-                what,
-                data,
-                chosen,
-                out=out,
-                split=split,
-                subset=subset,
-                match=match,
-                limit=limit,
-                device=device,
-                precision=precision,
-                workers=workers,
-                on_row=on_row,
-                say=complain,
-            )
-        except KeyboardInterrupt:
-            kept = (
-                f"the same command goes on with {out}" if out else "name a folder with -o, and it can be gone on with"
-            )
-            raise InterruptedRunError(f"interrupted; {kept}") from None
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # a method may print what it likes; stdout is the result's
+            result = _with_bar(what, data, chosen, as_json=as_json, out=out, **options)
+    except KeyboardInterrupt:
+        kept = f"the same command goes on with {out}" if out else "name a folder with -o, and it can be gone on with"
+        raise InterruptedRunError(f"interrupted; {kept}") from None
     report = write_report(result, out) if out is not None else None
     if as_json:
         record = result_as_json(result) | {"summary": _summaries(result), "report": str(report) if report else None}
@@ -140,6 +108,24 @@ def evaluate(
             say(f"report in {report}")
     if len(result.sound_rows) < len(result.rows):
         sys.exit(1)
+
+
+def _with_bar(*arguments: Any, as_json: bool, **options: Any) -> "Result":
+    """The evaluation, with a progress bar and a line for each picture that fails, on stderr."""
+    import tqdm
+
+    from resharp.evaluation import evaluate as run
+
+    with tqdm.tqdm(unit="img", disable=True if as_json else None, leave=False) as bar:
+
+        def on_row(row: "Row", number: int, count: int) -> None:
+            bar.total = count
+            bar.update(number - bar.n)
+            if row.problem and not as_json:
+                with bar.external_write_mode():
+                    complain(f"{row.name}: {row.problem}")
+
+        return run(*arguments, on_row=on_row, say=complain, **options)
 
 
 def _as_mapping(settings: Sequence[str]) -> dict[str, str]:
@@ -153,25 +139,24 @@ def _as_mapping(settings: Sequence[str]) -> dict[str, str]:
 
 
 def _summaries(result: "Result") -> dict[str, dict[str, Any]]:
-    """Of each column: mean, median, spread and interval, and the gain over the input; null for what is not finite."""
-    from resharp.evaluation import paired_difference, summary
+    """Of each column: mean, median, spread and interval, and the gain over the input; infinities as in results.json,
+    null for what is not there."""
+    from resharp.evaluation import column_summaries
 
     told = {}
-    for column in result.columns:
-        rows = [row for row in result.sound_rows if column.name in row.figures]
-        found = summary([row.figures[column.name] for row in rows])
-        record: dict[str, Any] = {"n": found.n, "mean": found.mean, "median": found.median, "spread": found.spread}
-        record |= {"low": found.low, "high": found.high}
-        both = [row for row in rows if column.name in row.baseline]
-        if both and len(both) == len(rows):
-            restored, degraded = (
-                [row.figures[column.name] for row in both],
-                [row.baseline[column.name] for row in both],
-            )
-            gain = paired_difference(restored, degraded).summary
-            record |= {"input": summary(degraded).mean, "gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
-        told[column.name] = {k: v if math.isfinite(v) else None for k, v in record.items()}
+    for found in column_summaries(result):
+        own = found.restored
+        record: dict[str, Any] = {"n": own.n, "mean": own.mean, "median": own.median, "spread": own.spread}
+        record |= {"low": own.low, "high": own.high}
+        if found.degraded is not None and found.gain is not None:
+            gain = found.gain.summary
+            record |= {"input": found.degraded.mean, "gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high}
+        told[found.column.name] = {key: _plain(value) for key, value in record.items()}
     return told
+
+
+def _plain(value: float) -> float | str | None:
+    return None if math.isnan(value) else str(value) if math.isinf(value) else value
 
 
 def _tell(result: "Result") -> None:
@@ -188,6 +173,8 @@ def _tell(result: "Result") -> None:
 
 
 def _tell_rows(result: "Result") -> None:
+    from resharp.evaluation.wording import figure
+
     rows, columns = list(result.rows), result.columns
     width = max([len(row.name) for row in rows] + [7])
     say("  ".join([f"{'picture':<{width}}", *(f"{_headed(c):>10}" for c in columns), f"{'seconds':>8}"]))
@@ -199,7 +186,7 @@ def _tell_rows(result: "Result") -> None:
     for number, row in enumerate(rows):
         if left_out and number == _WORST:
             say(f"... {left_out} more ...")
-        cells = [f"{_figure(row.figures.get(column.name, math.nan), column):>10}" for column in columns]
+        cells = [f"{figure(row.figures.get(c.name, math.nan), c, unit=False):>10}" for c in columns]
         say(
             "  ".join([f"{row.name:<{width}}", *cells, f"{row.seconds:>8.2f}", *([row.problem] if row.problem else [])])
         )
@@ -222,26 +209,21 @@ def _goodness(row: "Row", column: "Column") -> float:
 
 
 def _summary_lines(result: "Result") -> list[str]:
+    from resharp.evaluation import column_summaries
+    from resharp.evaluation.wording import figure, interval, signed_figure
+
     heads = ("mean", "median", "spread", "95 % interval", "input", "gain")
-    summaries = _summaries(result)
     lines = [f"{'':<14}" + "".join(f"{head:>{22 if '%' in head else 10}}" for head in heads)]
-    for column in result.columns:
-        record = summaries[column.name]
-        low, high = (_figure(record[key], column) for key in ("low", "high"))
-        between = f"{low} to {high}" if record["low"] is not None else "-"
-        cells = [f"{_figure(record[key], column):>10}" for key in ("mean", "median", "spread")]
-        gain = _figure(record.get("gain"), column)
-        gain = f"+{gain}" if (record.get("gain") or 0) > 0 else gain
-        cells += [f"{between:>22}", f"{_figure(record.get('input'), column):>10}", f"{gain:>10}"]
+    for found in column_summaries(result):
+        column, own = found.column, found.restored
+        cells = [f"{figure(value, column, unit=False):>10}" for value in (own.mean, own.median, own.spread)]
+        cells.append(f"{interval(own, column) or 'n/a':>22}")
+        if found.degraded is not None and found.gain is not None:
+            cells.append(f"{figure(found.degraded.mean, column, unit=False):>10}")
+            cells.append(f"{signed_figure(found.gain.summary.mean, column):>10}")
         lines.append(f"{_headed(column):<14}" + "".join(cells))
     return lines
 
 
 def _headed(column: "Column") -> str:
     return f"{column.name} {column.unit}".rstrip()
-
-
-def _figure(value: float | None, column: "Column") -> str:
-    if value is None or math.isnan(value):
-        return "-"
-    return f"{value:.3f}" if column.unit else f"{value:.4f}"

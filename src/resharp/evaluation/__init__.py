@@ -9,16 +9,19 @@ from .rescoring import rescore
 from .results import Card, Column, Result, Row, read_result, result_as_json, write_result
 from .running import evaluate
 from .statistics import paired_difference, summary
+from .summaries import ColumnSummary, column_summaries
 
 __all__ = [
     "PROTOCOLS",
     "Card",
     "Column",
+    "ColumnSummary",
     "Comparison",
     "Protocol",
     "Result",
     "Row",
     "check_jinja2",
+    "column_summaries",
     "compare",
     "evaluate",
     "make_protocol",

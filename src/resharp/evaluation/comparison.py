@@ -79,11 +79,12 @@ def compare(results: Sequence[Result]) -> Comparison:
 def labels_of(results: Sequence[Result]) -> tuple[str, ...]:
     """The methods' names; where two are the same, with what tells their weights apart, else with a number."""
     labels = [result.card.method for result in results]
-    for tail in ([f" [{result.card.weights_sha256[:8]}]" for result in results], [f" #{i + 1}" for i in range(99)]):
+    hashes = [f" [{digest[:8]}]" if (digest := result.card.weights_sha256) else "" for result in results]
+    for tail in (hashes, [f" #{i + 1}" for i in range(len(labels))]):
         counts = collections.Counter(labels)
         if max(counts.values()) == 1:
             break
-        labels = [label + end if counts[label] > 1 else label for label, end in zip(labels, tail, strict=False)]
+        labels = [label + end if counts[label] > 1 else label for label, end in zip(labels, tail, strict=True)]
     return tuple(labels)
 
 

@@ -24,6 +24,7 @@ from .baselines import BASELINES, baseline
 from .cases import Case, Sample, differs_in_kind, read_source
 from .protocols import PROTOCOLS, Protocol
 from .provenance import file_sha256, files_sha256
+from .results import RESULTS
 
 TOLD = ("kernel", "noise_sigma", "scale", "pattern")
 """What a method is told of a degradation if its signature names it and the protocol knows it."""
@@ -88,8 +89,8 @@ def _imported(text: str) -> Callable[..., Any]:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except Exception as error:  # importing runs anybody's code
-        raise ArgumentError(f"{text}: cannot be imported ({_first_line(error)})") from None
+    except (Exception, SystemExit) as error:  # importing runs anybody's code
+        raise ArgumentError(f"{text}: cannot be imported ({_told(error)})") from None
     if not callable(found):
         raise ArgumentError(f"{text}: is no callable that takes an image")
     return found  # type: ignore[no-any-return]
@@ -106,8 +107,8 @@ def _from_callable(function: Callable[..., Any], name: str, protocol: Protocol) 
             restored = function(sample.degraded.clone(), **known)
         except (ResharpError, MemoryError):
             raise
-        except Exception as error:  # anybody's code; one picture's failure ends no run
-            raise ArgumentError(f"{name} failed ({type(error).__name__}: {_first_line(error)})") from error
+        except (Exception, SystemExit) as error:  # anybody's code; one picture's failure ends no run
+            raise ArgumentError(f"{name} failed ({_told(error)})") from error
         return as_image(restored) if isinstance(restored, np.ndarray) else restored
 
     source = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isfunction(function) else None
@@ -175,15 +176,15 @@ def _from_deblurrer(what: str | Path, protocol: Protocol, device: str, precision
 
 def _restored_folder(folder: Path, cases: Sequence[Case], match: str) -> Method:
     """Pictures that were restored before; of a run folder, those that the run wrote."""
-    place = folder / "restored" if (folder / "results.json").is_file() else folder
+    place = folder / "restored" if (folder / RESULTS).is_file() else folder
     photos = photos_below(place) if place.is_dir() else []
     if not photos:
         raise DatasetError(f"{place}: holds no pictures; name a folder of restored ones")
     found = _by_order(place, photos, cases) if match == "order" else _by_name(place, photos, cases)
     if not found:
         raise DatasetError(
-            f"{place}: none of its {len(photos)} pictures is named as one of the {len(cases)} photos "
-            f"({photos[0].name}, {cases[0].name}); --match order takes them in order"
+            f"{place}: none of its {len(photos)} pictures belongs by its name to one of the {len(cases)} photos alone "
+            f"({photos[0].relative_to(place)}, {cases[0].name}); --match order takes them in order"
         )
 
     def run(sample: Sample) -> Tensor:
@@ -211,9 +212,9 @@ def _by_name(place: Path, photos: Sequence[Path], cases: Sequence[Case]) -> dict
     (`baby_RCAN_x4.png` of `baby.png`) and is no other case's.  Suffixes do not count."""
     paths = {path.relative_to(place).with_suffix("").as_posix(): path for path in photos}
     stems = {case.file: Path(case.file).with_suffix("").as_posix() for case in cases}
-    twins = [name for name in paths if sum(p.relative_to(place).with_suffix("").as_posix() == name for p in photos) > 1]
+    twins = [str(path.relative_to(place)) for path in photos if path not in set(paths.values())]
     if twins:
-        raise DatasetError(f"{place}: two pictures of one name cannot be told apart; keep one of {some(twins)}")
+        raise DatasetError(f"{place}: two pictures of one name cannot be told apart; take one out ({some(twins)})")
     found = {file: paths[stem] for file, stem in stems.items() if stem in paths}
     for rule in (_same_name, _goes_on):
         free = [path for path in photos if path not in set(found.values())]
@@ -235,5 +236,6 @@ def _goes_on(stem: str, wanted: str) -> bool:
     return stem.startswith(wanted) and not stem[len(wanted) :][:1].isalnum()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _told(error: BaseException) -> str:
+    """The error's kind, and the first line of its words if it has any."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,13 @@ def finished_rows(path: Path, card: Card) -> dict[str, Row]:
     """
     identity = {key: value for key, value in dataclasses.asdict(card).items() if key != "date"}
     records = [_parsed(line) for line in _lines(path)]
-    before = records[0].get("card", {}) if records else identity
-    changed = [key for key in identity if before.get(key) != identity[key]]
-    if changed:
-        raise DatasetError(
-            f"{path.parent}: holds an unfinished evaluation of another {changed[0].replace('_', ' ')} "
-            f"({before.get(changed[0])!r}); choose another folder with -o, or remove {path.name} there"
-        )
+    before = records[0].get("card") if records else identity
+    if not isinstance(before, dict):
+        raise DatasetError(f"{path}: is damaged; remove it to begin the evaluation anew")
+    refuse_other(path, before, identity, "an unfinished evaluation")
     rows = {}
     for record in records[1:]:
-        with contextlib.suppress(KeyError, TypeError, ValueError):  # a line that was cut short
+        with contextlib.suppress(KeyError, ValueError):  # a line that was cut short
             row = row_from_json(record["row"])
             if not row.problem and Path(row.restored).is_file():
                 rows[str(record["file"])] = row
@@ -36,6 +34,16 @@ def finished_rows(path: Path, card: Card) -> dict[str, Row]:
     with written_whole(path) as file:
         file.write("".join(json.dumps(record, allow_nan=False) + "\n" for record in kept).encode())
     return rows
+
+
+def refuse_other(path: Path, before: Mapping[str, Any], own: Mapping[str, Any], held: str) -> None:
+    """Raises DatasetError where a folder's file tells another thing than one's own card."""
+    for name, value in own.items():
+        if before.get(name) != value:
+            raise DatasetError(
+                f"{path.parent}: holds {held} of another {name.replace('_', ' ')} ({before.get(name)!r}); choose "
+                f"another folder with -o, or remove {path.name} there"
+            )
 
 
 def note_row(path: Path, file: str, row: Row) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from .pages import Cell, better_way, card_facts, change_cell, check_jinja2, head
 from .plots import histogram
 from .results import Column, Result, Row
 from .sheets import Strip, make_sheets, write_sheet
-from .statistics import paired_difference, summary
+from .summaries import ColumnSummary, column_summaries
 from .wording import direction, figure, gain, interval, p_value, signed_figure, signed_interval
 
 
@@ -35,7 +35,7 @@ def write_report(result: Result, folder: Path) -> Path:
 
 def _report(result: Result) -> dict[str, Any]:
     rows, card = result.sound_rows, result.card
-    columns = [_summarised(column, rows) for column in result.columns]
+    columns = [_in_words(found) for found in column_summaries(result)]
     headline = result.columns[:1]
     gains = [gain(row, column) for column in headline for row in rows if _has_both(row, column)]
     values = [row.figures[column.name] for column in headline for row in rows if column.name in row.figures]
@@ -59,9 +59,9 @@ def _report(result: Result) -> dict[str, Any]:
     }
 
 
-def _summarised(column: Column, rows: Sequence[Row]) -> dict[str, Any]:
+def _in_words(found: ColumnSummary) -> dict[str, Any]:
     """A column in words; what concerns the degraded input is empty where that has no figures."""
-    values = summary([row.figures[column.name] for row in rows if column.name in row.figures])
+    column, values = found.column, found.restored
     words: dict[str, Any] = {
         "name": column.name,
         "unit": column.unit,
@@ -72,17 +72,15 @@ def _summarised(column: Column, rows: Sequence[Row]) -> dict[str, Any]:
         "median": figure(values.median, column, unit=False),
         "spread": figure(values.spread, column, unit=False),
     }
-    both = [(row.figures[column.name], row.baseline[column.name]) for row in rows if _has_both(row, column)]
-    if not both:
+    if found.degraded is None or found.gain is None:
         return words | dict.fromkeys(("baseline", "gain", "gain_interval", "p_value", "better_worse"), "")
-    difference = paired_difference([ours for ours, _ in both], [before for _, before in both])
-    higher, lower = difference.n_higher, difference.n_lower
+    difference = found.gain
     return words | {
-        "baseline": figure(summary([before for _, before in both]).mean, column, unit=False),
+        "baseline": figure(found.degraded.mean, column, unit=False),
         "gain": signed_figure(difference.summary.mean, column),
         "gain_interval": signed_interval(difference.summary, column),
         "p_value": p_value(difference.p_value),
-        "better_worse": f"{higher} / {lower}" if column.higher_is_better else f"{lower} / {higher}",
+        "better_worse": " / ".join(map(str, found.better_worse)),
     }
 
 

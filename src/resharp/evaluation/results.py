@@ -13,10 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from resharp.errors import DatasetError
 from resharp.files import written_whole
 
 FORMAT = 1
+RESULTS = "results.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Row:
     name: as in the dataset, "set/0001.png";  figures: of the restored picture by column name, empty where there is a
     problem;  baseline: the same figures of the degraded input itself, where its size allows, else empty;  seconds: of
     the method;  problem: one line why there are no figures, "" for a sound row;  degraded, clean, restored: photo paths
-    for sheets and for scoring again, "" where there is none;  notes: what a protocol adds, as JSON values.
+    for sheets and for scoring again, "" where there is none (clean: of several truths the best, by the first figure);
+    notes: what a protocol adds, as JSON values.
     """
 
     name: str
@@ -85,9 +89,12 @@ class Result:
         return tuple(row for row in self.rows if not row.problem)
 
 
+_ROW, _RESULT = TypeAdapter(Row), TypeAdapter(Result)
+
+
 def write_result(result: Result, folder: Path) -> None:
     """`results.json` and `results.csv` in `folder`, which is made.  Raises OutputError."""
-    with written_whole(folder / "results.json") as file:
+    with written_whole(folder / RESULTS) as file:
         file.write(json.dumps(result_as_json(result), indent=1, allow_nan=False).encode())
     with written_whole(folder / "results.csv") as file:
         file.write(_table(result).encode("utf-8", "backslashreplace"))
@@ -95,7 +102,7 @@ def write_result(result: Result, folder: Path) -> None:
 
 def read_result(folder_or_json: Path) -> Result:
     """What `write_result` wrote, from its folder or its JSON file.  Raises DatasetError."""
-    path = folder_or_json / "results.json" if folder_or_json.is_dir() else folder_or_json
+    path = folder_or_json / RESULTS if folder_or_json.is_dir() else folder_or_json
     try:
         record = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -105,14 +112,13 @@ def read_result(folder_or_json: Path) -> Result:
     if isinstance(record, dict) and isinstance(record.get("format"), int) and record["format"] > FORMAT:
         raise DatasetError(f"{path}: was written by a newer resharp; update this one to read it")
     try:
-        return Result(
-            Card(**record["card"]),
-            tuple(Column(**column) for column in record["columns"]),
-            tuple(row_from_json(row) for row in record["rows"]),
-            _read(record["totals"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DatasetError(f"{path}: is no result of an evaluation, or a damaged one ({error})") from error
+        return _RESULT.validate_python(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "all of it"
+        raise DatasetError(
+            f"{path}: is no result of an evaluation, or a damaged one ({place}: {first['msg']})"
+        ) from None
 
 
 def result_as_json(result: Result) -> dict[str, Any]:
@@ -136,17 +142,13 @@ def row_as_json(row: Row) -> dict[str, Any]:
     }
 
 
-def row_from_json(record: Mapping[str, Any]) -> Row:
-    """The row that `row_as_json` wrote.  Raises TypeError, KeyError or ValueError for something else."""
-    return Row(**{**record, "figures": _read(record["figures"]), "baseline": _read(record["baseline"])})
+def row_from_json(record: Any) -> Row:
+    """The row that `row_as_json` wrote.  Raises ValueError for something else."""
+    return _ROW.validate_python(record)
 
 
 def _written(figures: Mapping[str, float]) -> dict[str, float | str]:
     return {name: value if math.isfinite(value) else str(value) for name, value in figures.items()}
-
-
-def _read(figures: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in figures.items()}
 
 
 def _table(result: Result) -> str:

@@ -27,10 +27,10 @@ from resharp.photo import Photo, write_photo
 
 from .cases import Case, CaseSet, Sample, Source, open_cases, read_sample
 from .methods import Method, open_method
-from .progress import finished_rows, note_row
+from .progress import finished_rows, note_row, refuse_other
 from .protocols import Protocol, make_protocol
 from .provenance import code_commit
-from .results import Card, Result, Row, write_result
+from .results import RESULTS, Card, Result, Row, read_result, write_result
 from .scoring import Scorer, open_scorer
 from .threads import ahead, threads
 
@@ -140,9 +140,17 @@ class _Run:
         with refusals_named(self.out):
             self.out.mkdir(parents=True, exist_ok=True)
         with exclusive(self.out):
+            self._refuse_other_results(self.out / RESULTS)
             yield finished_rows(self.out / PROGRESS, self.card)
             with refusals_named(self.out):
                 (self.out / PROGRESS).unlink(missing_ok=True)
+
+    def _refuse_other_results(self, path: Path) -> None:
+        """Results of the same method, data and protocol are replaced; others took somebody's time."""
+        if path.exists():
+            before, own = (dataclasses.asdict(card) for card in (read_result(path).card, self.card))
+            names = ("method", "data", "protocol")
+            refuse_other(path, before, {name: own[name] for name in names}, "the results")
 
     def rows(self, finished: dict[str, Row], workers: int) -> Iterator[Row]:
         """A row for each case in their order, each written down before it is given out."""
@@ -186,7 +194,8 @@ class _Run:
             figures, baseline, notes = self.scorer.row(sample, restored)
         except (ResharpError, MemoryError) as error:
             return dataclasses.replace(row, problem=_told(error))
-        return dataclasses.replace(row, figures=figures, baseline=baseline, notes=notes)
+        row = dataclasses.replace(row, figures=figures, baseline=baseline, notes=notes)
+        return dataclasses.replace(row, clean=notes.get("frame", row.clean))
 
     def _written(self, sample: Sample, restored: Tensor) -> dict[str, Any]:
         """Where the pictures of a sample now lie: the restored one, and those that are no files of the dataset."""
@@ -210,8 +219,10 @@ def checked_picture(picture: object, size: tuple[int, int]) -> Tensor:
 
     Raises ArgumentError.
     """
-    if not isinstance(picture, Tensor) or not picture.is_floating_point():
-        found = f"a tensor of {picture.dtype}" if isinstance(picture, Tensor) else f"a {type(picture).__name__}"
+    if not isinstance(picture, Tensor) or not picture.is_floating_point() or _has_no_pixels(picture):
+        found = f"a {type(picture).__name__}"
+        if isinstance(picture, Tensor):
+            found = f"a tensor of {picture.dtype} ({picture.layout}, on {picture.device})"
         raise ArgumentError(f"the method gave {found}; wanted is a float tensor (3, H, W) in [0, 1]")
     if picture.ndim != 3 or picture.shape[0] not in (1, 3) or tuple(picture.shape[1:]) != size:
         raise ArgumentError(f"the restored picture is {tuple(picture.shape)}; wanted is (3, {size[0]}, {size[1]})")
@@ -222,6 +233,11 @@ def checked_picture(picture: object, size: tuple[int, int]) -> Tensor:
 
 
 # --- small things -----------------------------------------------------------------------------------------------------
+
+
+def _has_no_pixels(picture: Tensor) -> bool:
+    """Whether it is sparse, or on the device `meta`."""
+    return picture.layout != torch.strided or picture.is_meta
 
 
 def _checked_folder(out: Path, *read: object) -> Path:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor, equal
@@ -11,7 +12,7 @@ from resharp.image import luma
 from resharp.metrics import METRICS
 
 from . import protocols
-from .cases import Case, Sample, read_source
+from .cases import Case, Sample, Source, read_source
 from .results import Column, Row
 
 Figures = dict[str, float]
@@ -46,30 +47,41 @@ class FigureScorer:
         return self.protocol.columns
 
     def row(self, sample: Sample, restored: Tensor) -> tuple[Figures, Figures, dict[str, Any]]:
-        """Raises PhotoError, and ArgumentError for pictures that are too small to be judged."""
+        """Of several truths the notes name the best one by the first figure, as "frame".
+
+        Raises PhotoError, and ArgumentError for pictures that are too small to be judged.
+        """
         comparable = restored.shape == sample.degraded.shape
         pictures = [restored, sample.degraded] if comparable else [restored]
         if comparable and equal(restored, sample.degraded):
             pictures = [restored]
-        found = self._figures([self._seen(picture) for picture in pictures], sample)
-        return found[0], dict(found[-1]) if comparable else {}, {}
+        seen, notes = [self._seen(picture) for picture in pictures], {}
+        if sample.frames:
+            found, frame = self._best(seen, sample.frames)
+            notes = {"frame": str(frame.absolute())} if isinstance(frame, Path) else {}
+        else:
+            truth = None if sample.clean is None else self._seen(sample.clean, is_truth=True)
+            found = [self._against(truth, picture) for picture in seen]
+        return found[0], dict(found[-1]) if comparable else {}, notes
 
     def totals(self, rows: Sequence[Row]) -> Figures:
         del rows
         return {}
 
-    def _figures(self, pictures: Sequence[Tensor], sample: Sample) -> list[Figures]:
-        if not sample.frames:
-            truth = None if sample.clean is None else self._seen(sample.clean, is_truth=True)
-            return [self._against(truth, picture) for picture in pictures]
-        best: list[Figures] = [{} for _ in pictures]
-        for frame in sample.frames:
+    def _best(self, pictures: Sequence[Tensor], frames: Sequence[Source]) -> tuple[list[Figures], Source]:
+        """Each figure of each picture at its best over all frames, and the frame that the first of all is of."""
+        judged: list[list[Figures]] = []
+        for frame in frames:  # one in memory at a time
             truth = self._seen(read_source(frame)[0], is_truth=True)
-            for figures, picture in zip(best, pictures, strict=True):
-                for name, value in self._against(truth, picture).items():
-                    better = max if METRICS[name].higher_is_better else min
-                    figures[name] = better(figures.get(name, value), value)
-        return best
+            judged.append([self._against(truth, picture) for picture in pictures])
+        best: list[Figures] = [{} for _ in pictures]
+        for name in self.protocol.figures:
+            better = max if METRICS[name].higher_is_better else min
+            for number, figures in enumerate(best):
+                figures[name] = better(found[number][name] for found in judged)
+        first = self.protocol.figures[0]
+        values = [found[0][first] for found in judged]
+        return best, frames[values.index(best[0][first])]
 
     def _against(self, truth: Tensor | None, picture: Tensor) -> Figures:
         if truth is not None and truth.shape != picture.shape:

@@ -148,7 +148,8 @@ def _yolo_boxes(path: Path, names: dict[int, str]) -> Iterator[RawBox]:
             raise DatasetError(f"{place}: {line.strip()[:60]!r} is no box; {_YOLO_LINE}") from None
         if index not in names:
             raise DatasetError(
-                f"{place}: class {index} is unknown; the classes are 0 to {max(names)}, as {NAMES_FILE} says"
+                f"{place}: class {index} is unknown; the classes are 0 to {max(names)}, unless {NAMES_LIST} or "
+                f"{NAMES_FILE} says otherwise"
             )
         # A NaN fails this comparison too.
         if not (0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1):
