@@ -28,6 +28,13 @@ def pairs_of(folder: Path, clean: Tensor, *, clean_depth: int = 8) -> Path:
     return folder
 
 
+def photos_of(folder: Path, images: Tensor) -> Path:
+    """`folder`/0.png ... of images (N, 3, H, W)."""
+    for number, image in enumerate(images):
+        written(folder / f"{number}.png", image)
+    return folder
+
+
 def smooth(n: int, height: int, width: int) -> Tensor:
     """Pictures without fine structure, in 8-bit levels: (n, 3, height, width)."""
     coarse = torch.nn.functional.interpolate(rand(n, 3, 4, 5), size=(height, width), mode="bicubic", align_corners=True)

@@ -1,6 +1,7 @@
 """How a restored picture becomes figures, as its protocol says."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,7 +90,11 @@ class FigureScorer:
             raise DatasetError(f"the picture and its truth differ in size ({sizes})")
         chosen = {name: METRICS[name] for name in self.protocol.figures}
         seen = picture if truth is None else truth  # which a metric without a truth ignores
-        return {name: float(metric.function(picture, seen)) for name, metric in chosen.items()}
+        figures = {name: float(metric.function(picture, seen)) for name, metric in chosen.items()}
+        if any(map(math.isnan, figures.values())):
+            largest = float(picture.abs().max())
+            raise ArgumentError(f"values of up to {largest:g} cannot be judged; a picture's lie in [0, 1]")
+        return figures
 
     def _seen(self, picture: Tensor, *, is_truth: bool = False) -> Tensor:
         """What is counted of a picture: its colours, its values after rounding, its inside.
