@@ -100,7 +100,7 @@ class UNet(nn.Module):
         for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
             features = decoder(functional.pixel_shuffle(up(features), 2) + skips.pop())
         planes = functional.pixel_shuffle(self.ending(features), self.gather)
-        return cast(Tensor, planes[..., : image.shape[-2], : image.shape[-1]])
+        return planes[..., : image.shape[-2], : image.shape[-1]]
 
 
 def _row(n_blocks: int, width: int) -> nn.Sequential:
