@@ -139,7 +139,7 @@ def test_a_sample_of_the_photo_stands_for_the_whole(kind: str) -> None:
     whole, cut = deblurrer(image), deblurrer(image, tile=deblurrer.smallest_tile)
     alone = torch.cat([deblurrer(image[..., :200]), deblurrer(image[..., 200:])], -1)
     error, worse = ((x - whole).square().mean().sqrt() for x in (cut, alone))
-    assert float(error) < 0.01
+    assert float(error) < 0.02
     if kind == "deblurgan":
         assert float(worse) > 4 * float(error)
 

@@ -66,7 +66,7 @@ def _prefers_blocks(features: Tensor) -> bool:
 def _moments(features: Tensor) -> Tensor:
     """Means and variances of the channels, (2, C), float32 at least; in blocks of pixels that stay in the cache."""
     pixels = features.movedim(1, -1).flatten(0, 2)
-    blocks, means, variances = pixels.split(max(1, (1 << 18) // pixels.shape[1])), [], []
+    blocks, means, variances = torch.split(pixels, max(1, (1 << 18) // pixels.shape[1])), [], []
     for block in blocks:
         exact = block.to(torch.promote_types(block.dtype, torch.float32))
         means.append(exact.mean(0))

