@@ -1,13 +1,15 @@
-"""Kill a GAN training at random moments with SIGKILL, start it again, and compare the final weights' SHA-256.
+"""Kill a GAN training at random moments with SIGKILL, start it again, and compare the final weights and the log.
 
     python benchmarks/resume_proof.py [--kills 5]
 
-The run is a small DeblurGAN in two stages (supervised, then WGAN-GP) with dropout, averaged weights, accumulation and
-random shakes, on photos cut from the demo's.  It is done with 0 and 2 loader workers and with 1 and 2 processes (gloo),
-with kills and without; within a number of processes all must end in the same bits.
+The run is a small network with batch norm and dropout in two stages (supervised, then WGAN-GP) with averaged weights,
+accumulation and random shakes, on photos cut from the demo's, tracked by TensorBoard.  It is done with 0 and 2 loader
+workers and with 1 and 2 processes (gloo), with kills and without; within a number of processes all must end in the same
+bits, and metrics.jsonl must tell the same but for seconds.
 """
 
 import hashlib
+import json
 import random
 import shutil
 import subprocess
@@ -31,8 +33,7 @@ n_holdout = 2
 crop = 32
 variants = [{ steps = [{ kind = "shake", extent = [1.0, 8.0], n_objects = [0, 1], read_noise = [0.0, 0.01] }] }]
 [network]
-kind = "deblurgan"
-arguments = { width = 8, n_blocks = 2 }
+kind = "toy:Toy"
 [critic]
 kind = "patchgan"
 arguments = { width = 8, n_layers = 2 }
@@ -58,11 +59,21 @@ optimizer = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999] }
 [rhythm]
 validate_every = 160
 save_every = 20
-tracking = []
 [weights]
 name = "toy"
 licence = "none"
 training_data = "the demo photo"
+"""
+
+NETWORK = """
+from torch import nn
+
+
+class Toy(nn.Sequential):
+    def __init__(self):
+        head = [nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5)]
+        super().__init__(*head, nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 3, 1))
+        self.arguments = {}
 """
 
 
@@ -99,9 +110,13 @@ def run_and_kill(folder: Path, words: list[str], seconds: float) -> bool:
     return False
 
 
-def digest(folder: Path, out: str) -> str:
-    """Of the final weights."""
-    return hashlib.sha256((folder / out / "toy.safetensors").read_bytes()).hexdigest()
+def outcome(folder: Path, out: str) -> tuple[str, str]:
+    """SHA-256 of the final weights, and of the log without its seconds."""
+    records = [json.loads(line) for line in (folder / out / "metrics.jsonl").read_text().splitlines()]
+    told = [{name: value for name, value in one.items() if name not in ("seconds", "waited")} for one in records]
+    contents = (folder / out / "toy.safetensors").read_bytes(), json.dumps(told).encode()
+    weights, log = (hashlib.sha256(content).hexdigest() for content in contents)
+    return weights, log
 
 
 @click.command()
@@ -116,10 +131,11 @@ def main(kills: int, seed: int) -> None:
         piece = photo[:, 30 * index : 30 * index + 80, 20 * index : 20 * index + 96]
         resharp.write_photo(resharp.Photo(piece), folder / "photos" / f"{index}.png")
     (folder / "recipe.toml").write_text(RECIPE)
+    (folder / "toy.py").write_text(NETWORK)
     try:
         for n_processes in (1, 2):
             run_to_the_end(folder, command(f"whole-{n_processes}", 0, n_processes))
-            expected = digest(folder, f"whole-{n_processes}")
+            expected = outcome(folder, f"whole-{n_processes}")
             for n_workers in (0, 2):
                 out, hits = f"cut-{n_workers}-{n_processes}", 0
                 words = command(out, n_workers, n_processes)
@@ -129,10 +145,13 @@ def main(kills: int, seed: int) -> None:
                     if (folder / out / "toy.safetensors").exists():
                         break
                 run_to_the_end(folder, words)
-                found = digest(folder, out)
+                found = outcome(folder, out)
                 same = same and found == expected
-                verdict = "same bits" if found == expected else "DIFFERENT"
-                print(f"{n_processes} processes, {n_workers} workers, {hits} kills: {found[:16]} {verdict}")
+                verdict = ", ".join(
+                    f"{name} {one[:12]} {'same' if one == other else 'DIFFERENT'}"
+                    for name, one, other in zip(("weights", "log"), found, expected, strict=True)
+                )
+                print(f"{n_processes} processes, {n_workers} workers, {hits} kills: {verdict}", flush=True)
     finally:
         shutil.rmtree(folder)
     sys.exit(0 if same else 1)

@@ -95,8 +95,7 @@ def test_weights_that_deconvolve_takes_and_a_list_of_runs(run: Run, photos: Path
     assert "holds no run folders" in done.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path, number: int) -> None:
+def test_ctrl_c_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = [
         "train",
@@ -113,8 +112,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path, number
     until = time.monotonic() + 60
     while not (out / "metrics.jsonl").exists() and time.monotonic() < until:
         time.sleep(0.01)
-    time.sleep(0.5)
-    os.kill(process.pid, number)
+    os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.splitlines()[-1].endswith(f"interrupted; the same command goes on from its checkpoint in {out}")

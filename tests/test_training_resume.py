@@ -1,7 +1,9 @@
 """Exact resume: a run cut anywhere, as often as one likes, ends in the same bits."""
 
 import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,6 +63,24 @@ def test_workers_and_the_rhythm_change_no_bit(photos: Path, tmp_path: Path) -> N
     data = recipe.data.model_copy(update={"n_workers": 2, "kept_megabytes": 1})
     second = trained(recipe.model_copy(update={"data": data}), tmp_path / "b")
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_told_to_stop_ends_after_its_step_and_saves_it(photos: Path, tmp_path: Path, number: int) -> None:
+    recipe = gan(photos)
+    whole = train_weights(recipe, tmp_path / "whole", device="cpu").read_bytes()
+    before = signal.getsignal(number)
+
+    def tell(record: dict[str, Any]) -> None:
+        if record["n_seen"] == 20:
+            signal.raise_signal(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_weights(recipe, tmp_path / "cut", device="cpu", on_step=tell)
+    assert signal.getsignal(number) is before
+    assert read_checkpoint(checkpoints(tmp_path / "cut")[0])["n_seen"] == 20
+    assert (tmp_path / "cut" / "curves.png").exists()
+    assert train_weights(recipe, tmp_path / "cut", device="cpu").read_bytes() == whole
 
 
 def test_a_finished_run_only_writes_its_weights_again(photos: Path, tmp_path: Path) -> None:

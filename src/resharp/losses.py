@@ -235,8 +235,9 @@ def gradient_penalty(
 
     The gradient of the summed logits is taken at a point between each real and fake image (N, C, H, W), drawn evenly.
     norm: "sample" is the length of an image's whole gradient, "channel" that at each pixel, as DeblurGAN's code has it.
-    The critic must not mix the samples of a batch.  autocast: what its convolutions run in, or None for float32 (float64
-    for such images) even inside autocast; the norm is never less.  bfloat16 is off by about 5 % of the gradient.
+    The critic must not mix the samples of a batch.  autocast: what its convolutions run in, or None for float32
+    (float64 for such images) even inside autocast; the norm is never less.  bfloat16 is off by about 5 % of the
+    gradient.
     """
     if norm not in _NORM_AXES:
         raise ArgumentError(f"{norm!r} is no norm of gradients; {did_you_mean(norm, _NORM_AXES, things='norms')}")
