@@ -9,7 +9,6 @@ its own; memory is that process's peak minus what imports and weights take (of a
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -64,7 +63,7 @@ def measure(weights: str, precision: str, image: Tensor, device: str, repeats: i
     else:
         network = load_deblurrer(weights, precision=precision, device=device)
     network(torch.zeros(1, 3, 64, 64, device=place))
-    before, seconds = memory_peak(place), []
+    before, seconds = fresh_peak(place), []
     for _ in range(repeats):
         started = time.perf_counter()
         restored = network(image[None].to(place)).clamp(0, 1).cpu()
@@ -72,11 +71,21 @@ def measure(weights: str, precision: str, image: Tensor, device: str, repeats: i
     return {"seconds": min(seconds), "megabytes": memory_peak(place) - before}, restored[0]
 
 
+def fresh_peak(device: torch.device) -> float:
+    """Forgets earlier peaks of memory; the megabytes held now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+    return memory_peak(device)
+
+
 def memory_peak(device: torch.device) -> float:
-    """In megabytes."""
+    """In megabytes; of Linux's own count, since a process inherits the peak that `resource` gives."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    words = Path("/proc/self/status").read_text().split()
+    return int(words[words.index("VmHWM:") + 1]) / 1024
 
 
 def one_row(arguments: list[str], weights: str, precision: str, folder: Path) -> tuple[dict[str, float], Tensor]:
