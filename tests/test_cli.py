@@ -322,9 +322,10 @@ def test_demo_writes_its_pictures(run: Run, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("resharp.demo.N_ITERATIONS", 6)
     done = run("demo", "-o", tmp_path / "demo", "--json")
     assert done.code == 0
-    blurred, non_blind, _ = json.loads(done.out)["results"]
+    shaken, blind, blurred, non_blind, _ = json.loads(done.out)["results"]
+    assert blind["psnr"] > shaken["psnr"]
     assert non_blind["psnr"] > blurred["psnr"] - 1
-    names = ["blurred.png", "noise-blind.png", "non-blind.png", "side-by-side.png"]
+    names = ["blind.png", "blurred.png", "noise-blind.png", "non-blind.png", "shaken.png", "side-by-side.png"]
     assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == names
 
 

@@ -72,9 +72,12 @@ if TYPE_CHECKING:
     from .photo import read_photo as read_photo
     from .photo import write_photo as write_photo
     from .priors import MeanShift as MeanShift
+    from .restorer import Deblurrer as Deblurrer
     from .restorer import blur as blur
+    from .restorer import deblur as deblur
     from .restorer import deconvolve as deconvolve
     from .restorer import degrade as degrade
+    from .restorer import load_deblurrer as load_deblurrer
     from .restorer import load_prior as load_prior
     from .showing import dataset_sheet as dataset_sheet
     from .solvers import Step as Step
@@ -112,7 +115,7 @@ _HOMES = {
     "networks": "DAE",
     "photo": "Photo output_format read_photo write_photo",
     "priors": "MeanShift",
-    "restorer": "blur deconvolve degrade load_prior",
+    "restorer": "Deblurrer blur deblur deconvolve degrade load_deblurrer load_prior",
     "showing": "dataset_sheet",
     "solvers": "Step mean_shift until_settled",
     "training": "Recipe load_recipe train_weights",

@@ -14,8 +14,8 @@ SIDE = 240  # of the square that a picture on a contact sheet is fitted into
 _PAPER, _INK, _FAINT = (250, 250, 248), (24, 24, 26), (105, 105, 110)
 
 
-def side_by_side(panels: Sequence[tuple[str, str, Tensor]]) -> Tensor:
-    """One sheet from (title, caption, image) panels, left to right.
+def side_by_side(panels: Sequence[tuple[str, str, Tensor]], *, n_columns: int | None = None) -> Tensor:
+    """One sheet from (title, caption, image) panels, left to right; None puts all of them into one row.
 
     images: (3, H, W) in [0, 1], all of one size;  returns (3, sheet height, sheet width) in [0, 1].
     """
@@ -24,16 +24,18 @@ def side_by_side(panels: Sequence[tuple[str, str, Tensor]]) -> Tensor:
         raise ValueError(f"panels differ in shape: {[tuple(image.shape) for _, _, image in panels]}")
     size = max(13, width // 18)
     title_font, caption_font = ImageFont.load_default(size), ImageFont.load_default(size * 0.8)
-    caption_height = int(size * 2.9)
-    sheet_size = (MARGIN + len(panels) * (width + MARGIN), height + 2 * MARGIN + caption_height)
+    n_columns = len(panels) if n_columns is None else n_columns
+    cell_width, cell_height = width + MARGIN, height + MARGIN + int(size * 2.9)
+    sheet_size = (MARGIN + n_columns * cell_width, MARGIN + -(-len(panels) // n_columns) * cell_height)
     sheet = Image.new("RGB", sheet_size, _PAPER)
     draw = ImageDraw.Draw(sheet)
     for index, (title, caption, image) in enumerate(panels):
-        left = MARGIN + index * (width + MARGIN)
+        row, column = divmod(index, n_columns)
+        left, top = MARGIN + column * cell_width, MARGIN + row * cell_height
         pixels = image.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
-        sheet.paste(Image.fromarray(pixels), (left, MARGIN))
-        draw.text((left, MARGIN + height + size * 0.5), title, _INK, title_font)
-        draw.text((left, MARGIN + height + size * 1.8), caption, _FAINT, caption_font)
+        sheet.paste(Image.fromarray(pixels), (left, top))
+        draw.text((left, top + height + size * 0.5), title, _INK, title_font)
+        draw.text((left, top + height + size * 1.8), caption, _FAINT, caption_font)
     return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255).permute(2, 0, 1)
 
 

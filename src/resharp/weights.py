@@ -24,7 +24,7 @@ from .files import written_whole
 from .matlab import read_mat
 from .networks import DAE, NETWORKS, DeblurGAN
 
-SHIPPED = {"dae-sigma11": "dae-sigma11.safetensors"}
+SHIPPED = {"dae-sigma11": "dae-sigma11.safetensors", "deblur": "deblur.safetensors"}
 DEFAULT_DAE = "dae-sigma11"
 DEFAULT_DEBLUR = "deblur"
 

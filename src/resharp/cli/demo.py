@@ -20,7 +20,7 @@ from ._batch import PLACE, json_option
 )
 @json_option
 def demo(out: Path, as_json: bool) -> None:
-    """Blur a shipped photo, restore it, print what that gained, and leave the pictures to look at."""
+    """Shake and blur a shipped photo, restore it, print what that gained, and leave the pictures to look at."""
     import tqdm
 
     from resharp.demo import N_ITERATIONS, run_demo
