@@ -28,7 +28,8 @@ def list_weights(as_json: bool = False) -> None:
         click.echo(json.dumps({"weights": [dataclasses.asdict(card) for card in cards]}))
         return
     for card in cards:
-        click.echo(f"{card.name}  {card.network}, noise sigma {card.noise_sigma:.4f}; {card.licence}; {card.quality}")
+        noise = "" if card.noise_sigma is None else f", noise sigma {card.noise_sigma:.4f}"
+        click.echo(f"{card.name}  {card.network}{noise}; {card.licence}; {card.quality}")
 
 
 @weights.command()
