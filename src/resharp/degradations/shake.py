@@ -59,7 +59,9 @@ class Shake:
     highlights: how many times brighter than white small clipped spots, as of lamps, were (0: no brighter).
     read_noise: sigma in linear light on [0, 1];  photons: count at white for shot noise (as Gaussian), 0 = none.
     n_frames: 0 takes as many as lie a pixel apart; few frames leave ghosts, as the 7 to 13 of GoPro's do.
-    The sharp photo is the pose in the middle of the exposure, as GoPro's is.
+    The sharp photo is the camera's mean pose, as a trajectory's kernel has its centre of mass in its centre: a shift
+    between the two photos cannot be seen in the blurred one, and would only punish who restores it.  (GoPro's sharp
+    frame is the one in the middle of the exposure.)
     """
 
     extent: float = 16.0
@@ -174,7 +176,7 @@ def _with_lamps(scene: Picture, highlights: float) -> Picture:
 
 
 def _smooth_path(n_points: int, n_axes: int, generator: torch.Generator) -> Array:
-    """A random path (n_points, n_axes), 0 in the middle, the longer side of its box 1.
+    """A random path (n_points, n_axes) about its mean, the longer side of its box 1.
 
     Cosines of falling strength, as in the expansion of a Brownian motion but smoother: a hand sweeps and trembles.
     """
@@ -182,9 +184,7 @@ def _smooth_path(n_points: int, n_axes: int, generator: torch.Generator) -> Arra
     waves = np.arange(1, _N_WAVES + 1)
     times = (np.arange(n_points) + 0.5) / n_points
     path = np.cos(np.pi * times[:, None] * waves) @ (strengths / waves[:, None] ** 1.7)
-    middle = np.cos(np.pi * 0.5 * waves) @ (strengths / waves[:, None] ** 1.7)
-    box = np.ptp(path, axis=0).max() if n_points > 1 else 1.0
-    return np.asarray((path - middle) / box)
+    return np.asarray((path - path.mean(axis=0)) / np.ptp(path, axis=0).max())
 
 
 def _rotations(yaw: Array, pitch: Array, roll: Array) -> Array:
