@@ -75,8 +75,8 @@ def plain_dae(device: torch.device) -> Step:
 
 def ours_gan(device: torch.device, batch: int, side: int, penalty: torch.dtype | None) -> Step:
     """DeblurGAN's game: five critic updates and one of the generator on one batch."""
-    generator = DeblurGAN().to(device, memory_format=LAST)  # type: ignore[call-overload]
-    critic = PatchCritic().to(device, memory_format=torch.contiguous_format if device.type == "cpu" else LAST)  # type: ignore[call-overload]
+    layout = torch.contiguous_format if device.type == "cpu" else LAST  # as the engine has them
+    generator, critic = (network.to(device, memory_format=layout) for network in (DeblurGAN(), PatchCritic()))  # type: ignore[call-overload]
     kind = ADVERSARIAL["wgan"]
     loss = GeneratorLoss({"l2": (1.0, LOSSES["l2"])}, critic=critic, adversarial=kind, weight=0.01)
     game = Game(

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from resharp.networks import DeblurGAN, mean_of_samples
-from resharp.networks.blocks import instance_normalised, mirrored_to_multiple
+from resharp.networks.blocks import dropped, instance_normalised, mirrored_to_multiple
 from tests.conftest import rand
 
 
@@ -116,6 +116,19 @@ def test_a_sample_is_a_function_of_the_generator() -> None:
     assert not torch.equal(first, other)
     assert torch.equal(network.train().sample(image, generator=generator(1)), first)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3])
+def test_dropout_drops_its_share_and_keeps_the_mean(share: float) -> None:
+    """Four standard errors of a binomial; masks of neighbours and of successive calls have nothing to do with each
+    other."""
+    n = 400_002  # no multiple of four
+    kept = [dropped(torch.ones(n), share, generator(seed)) for seed in (0, 0, 1)]
+    assert torch.equal(kept[0], kept[1])
+    assert float((kept[0] == 0).double().mean()) == pytest.approx(share, abs=4 * (share * (1 - share) / n) ** 0.5)
+    assert kept[0].unique().tolist() == pytest.approx([0, 1 / (1 - share)], rel=1e-4)
+    for one, other in ((kept[0][:-1], kept[0][1:]), (kept[0][:-4], kept[0][4:]), (kept[0], kept[2])):
+        assert abs(float(torch.corrcoef(torch.stack([one, other]))[0, 1])) < 4 / n**0.5
 
 
 def test_dropout_is_on_in_training_and_off_at_inference() -> None:

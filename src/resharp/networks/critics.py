@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .blocks import check_ranges, draw_normal, instance_normalised
+from .blocks import channels_first_on_cpu, check_ranges, draw_normal, instance_normalised
 
 
 class PatchCritic(nn.Module):
@@ -20,6 +20,8 @@ class PatchCritic(nn.Module):
     image: (N, channels, H, W) in [0, 1];  returns (N, 1, h, w), 35 x 35 for 256 x 256, about H / 8 + 3.
     No sigmoid: a Wasserstein critic is not bounded.  Each image is judged by itself, as a gradient penalty needs it.
     """
+
+    trains_channels_first_on_cpu = True
 
     def __init__(
         self, *, channels: int = 3, width: int = 64, n_layers: int = 3, generator: torch.Generator | None = None
@@ -37,10 +39,7 @@ class PatchCritic(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         first, *inner, last = self.convs
-        centred = 2 * image - 1
-        if image.device.type == "cpu":  # where channels that come last are copied to and fro for instance norms
-            centred = centred.contiguous()
-        features = functional.leaky_relu(first(centred), 0.2)
+        features = functional.leaky_relu(first(channels_first_on_cpu(2 * image - 1)), 0.2)
         for conv in inner:
             features = functional.leaky_relu(instance_normalised(conv(features)), 0.2)
         scores: Tensor = last(features)

@@ -8,9 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from .blocks import Shared, check_ranges, draw_normal, instance_normalised, mirrored_to_multiple
+from .blocks import (
+    Shared,
+    channels_first_on_cpu,
+    check_ranges,
+    draw_normal,
+    dropped,
+    instance_normalised,
+    mirrored_to_multiple,
+)
 
 UPSAMPLINGS = ("deconv", "pixelshuffle", "resize")
 
@@ -28,11 +35,8 @@ class ResidualBlock(nn.Module):
         self, features: Tensor, generator: torch.Generator | None = None, shared: Shared | None = None
     ) -> Tensor:
         inner = torch.relu_(instance_normalised(self.conv1(features), shared))
-        if generator is None:
-            inner = functional.dropout(inner, self.dropout, self.training)
-        elif self.dropout > 0:
-            kept = torch.empty(inner.shape, device=generator.device).bernoulli_(1 - self.dropout, generator=generator)
-            inner = inner * kept.to(inner).div_(1 - self.dropout)
+        if generator is not None or self.training:
+            inner = dropped(inner, self.dropout, generator)
         return features + instance_normalised(self.conv2(inner), shared)
 
 
@@ -51,6 +55,7 @@ class DeblurGAN(nn.Module):
     scale = 1
     multiple_of = 4
     receptive_field = None  # the whole photo, through the norms
+    trains_channels_first_on_cpu = True
 
     def __init__(
         self,
@@ -107,6 +112,8 @@ class DeblurGAN(nn.Module):
         assert blurred.ndim == 4
         # below 8 pixels the inner maps would be too small to be mirrored
         features = 2 * mirrored_to_multiple(blurred, self.multiple_of, least=8) - 1
+        if torch.is_grad_enabled():
+            features = channels_first_on_cpu(features)
         for conv in self.head:
             features = torch.relu_(instance_normalised(conv(features), shared))
         for block in self.blocks:

@@ -151,10 +151,10 @@ def prepared_run(
         _begin_from(networks["generator"], init, recipe)
     optimizers = [one.optimizer for stage in recipe.stages for one in (stage, stage.adversarial) if one is not None]
     is_plain = all(optimizer.kind == "adam" for optimizer in optimizers)  # Muon sees weights as matrices
-    for name, network in networks.items():
+    for network in networks.values():
         network.to(device)
-        # On the CPU the critic's passes in float32, its penalty's, are faster with channels first.
-        if is_plain and (name, device.type) != ("critic", "cpu"):
+        channels_first = device.type == "cpu" and getattr(network, "trains_channels_first_on_cpu", False)
+        if is_plain and not channels_first:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(networks["generator"], use_buffers=True) if recipe.ema else None
     losses = [build_losses(stage.losses, recipe.features, device) for stage in recipe.stages]
