@@ -19,7 +19,7 @@ demo: $(VENV)/installed  ## restore a shipped photo, print the numbers, leave th
 	$(BIN)/resharp demo -o demo
 
 test: check  ## lint, types, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/installed  ## lint and types
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """What several tests share."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,10 @@ import torch
 from torch import Tensor
 
 from resharp.cli import main
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each, and for what they start
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
