@@ -207,7 +207,7 @@ def test_shipped_deblurrer_on_a_shipped_photo() -> None:
     """Stands in for real pairs where none are at hand: a shaken photo gains, a sharp one stays as it is."""
     sharp, _ = demo_inputs()
     shaken = SHAKE(sharp, generator=torch.Generator().manual_seed(1)).clamp(0, 1)
-    assert float(psnr(resharp.deblur(shaken), sharp)) > float(psnr(shaken, sharp)) + 0.2
+    assert float(psnr(resharp.deblur(shaken), sharp)) > float(psnr(shaken, sharp)) + 0.3
     assert float(psnr(resharp.deblur(sharp), sharp)) > 35
 
 

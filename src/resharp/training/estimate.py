@@ -1,6 +1,7 @@
 """What a run would take, measured."""
 
 import contextlib
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -111,4 +112,4 @@ def _peak_memory(device: torch.device) -> int:
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * 1024
+    return peak if sys.platform == "darwin" else peak * 1024
