@@ -21,6 +21,7 @@ from resharp.losses import (
     l2,
     l2_sum,
     perceptual,
+    rmse,
     style,
     total_variation,
 )
@@ -46,6 +47,15 @@ def test_the_sum_form_is_summed_over_an_image_and_averaged_over_images() -> None
     assert float(l2_sum(restored, target)) == pytest.approx(3 * 4 * 5 * (0.01 + 0.09) / 2)
     shifted = float(l2_sum(2 * restored - 1, 2 * target - 1))
     assert shifted == pytest.approx(4 * float(l2_sum(restored, target)))
+
+
+def test_rmse_is_taken_of_each_image_by_itself() -> None:
+    target = torch.zeros(2, 3, 4, 5, dtype=torch.float64)
+    restored = target.clone()
+    restored[0] += 0.003
+    restored[1, 0, 0, 0] = 0.003 * math.sqrt(3 * 4 * 5)  # the same error, in one value
+    assert float(rmse(restored, target, epsilon=0.004)) == pytest.approx(0.005)
+    assert float(rmse(restored[:1] * 100, target[:1])) == pytest.approx(math.hypot(0.3, 1e-3))
 
 
 def test_charbonnier_of_an_even_difference() -> None:

@@ -37,6 +37,16 @@ def l2_sum(restored: Tensor, target: Tensor) -> Tensor:
     return _difference(restored, target).square().sum(dim=(-3, -2, -1)).mean()
 
 
+def rmse(restored: Tensor, target: Tensor, *, epsilon: float = 1e-3) -> Tensor:
+    """Root of an image's mean squared difference + epsilon^2, mean over images; epsilon is on the [0, 1] scale.
+
+    Between `l2`, where badly degraded images outweigh the others, and PSNR, where nearly sharp ones do.
+    """
+    assert epsilon > 0, "the gradient at zero exists only for epsilon > 0"
+    squares = _difference(restored, target).square().mean(dim=(-3, -2, -1))
+    return (squares + epsilon**2).sqrt().mean()
+
+
 def charbonnier(restored: Tensor, target: Tensor, *, epsilon: float = 1e-3) -> Tensor:
     """Mean of sqrt(difference^2 + epsilon^2) (Charbonnier et al. 1994; epsilon as in Zamir et al. 2021); at least
     epsilon, which stands on the [0, 1] scale.
@@ -105,6 +115,7 @@ LOSSES: dict[str, PixelLoss] = {
     "l1": l1,
     "l2": l2,
     "l2-sum": l2_sum,
+    "rmse": rmse,
     "charbonnier": charbonnier,
     "edge": edge,
 }
