@@ -134,14 +134,15 @@ def main(kills: int, seed: int) -> None:
     (folder / "toy.py").write_text(NETWORK)
     try:
         for n_processes in (1, 2):
-            run_to_the_end(folder, command(f"whole-{n_processes}", 0, n_processes))
+            beginning = run_to_the_end(folder, [sys.executable, "-c", "import resharp.training.engine"])
+            whole = run_to_the_end(folder, command(f"whole-{n_processes}", 0, n_processes)) - beginning
+            longest = 1.5 * whole / (kills + 1)  # so that most runs live through all their kills
             expected = outcome(folder, f"whole-{n_processes}")
             for n_workers in (0, 2):
                 out, hits = f"cut-{n_workers}-{n_processes}", 0
                 words = command(out, n_workers, n_processes)
-                beginning = run_to_the_end(folder, [sys.executable, "-c", "import resharp.training.engine"])
                 while hits < kills:
-                    hits += run_and_kill(folder, words, beginning + moments.uniform(0.5, 8.0))
+                    hits += run_and_kill(folder, words, beginning + moments.uniform(0, longest))
                     if (folder / out / "toy.safetensors").exists():
                         break
                 run_to_the_end(folder, words)

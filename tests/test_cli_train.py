@@ -49,6 +49,21 @@ def test_a_dry_run_prints_the_recipe_and_what_it_takes(run: Run, photos: Path, t
     assert "nothing measured: photos" in done.err
 
 
+def test_a_dry_run_that_diverges_says_so(run: Run, photos: Path) -> None:
+    done = run("train", RECIPE, "--dry-run", "--device", "cpu", *small(photos, **{"stages.0.losses.l2": 1e38}))
+    assert done.code == 2
+    assert "lower the learning rate" in done.err
+
+
+@pytest.mark.parametrize("command", ["train recipe.toml", "runs"])
+def test_what_training_needs_beside_the_package_is_named(command: str, tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['accelerate'] = None; from resharp.__main__ import main; main()"
+    words = [sys.executable, "-c", hidden, *command.split()]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["resharp: training needs accelerate: pip install 'resharp[train]'"]
+
+
 def test_mistakes_are_one_line_and_leave_no_folder(run: Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for arguments, words in (
@@ -56,10 +71,12 @@ def test_mistakes_are_one_line_and_leave_no_folder(run: Run, photos: Path, tmp_p
         ([f"data.photos={tmp_path / 'empty'}"], "no photos there"),
         (["--device", "tpu"], "device 'tpu' cannot be used here"),
         (["--init", "nowhere.safetensors"], "nowhere.safetensors"),
-        (["rhythm.tracking=['wandb']"], "wandb is not installed"),
+        (["--dry-run", "--init", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["rhythm.tracking=['wandb']"], "wandb is not installed; pip install 'resharp[wandb]'"),
     ):
         done = run("train", RECIPE, *small(photos), "--out", tmp_path / "run", *arguments)
-        assert (done.code, done.out) == (2, ""), words
+        assert done.code == 2, words
+        assert ("--dry-run" in arguments) == bool(done.out)
         assert words in done.err
         assert not list(tmp_path.glob("run/*.pt"))
 

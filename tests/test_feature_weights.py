@@ -16,7 +16,7 @@ from torch import Tensor
 
 from resharp.errors import OutputError, WeightsError
 from resharp.networks import FEATURE_NETWORKS, features_file, load_features
-from tests.conftest import rand
+from tests.conftest import Run, rand
 from tests.feature_stacks import stack_of, state_of
 
 
@@ -222,6 +222,18 @@ def test_weights_are_fetched_when_asked_to_and_kept(
     assert len(heard) > 1
     (server[1] / name).unlink()  # nothing is asked for a second time
     assert load_features("vgg16", "conv1_1", download=True).layers == ("conv1_1",)
+
+
+def test_the_command_that_fetches(
+    server: tuple[str, Path], folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    name = publish(monkeypatch, *server, b"weights", hashlib.sha256(b"weights").hexdigest()[:8])
+    done = run("weights", "fetch", "vgg16")
+    assert (done.code, done.out, done.err) == (0, f"{folder / name}\n", "")
+    assert (folder / name).read_bytes() == b"weights"
+    done = run("weights", "fetch", "vgg9")
+    assert done.code == 2
+    assert "'vgg9' is no network with features; did you mean" in done.err
 
 
 def test_what_does_not_have_the_promised_hash_is_not_kept(

@@ -24,7 +24,7 @@ from resharp.data.sources import PhotoFiles, open_source
 from resharp.data.synthesis import Sample, SampleRecipe, Synthesis, open_synthesis, sample_generator
 from resharp.data.writing import write_samples
 from resharp.degradations import resize_as_matlab
-from resharp.errors import ArgumentError, DatasetError, PhotoError, RecipeError
+from resharp.errors import ArgumentError, DatasetError, PhotoError, RecipeError, ResourceError
 from resharp.photo import Photo, write_photo
 from tests.conftest import rand
 
@@ -37,6 +37,7 @@ PLAN: dict[str, Any] = {
         {"steps": [{"kind": "trajectory", "length": 20.0}, {"kind": "noise", "sigma": [0.0, 0.02]}]},
     ],
 }
+UNTOUCHED: dict[str, Any] = {"crop": 16, "variants": [{"steps": []}]}
 COPY = {"crop": 16, "variants": [{"steps": [{"kind": "noise", "sigma": 0.0}]}]}
 
 
@@ -129,7 +130,7 @@ def test_sources_are_mixed_exactly_by_weight(photos: Path, real: Path) -> None:
 
 
 def test_real_pairs_are_cut_at_one_place(real: Path) -> None:
-    synthesis = made([real], COPY | {"turns": True})
+    synthesis = made([real], UNTOUCHED | {"turns": True})
     source = open_source(real)
     for index in range(2):
         sample = synthesis.sample(0, index)
@@ -247,10 +248,30 @@ def test_a_dataset_with_a_test_split_is_not_trained_on_whole(tmp_path: Path) -> 
         for kind in ("blur", "sharp"):
             write_photo(Photo(smooth(3)), tmp_path / "GoPro" / split / "GOPR01" / kind / "1.png")
     with pytest.raises(DatasetError, match="has the splits test and train; choose one with --split"):
-        made([tmp_path / "GoPro"])
-    assert len(made([tmp_path / "GoPro"], split="train")) == 1
+        made([tmp_path / "GoPro"], UNTOUCHED)
+    assert len(made([tmp_path / "GoPro"], UNTOUCHED, split="train")) == 1
     with pytest.raises(DatasetError, match="no split 'valid'"):
-        made([tmp_path / "GoPro"], split="valid")
+        made([tmp_path / "GoPro"], UNTOUCHED, split="valid")
+
+
+def test_beside_a_dataset_with_splits_plain_photos_are_taken_whole(photos: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for kind in ("blur", "sharp"):
+            write_photo(Photo(smooth(3)), tmp_path / "GoPro" / split / "GOPR01" / kind / f"{split}.png")
+    pairs, clean = made([tmp_path / "GoPro", photos], split="train").sources
+    assert (pairs.is_real, len(pairs), clean.is_real, len(clean)) == (True, 1, False, 5)
+    assert "train" in pairs.name(0)
+    with pytest.raises(DatasetError, match="no split 'train'"):
+        made([photos, tmp_path / "GoPro"], split="train")
+    with pytest.raises(DatasetError, match="has the splits test and train"):
+        made([photos, tmp_path / "GoPro"])
+
+
+def test_steps_that_no_photo_would_go_through_are_refused(photos: Path, real: Path) -> None:
+    with pytest.raises(RecipeError, match=r"real: pairs, which are degraded already .* or name clean photos"):
+        made([real])
+    assert len(made([real, photos]).sources) == 2
+    assert len(made([real], UNTOUCHED).sources) == 1
 
 
 def test_every_variant_has_its_turn_over_the_epochs(photos: Path) -> None:
@@ -304,6 +325,21 @@ def test_an_error_in_a_worker_comes_up_as_it_is(photos: Path, n_workers: int) ->
     with pytest.raises(PhotoError) as error:
         next(batches(made([photos]), batch_size=2, stop=4, n_workers=n_workers))
     assert "\n" not in str(error.value)
+
+
+class Fatal(PhotoFiles):
+    """Photos, the third of which ends the process that reads it."""
+
+    def read(self, index: int) -> tuple[Tensor | None, Tensor]:
+        if index == 2:
+            os._exit(9)
+        return super().read(index)
+
+
+def test_a_worker_that_dies_is_named(photos: Path) -> None:
+    source = Fatal([Item(None, path) for path in sorted(photos.iterdir())], photos)
+    with pytest.raises(ResourceError, match=r"a worker process died .* lower data\.n_workers"):
+        list(batches(Synthesis([(1, source)], plan_from(PLAN)), batch_size=1, stop=5, n_workers=1))
 
 
 def test_the_dataset_may_move(photos: Path, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The training engine: recipes, run folders, that it learns, and what does not fit."""
 
+import errno
 import json
+import os
+import types
 from pathlib import Path
 
 import pytest
@@ -128,6 +131,74 @@ def test_a_network_of_somebody_else_is_built_from_the_seed(photos: Path, tmp_pat
     torch.rand(5)
     runs = [trained(tiny(photos, **changes), tmp_path / name) for name in "ab"]
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+    still = changes | {"stages.0.optimizer": "{ kind = 'adam', learning_rate = 1e-12 }"}
+    begun = trained(tiny(photos, **still), tmp_path / "c", init=tmp_path / "a" / "dae-sigma11.safetensors")
+    for name, tensor in begun.items():
+        torch.testing.assert_close(tensor, runs[0][name])
+
+
+def test_a_loss_over_the_whole_batch_is_not_shared_by_processes(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = types.SimpleNamespace(device=torch.device("cpu"), num_processes=2)
+    monkeypatch.setattr("resharp.training.engine.Accelerator", lambda **_: several)
+    game = {"kind": "relativistic", "gradient_penalty": 0.0, "accumulate": 1}
+    with pytest.raises(RecipeError, match=r"stages\.1\.adversarial\.kind: a relativistic loss compares"):
+        train_weights(gan(photos, **game), tmp_path / "run", device="cpu")
+
+
+def test_a_plan_in_a_file_is_overridden_like_one_in_the_recipe() -> None:
+    recipes = Path(__file__).parent.parent / "recipes"
+    plain = load_recipe(recipes / "deblurgan-synth.toml")
+    changed = load_recipe(recipes / "deblurgan-synth.toml", ("data.plan.crop=128",))
+    assert (plain.data.plan.crop, changed.data.plan.crop) == (256, 128)
+    assert changed.data.plan.variants == plain.data.plan.variants
+    other = load_recipe(recipes / "deblurgan-synth.toml", ("data.plan.crop=64", "data.plan=data/shake.toml"))
+    assert other.data.plan.crop == 64
+    assert other.data.plan.variants != plain.data.plan.variants
+    with pytest.raises(RecipeError, match=r"trajectory\.toml: crp is not a setting; did you mean 'crop'"):
+        load_recipe(recipes / "deblurgan-synth.toml", ("data.plan.crp=3",))
+
+
+def test_a_network_is_compiled_where_the_recipe_says_so(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a compiler makes of it is torch's to test; here the steps run through it, the weights are the network's."""
+    compiled: list[torch.nn.Module] = []
+
+    def compile_(network: torch.nn.Module) -> torch.nn.Module:
+        compiled.append(network)
+        return torch.nn.Sequential(network)
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    recipe = tiny(photos, **{"stages.0.n_images": 8, "rhythm.save_every": 4})
+    plain = trained(recipe, tmp_path / "plain")
+    assert not compiled
+    weights = trained(recipe.model_copy(update={"compile": True}), tmp_path / "compiled")
+    assert len(compiled) == 1
+    assert all(torch.equal(weights[name], plain[name]) for name in plain)
+
+
+def test_a_disk_that_is_full_leaves_the_checkpoints_before(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny(photos, **{"stages.0.n_images": 16, "rhythm.save_every": 4, "rhythm.validate_every": 16})
+    whole, fsync = trained(recipe, tmp_path / "whole"), os.fsync
+
+    def full(handle: int) -> None:
+        if (tmp_path / "run" / "checkpoint-000000000008.pt").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    monkeypatch.setattr("resharp.files.os.fsync", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        train_weights(recipe, tmp_path / "run", device="cpu")
+    monkeypatch.undo()
+    assert not list((tmp_path / "run").glob(".resharp-*"))
+    kept = sorted(path.name for path in (tmp_path / "run").glob("*checkpoint*"))
+    assert kept == [f"checkpoint-{n:012d}.pt" for n in (4, 8)]
+    weights = trained(recipe, tmp_path / "run")
+    assert all(torch.equal(weights[name], whole[name]) for name in whole)
 
 
 def test_one_process_at_a_time_in_a_run_folder(photos: Path, tmp_path: Path) -> None:

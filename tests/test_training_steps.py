@@ -1,6 +1,8 @@
 """Steps: what they compute, what they add up, and the numbers of stored ones."""
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from resharp.training.config import ScheduleRecipe
 from resharp.training.objectives import CriticObjective, GeneratorLoss
 from resharp.training.optimizers import Optimizers
 from resharp.training.schedule import rate_factor
-from resharp.training.steps import Game, Generator, Machinery, Moment, gan_step
+from resharp.training.steps import Game, Generator, Machinery, Moment, gan_step, supervised_step
 from tests.conftest import rand
 from tests.toy_training import cut_photos, gan, history, tiny
 
@@ -180,6 +182,36 @@ def test_schedules_have_their_end_points() -> None:
     assert [rate_factor(steps, n, 30) for n in (9, 10, 20)] == pytest.approx([1, 0.1, 0.01])
     assert rate_factor(ScheduleRecipe(kind="constant"), 7, 9) == 1
     assert rate_factor(ScheduleRecipe(kind="cosine", end=0.1), 9, 9) == pytest.approx(0.1)
+
+
+def test_a_gradient_is_clipped_to_its_length() -> None:
+    game, batch = toy_game(rate=0.0), (rand(2, 3, 24, 24), rand(2, 3, 24, 24, seed=1))
+    short = dataclasses.replace(machinery(), clip=1e-3)
+    report = supervised_step(game.generator, short, batch, NOW)
+    gradients = torch.cat([p.grad.flatten() for p in game.generator.network.parameters() if p.grad is not None])
+    assert report["generator_gradient"] > 1e-2  # as it was
+    assert float(gradients.norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_step_that_the_scaler_skips_is_no_illness() -> None:
+    """The first scales of float16 overflow as a rule; the scaler halves them and goes on."""
+    game = toy_game(rate=0.1)
+    before = {name: value.clone() for name, value in parameters(game).items()}
+    scaled = dataclasses.replace(machinery(), scaler=torch.amp.GradScaler("cpu", init_scale=1e38))
+    batch = rand(2, 3, 24, 24), rand(2, 3, 24, 24, seed=1)
+    for parameter in parameters(game).values():
+        parameter.register_hook(lambda gradient: gradient * 1e308)
+    report = gan_step(game, scaled, batch, NOW)
+    assert all(math.isfinite(value) for value in report.values())
+    assert all(torch.equal(value, before[name]) for name, value in parameters(game).items())
+    assert "generator_gradient" not in report
+
+
+def test_the_rate_that_a_step_had_is_told() -> None:
+    game, batch = toy_game(rate=0.5), (rand(2, 3, 24, 24), rand(2, 3, 24, 24, seed=1))
+    report = supervised_step(game.generator, machinery(), batch, dataclasses.replace(NOW, factor=0.25))
+    assert report["learning_rate"] == 0.125
+    assert gan_step(game, machinery(), batch, NOW)["critic_learning_rate"] == 0.5
 
 
 @pytest.mark.parametrize("name", ["supervised", "gan"])

@@ -28,6 +28,14 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; torch reports those on the CPU as plain RuntimeErrors."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = ("allocate memory", "could not create a memory object", "could not execute a primitive")
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in words)
+
+
 def free_memory(device: torch.device) -> int | None:
     """Bytes that a program could still take there; None where the system does not say."""
     if device.type == "cuda":

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from .device import is_out_of_memory
 from .errors import WeightsError
 from .files import written_whole
 from .matlab import read_mat
@@ -92,17 +93,27 @@ def load_weights(name_or_file: str | Path) -> tuple[nn.Module, Card]:
         raise WeightsError(f"{card.path}: is for network {card.network!r}; known here: {', '.join(NETWORKS)}")
     try:
         network = NETWORKS[card.network](**card.arguments)
-        stored = safetensors.torch.load(_read(Path(card.path)))
-        if any(tensor.is_complex() for tensor in stored.values()):
-            raise ValueError("complex numbers")
-        state = {key: tensor.float() for key, tensor in stored.items()}
-        network.load_state_dict(state)
-    except (SafetensorError, TypeError, ValueError, RuntimeError) as error:
+        network.load_state_dict(read_state(card))
+    except (TypeError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{card.path}: tensors and card do not fit each other ({reason})") from None
+    return network.eval(), card
+
+
+def read_state(card: Card) -> dict[str, Tensor]:
+    """The tensors of the file that a card was read from, in float32 on the CPU.  Raises WeightsError."""
+    try:
+        stored = safetensors.torch.load(_read(Path(card.path)))
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"{card.path}: is damaged ({str(error).splitlines()[0]}); get the file again") from None
+    if any(tensor.is_complex() for tensor in stored.values()):
+        raise WeightsError(f"{card.path}: holds complex numbers; weights are real")
+    state = {key: tensor.float() for key, tensor in stored.items()}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
         raise WeightsError(f"{card.path}: holds NaN or infinite values; train or fetch it again")
-    return network.eval(), card
+    return state
 
 
 def save_weights(network: nn.Module, path: Path, card: Card) -> None:

@@ -1,8 +1,10 @@
 """resharp train, resharp runs."""
 
+import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +37,17 @@ def train(
     import tqdm
 
     from resharp.errors import DatasetError
-    from resharp.training import dry_run as what_it_takes
-    from resharp.training import leave_launcher, load_recipe, train_weights
     from resharp.weights import read_card
+
+    with _extra_named():
+        from resharp.training import dry_run as what_it_takes
+        from resharp.training import leave_launcher, load_recipe, train_weights
 
     resolved = load_recipe(recipe, overrides)
     if dry_run:
         click.echo(resolved.model_dump_json(indent=2))
         try:
-            _tell(what_it_takes(resolved, device=device))
+            _tell(what_it_takes(resolved, init=init, device=device))
         except DatasetError as error:
             complain(f"nothing measured: {error}")
         return
@@ -56,8 +60,11 @@ def train(
         def on_step(record: dict[str, Any]) -> None:
             if "validation_psnr" in record:
                 bar.write(f"{record['n_seen']:>10,} images: validation {record['validation_psnr']:.3f} dB")
-            shown = {"loss": "loss", "critic": "critic", "rate_factor": "rate"}
+            shown = {"loss": "loss", "critic": "critic", "learning_rate": "rate"}
             bar.set_postfix({text: f"{record[key]:.4g}" for key, text in shown.items() if key in record}, refresh=False)
+            if not bar.n:  # what was seen before this command took no time of it
+                bar.initial = bar.n = bar.last_print_n = record["n_seen"]
+                bar.unpause()
             bar.update(record["n_seen"] - bar.n)
 
         try:
@@ -69,6 +76,17 @@ def train(
         click.echo(json.dumps({"weights": dataclasses.asdict(read_card(path))}))
     elif is_first:
         click.echo(f"trained {resolved.weights.name} -> {path}")
+
+
+@contextlib.contextmanager
+def _extra_named() -> Iterator[None]:
+    """Turns the lack of an extra package into a line that says which to install."""
+    from resharp.errors import ArgumentError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ArgumentError(f"training needs {error.name}: pip install 'resharp[train]'") from None
 
 
 def _tell(taken: dict[str, Any]) -> None:
@@ -86,7 +104,8 @@ def _tell(taken: dict[str, Any]) -> None:
 @json_option
 def runs(folder: Path, curves: Path | None, as_json: bool) -> None:
     """List the runs below DIR: state, last validation, best figure, images seen."""
-    from resharp.training import draw_curves, list_runs, read_metrics
+    with _extra_named():
+        from resharp.training import draw_curves, list_runs, read_metrics
 
     found = list_runs(folder)
     if curves is not None:

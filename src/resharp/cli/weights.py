@@ -12,7 +12,7 @@ from ._batch import PLACE, json_option
 @click.group(invoke_without_command=True)
 @click.pass_context
 def weights(context: click.Context) -> None:
-    """List, show and import weights."""
+    """List, show, fetch and import weights."""
     if context.invoked_subcommand is None:
         context.invoke(list_weights)
 
@@ -45,6 +45,25 @@ def show(name: str, as_json: bool) -> None:
         return
     for key, value in card.items():
         click.echo(f"{key.replace('_', ' '):>14}  {value}")
+
+
+@weights.command()
+@click.argument("kind", metavar="vgg19|vgg16|squeezenet1.1")
+@json_option
+def fetch(kind: str, as_json: bool) -> None:
+    """Download the features that perceptual losses compare, checked by their hash, to where recipes find them."""
+    import tqdm
+
+    from resharp.networks import features_file
+
+    with tqdm.tqdm(unit="B", unit_scale=True, disable=True if as_json else None) as bar:
+
+        def on_progress(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        path = features_file(kind, download=True, on_progress=on_progress)
+    click.echo(json.dumps({"path": str(path)}) if as_json else path)
 
 
 @weights.command("import")

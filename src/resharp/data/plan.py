@@ -101,9 +101,14 @@ class Plan(_Strict):
 
 def load_plan(path: str | Path) -> Plan:
     """Read a TOML plan.  Raises RecipeError that names the key and, for a misspelt one, the nearest."""
+    return plan_from(plan_values(path), name=str(path), folder=Path(path).parent)
+
+
+def plan_values(path: str | Path) -> dict[str, Any]:
+    """What a TOML plan says, unchecked.  Raises RecipeError."""
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such plan; the repository keeps some in recipes/") from None
     except OSError as error:
@@ -112,7 +117,6 @@ def load_plan(path: str | Path) -> Plan:
         raise RecipeError(f"{path}: cannot be read as a plan ({error})") from None
     except (ValueError, RecursionError) as error:  # of TOML, or of a number of some thousand digits
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
-    return plan_from(values, name=str(path), folder=path.parent)
 
 
 def plan_from(values: Mapping[str, Any], *, name: str = "plan", folder: Path = Path()) -> Plan:

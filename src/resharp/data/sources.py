@@ -103,15 +103,20 @@ class PhotoFiles:
         return path
 
 
-def open_source(place: str | Path, *, split: str | None = None, kept_bytes: int = KEPT_BYTES) -> Source:
+def open_source(
+    place: str | Path, *, split: str | None = None, is_split: bool = True, kept_bytes: int = KEPT_BYTES
+) -> Source:
     """The photos or pairs of a folder, manifest or pack.
 
-    A dataset with several splits needs `split`: nobody shall train on its test photos unawares.  Raises DatasetError.
+    A dataset with several splits needs `split`: nobody shall train on its test photos unawares.  One that has none is
+    refused where a split is named, or taken whole if not `is_split`.  Raises DatasetError.
     """
     place = Path(place)
     if is_pack(place):
         return PackPatches(place)
-    listing = one_split(open_listing(place), split, place)
+    listing = open_listing(place)
+    if is_split or any(item.split for item in listing.items):
+        listing = one_split(listing, split, place)
     if listing.layout in ("kohler", "side-by-side"):
         raise DatasetError(
             f"{place}: is of layout {listing.layout}, no training pairs; `resharp data prepare` cuts A|B"

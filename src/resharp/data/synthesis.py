@@ -258,6 +258,26 @@ def _eight_bits(image: Tensor) -> Tensor:
     return image.mul(255).round_().clamp_(0, 255).byte()
 
 
+def open_sources(
+    places: Sequence[str | Path], plan: Plan, *, split: str | None = None, kept_bytes: int = KEPT_BYTES
+) -> list[Source]:
+    """The sources of a mixture under a plan, each keeping so many bytes of decoded photos.
+
+    split: of the first place, and of those others that have splits.  Raises DatasetError, and RecipeError for steps
+    where all places hold real pairs: these are degraded already, and go through none.
+    """
+    sources = [
+        open_source(place, split=split, is_split=number == 0, kept_bytes=kept_bytes)
+        for number, place in enumerate(places)
+    ]
+    if all(source.is_real for source in sources) and any(variant.steps for variant in plan.variants):
+        raise RecipeError(
+            f"{', '.join(map(str, places))}: pairs, which are degraded already and go through no steps; leave the "
+            "plan's out (variants = [{ steps = [] }]), or name clean photos"
+        )
+    return sources
+
+
 def open_synthesis(
     places: Sequence[str | Path],
     plan: Plan,
@@ -269,12 +289,12 @@ def open_synthesis(
 ) -> Synthesis:
     """A synthesis from folders, manifests and packs, mixed by weights (all 1 if none are given).
 
-    `split` is for datasets that have several.  Raises DatasetError for a place without photos, ArgumentError for
-    weights that do not fit.
+    `split`, `kept_bytes`: as for `open_sources`.  Raises DatasetError for a place without photos, ArgumentError for
+    weights that do not fit, RecipeError for a plan whose steps nothing would go through.
     """
     if weights and len(weights) != len(places):
         raise ArgumentError(f"{len(places)} sources take as many weights or none, not {len(weights)}")
     if any(not 1 <= weight <= 1000 for weight in weights):
         raise ArgumentError(f"the weights are {', '.join(map(str, weights))}; each lies between 1 and 1000")
-    sources = [open_source(place, split=split, kept_bytes=kept_bytes) for place in places]
+    sources = open_sources(places, plan, split=split, kept_bytes=kept_bytes)
     return Synthesis(list(zip(weights or [1] * len(sources), sources, strict=True)), plan, seed=checked_seed(seed))

@@ -50,7 +50,8 @@ def features_file(architecture: str, *, download: bool = False, on_progress: OnP
     if not download:
         raise WeightsError(
             f"no weights of {architecture} in {folder}: put {published.name} there, from {known.url} "
-            f"(or Keras's {known.keras_file}), let resharp fetch it with download=True, or name a file with weights="
+            f"(or Keras's {known.keras_file}), fetch it by `resharp weights fetch {architecture}` (download=True), or "
+            "name a file with weights="
         )
     _fetch(known.url, published, on_progress)
     return published

@@ -17,14 +17,14 @@ from typing import Protocol, cast, final
 import torch
 from torch import Tensor, nn
 
-from resharp.device import checked_device, free_memory
+from resharp.device import checked_device, free_memory, is_out_of_memory
 from resharp.errors import ArgumentError, ResourceError, WeightsError
 from resharp.image import Picture, as_image, like_input
 from resharp.networks import DAE
 from resharp.tiling import even_sample, n_tiles, run_in_tiles, smallest_side
 from resharp.weights import DEFAULT_DEBLUR, Card, load_weights
 
-from .memory import is_out_of_memory
+from .memory import memory_named
 from .precision import checked_precision
 
 OnTile = Callable[[int, int], None]
@@ -62,11 +62,12 @@ class Deblurrer:
         and WeightsError where the result is not finite.
         """
         self.check_tile(tile)
-        colour = as_image(image).to(self.device)
+        colour = as_image(image)
         if colour.shape[-3] != 3:
             raise ArgumentError(f"a deblurrer takes RGB images (..., 3, H, W), not {tuple(colour.shape)}")
-        flat = colour.reshape(-1, *colour.shape[-3:])
-        restored = torch.cat([self._restored(one[None], tile, on_tile) for one in flat])
+        with memory_named(colour, self.device):
+            flat = colour.to(self.device).reshape(-1, *colour.shape[-3:])
+            restored = torch.cat([self._restored(one[None], tile, on_tile) for one in flat])
         if not bool(torch.isfinite(restored).all()):
             raise WeightsError("the network's output is not finite; try --precision float32 or other weights")
         return restored.clamp_(0, 1).reshape(colour.shape)
@@ -193,7 +194,8 @@ def load_deblurrer(weights: str | Path = DEFAULT_DEBLUR, *, device: str = "cpu",
     dtype = checked_precision(precision, place)
     network, card = load_weights(weights)
     _check_deblurs(network, card)
-    return Deblurrer(network, device=place, dtype=dtype)
+    with memory_named(None, place):
+        return Deblurrer(network, device=place, dtype=dtype)
 
 
 def _check_deblurs(network: nn.Module, card: Card) -> None:

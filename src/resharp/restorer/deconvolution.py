@@ -52,7 +52,7 @@ def deconvolve(
     if not isinstance(prior, MeanShift):
         prior = load_prior(prior, precision=precision, device=device)
     colour = degraded.expand(*degraded.shape[:-3], 3, -1, -1) if degraded.shape[-3] == 1 else degraded
-    with memory_named(degraded):
+    with memory_named(degraded, degraded.device):
         restored = mean_shift(
             colour,
             operator,

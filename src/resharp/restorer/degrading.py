@@ -37,7 +37,7 @@ def degrade(photo: Photo, steps: Sequence[DegradationStep]) -> Photo:
         raise ArgumentError(
             f"degrade takes a Photo, as read_photo gives it, not a {type(photo).__name__}; apply_steps takes tensors"
         )
-    with memory_named(photo.image):
+    with memory_named(photo.image, photo.image.device):
         planes = apply_steps(steps, photo.planes)[0].clamp(0, 1)
         alpha = photo.alpha
         if alpha is not None and planes.shape[-2:] != alpha.shape:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from resharp.data.sources import Source, open_source
-from resharp.data.synthesis import Synthesis
+from resharp.data.sources import Source
+from resharp.data.synthesis import Synthesis, open_sources
 from resharp.errors import RecipeError, WeightsError, did_you_mean
 from resharp.losses import ADVERSARIAL, LOSSES, PixelLoss, perceptual, style, total_variation
 from resharp.networks import CRITICS, NETWORKS, load_features
-from resharp.weights import load_weights
+from resharp.weights import read_card, read_state
 
 from .config import AdversarialRecipe, FeaturesRecipe, NetworkRecipe, Recipe
 from .loop import Run
@@ -131,7 +131,7 @@ def sources_of(recipe: Recipe) -> tuple[Synthesis, HeldOut]:
         raise RecipeError(f"data.mix: {len(data.mix)} weights for {len(data.photos)} sources; give one for each")
     if data.plan.crop == 0 and any(stage.batch_size > 1 for stage in recipe.stages):
         raise RecipeError("data.plan.crop: whole photos make no batches; set a crop, or batch_size = 1")
-    sources = [open_source(p, split=data.split or None, kept_bytes=data.kept_megabytes * 2**20) for p in data.photos]
+    sources = open_sources(data.photos, data.plan, split=data.split or None, kept_bytes=data.kept_megabytes * 2**20)
     training, kept = held_out(sources[0], data.n_holdout)
     mixed: list[Source] = [training, *sources[1:]]
     weights = data.mix or (1,) * len(mixed)
@@ -182,11 +182,12 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _begin_from(generator: nn.Module, init: str | Path, recipe: Recipe) -> None:
-    network, card = load_weights(init)
-    if card.network != recipe.network.kind or network.state_dict().keys() != generator.state_dict().keys():
+    card = read_card(init)
+    state = read_state(card)
+    if card.network != recipe.network.kind or state.keys() != generator.state_dict().keys():
         raise WeightsError(f"{init}: is of network {card.network!r} {card.arguments}, the recipe's is another")
     try:
-        generator.load_state_dict(network.state_dict())
+        generator.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(f"{init}: does not fit the recipe's network ({reason})") from None

@@ -26,7 +26,7 @@ class DataRecipe(_Strict):
     """
 
     photos: Annotated[tuple[Path, ...], Field(min_length=1)]
-    split: str = ""  # of datasets that have several
+    split: str = ""  # of the first one, and of those others that have several
     mix: tuple[Positive, ...] = ()
     plan: Plan
     noise_sigma: Annotated[float, Field(ge=0, le=1)] = 0.0

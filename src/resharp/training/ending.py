@@ -5,8 +5,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any, Self
 
-import torch
-
+from resharp.device import is_out_of_memory
 from resharp.errors import ResourceError
 
 
@@ -39,7 +38,7 @@ def memory_named() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise ResourceError(
             "not enough memory for a step; raise stages.N.accumulate, or lower stages.N.batch_size or data.plan.crop"

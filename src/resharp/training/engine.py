@@ -83,7 +83,10 @@ def launched(device: str, recipe: Recipe) -> Accelerator:
         checked_device(device)
     for tracker in recipe.rhythm.tracking:
         if importlib.util.find_spec(tracker) is None:
-            raise RecipeError(f"rhythm.tracking: {tracker} is not installed; pip install {tracker}, or leave it out")
+            extra = "train" if tracker == "tensorboard" else tracker
+            raise RecipeError(
+                f"rhythm.tracking: {tracker} is not installed; pip install 'resharp[{extra}]', or leave it out"
+            )
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")  # precision is the recipe's, stage by stage
     if device not in ("auto", accelerator.device.type):
         raise ArgumentError(
@@ -94,6 +97,12 @@ def launched(device: str, recipe: Recipe) -> Accelerator:
             raise RecipeError(
                 f"stages.{index}.batch_size: {stage.batch_size} is no multiple of the {accelerator.num_processes} "
                 "processes that share it"
+            )
+        game = stage.adversarial
+        if accelerator.num_processes > 1 and game is not None and game.kind == "relativistic":
+            raise RecipeError(
+                f"stages.{index}.adversarial.kind: a {game.kind} loss compares with the mean of the whole batch, which "
+                "several processes would share; train it in one process, or take another loss"
             )
         if stage.precision == "float16" and accelerator.device.type == "cpu":
             raise RecipeError(f"stages.{index}.precision: float16 needs an accelerator; on the CPU take bfloat16")

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import flop_registry
 
 from resharp.data.loading import batches
 from resharp.data.synthesis import Synthesis
+from resharp.errors import RecipeError
 
 from .building import check_scale, prepared_run, sources_of
 from .config import Recipe
@@ -20,7 +21,7 @@ from .engine import launched
 from .loop import Run
 from .objectives import WeightedLosses
 from .stages import build_stage
-from .steps import Moment
+from .steps import DivergedError, Moment
 from .validation import on_device
 
 
@@ -96,7 +97,12 @@ def _measured(
         batch = on_device(degraded, device), on_device(clean, device)
         started = time.perf_counter()
         with counter if count == 0 else contextlib.nullcontext():
-            stage.take_step(batch, Moment(n_seen=0, factor=1.0, seed=count, place=0))
+            try:
+                stage.take_step(batch, Moment(n_seen=0, factor=1.0, seed=count, place=0))
+            except DivergedError as error:
+                raise RecipeError(
+                    f"stages.{index}: step {count + 1} diverged: {error}; lower the learning rate"
+                ) from None
         seconds.append(time.perf_counter() - started)
     return {
         "name": recipe.stages[index].name,

@@ -7,7 +7,7 @@ from typing import Any
 
 from resharp.data.synthesis import Synthesis
 from resharp.networks import features_file
-from resharp.weights import load_weights
+from resharp.weights import read_card
 
 from .config import Recipe
 
@@ -39,7 +39,7 @@ def identity_of(recipe: Recipe, synthesis: Synthesis, *, init: str | Path | None
     number of processes, whose sums differ."""
     beside = {
         "photos": [source.fingerprint() for source in synthesis.sources],
-        "init": "" if init is None else _digest(Path(load_weights(init)[1].path)),
+        "init": "" if init is None else read_card(init).sha256,
         "n_processes": n_processes,
     }
     values, told = (

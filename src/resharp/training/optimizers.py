@@ -29,6 +29,11 @@ class Optimizers:
         """Every parameter of the network that has a gradient now."""
         return [parameter for parameter in self.network.parameters() if parameter.grad is not None]
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step; where there are several optimisers, the first one's."""
+        return float(self.optimizers[0].param_groups[0]["lr"])
+
     def step(self, n_seen: int, *, factor: float = 1.0, scaler: torch.amp.GradScaler | None = None) -> float:
         """One step `n_seen` images into the stage, its rates times `factor`; returns the schedule's factor."""
         scheduled = rate_factor(self.schedule, n_seen, self.n_images)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from resharp.data.plan import load_plan, plan_from
+from resharp.data.plan import plan_from, plan_values
 from resharp.errors import RecipeError, did_you_mean
 
 from .config import Recipe
@@ -31,13 +31,17 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise RecipeError(f"{path}: cannot be read as a recipe ({error})") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
-    for override in overrides:
+    plan_file: Path | None = None
+    # A plan in a file of its own is overridden as one in the recipe.
+    for override in sorted(overrides, key=lambda override: override.startswith("data.plan.")):
+        if override.startswith("data.plan."):
+            plan_file = _read_plan(values, path.parent) or plan_file
         _apply(values, override)
+    plan_file = _read_plan(values, path.parent) or plan_file
     data = values.get("data")
-    if isinstance(data, dict) and isinstance(data.get("plan"), str):
-        data["plan"] = load_plan(path.parent / data["plan"])
-    elif isinstance(data, dict) and isinstance(data.get("plan"), dict):
-        data["plan"] = plan_from(data["plan"], name=f"{path}: data.plan")
+    if isinstance(data, dict) and isinstance(data.get("plan"), dict):
+        name, folder = (f"{path}: data.plan", Path()) if plan_file is None else (str(plan_file), plan_file.parent)
+        data["plan"] = plan_from(data["plan"], name=name, folder=folder)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -45,6 +49,16 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         # A list whose items are wrong is also reported as too short.
         said = [p for p in problems if not any(q is not p and q["loc"][: len(p["loc"])] == p["loc"] for q in problems)]
         raise RecipeError(f"{path}: " + "; ".join(_explain(problem) for problem in said)) from None
+
+
+def _read_plan(values: dict[str, Any], folder: Path) -> Path | None:
+    """Puts the plan that `data.plan` names in its place; returns its file."""
+    data = values.get("data")
+    if not (isinstance(data, dict) and isinstance(data.get("plan"), str)):
+        return None
+    path: Path = folder / data["plan"]
+    data["plan"] = plan_values(path)
+    return path
 
 
 def recipe_schema() -> dict[str, Any]:

@@ -5,11 +5,11 @@ recipe.json  run.json  metrics.jsonl  curves.png  samples/  checkpoint-*.pt  NAM
 
 import dataclasses
 import datetime
+import itertools
 import json
 import math
 import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +19,7 @@ import torch
 
 import resharp
 from resharp.errors import DatasetError, OutputError
+from resharp.evaluation.provenance import code_commit
 from resharp.files import refusals_named, written_whole
 from resharp.locks import exclusive
 
@@ -33,7 +34,7 @@ def note_beginning(folder: Path, recipe: dict[str, Any], *, device: str, n_proce
         "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
         "resharp": resharp.__version__,
-        "commit": _commit(),
+        "commit": code_commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "machine": platform.platform(),
@@ -106,30 +107,45 @@ class MetricsLog:
             self._file.close()
 
 
+_PANELS: dict[str, tuple[str, ...]] = {
+    "training loss": ("loss",),
+    "validation PSNR (dB)": ("validation_psnr",),
+    "learning-rate factor": ("rate_factor",),
+    "critic loss": ("critic",),
+    "critic separation": ("separation",),
+    "gradient penalty": ("gradient_penalty",),
+    "gradient norms, generator / critic": ("gradient_ratio",),
+    "mean of the outputs": ("output_mean",),
+    "colour drift": ("drift_red", "drift_green", "drift_blue"),
+    "chequered pattern, rms": ("checkerboard",),
+}
+_COLUMNS, _WIDTH, _HEIGHT = 5, 4.6, 3.4  # panels in a row, and inches of each
+
+
 def draw_curves(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]], path: Path) -> None:
-    """Losses, validation and rates of runs (name, records) over images seen, as one PNG."""
+    """Losses, validation, rates and the health of GANs: runs (name, records) over images seen, as one PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # heavy, and only here
     from matplotlib.figure import Figure
 
-    panels = {"loss": "training loss", "validation_psnr": "validation PSNR (dB)", "rate_factor": "learning-rate factor"}
-    panels |= {"critic": "critic loss", "separation": "critic separation"}
-    shown = [key for key in panels if any(_series(records, key)[0] for _, records in runs)]
-    width, height = 4.6 * max(1, len(shown)), 3.4  # inches
+    shown = {title: keys for title, keys in _PANELS.items() if any(_series(r, k)[0] for _, r in runs for k in keys)}
+    columns, rows = min(len(shown), _COLUMNS) or 1, -(-len(shown) // _COLUMNS) or 1
+    width, height = _WIDTH * columns, _HEIGHT * rows
     figure = Figure(figsize=(width, height))
     # Measured off by hand: letting matplotlib find room for the labels takes most of the drawing's time.
-    figure.subplots_adjust(0.7 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.35 / height, wspace=0.22)
-    for index, key in enumerate(shown):
-        axes = figure.add_subplot(1, len(shown), index + 1)
-        for name, records in runs:
+    figure.subplots_adjust(0.7 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.35 / height, wspace=0.22, hspace=0.35)
+    for number, (title, keys) in enumerate(shown.items(), start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        for key, (name, records) in itertools.product(keys, runs):
             seen, values = _series(records, key)
-            axes.plot(seen, values, label=name, linewidth=1.2, marker="o" if len(seen) < 30 else None, markersize=3)
-        axes.set_title(panels[key], fontsize=10)
+            label = name if len(keys) == 1 else f"{name}, {key.rpartition('_')[2]}"
+            axes.plot(seen, values, label=label, linewidth=1.2, marker="o" if len(seen) < 30 else None, markersize=3)
+        axes.set_title(title, fontsize=10)
         axes.set_xlabel("images seen", fontsize=9)
-        if key == "loss" and all(value > 0 for _, records in runs for value in _series(records, key)[1]):
+        if keys == ("loss",) and all(value > 0 for _, records in runs for value in _series(records, "loss")[1]):
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
-        if len(runs) > 1:
+        if len(runs) * len(keys) > 1:
             axes.legend(fontsize=8)
     with written_whole(path) as file:
         FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
@@ -141,16 +157,6 @@ def _series(records: Sequence[dict[str, Any]], key: str) -> tuple[list[int], lis
     stride = max(1, len(points) // 400)
     chunks = [points[i : i + stride] for i in range(0, len(points), stride)]
     return [chunk[-1][0] for chunk in chunks], [sum(value for _, value in chunk) / len(chunk) for chunk in chunks]
-
-
-def _commit() -> str:
-    """The commit of the code that runs, where it stands in a repository; "" elsewhere."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,7 +104,7 @@ def supervised_step(generator: Generator, machinery: Machinery, batch: Batch, mo
     torch.manual_seed(moment.drawn(_MASKS, moment.place))
     report = _generator_turn(generator, batch, machinery)
     norm, scheduled = machinery.descend(generator.optimizers, moment.n_seen, moment.factor)
-    return report | _norms(norm) | {"rate_factor": scheduled * moment.factor}
+    return report | _norms(norm) | _rates(generator, scheduled * moment.factor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,8 +159,11 @@ def gan_step(game: Game, machinery: Machinery, batch: Batch, moment: Moment) -> 
     finally:
         game.critic.requires_grad_(True)
     norm, scheduled = machinery.descend(game.generator.optimizers, moment.n_seen, moment.factor)
-    measured |= critic_health(fakes, clean, real_scores, fake_scores, norm, critic_norm)
-    return report | measured | {"rate_factor": scheduled * moment.factor}
+    report |= measured | critic_health(fakes, clean, real_scores, fake_scores, norm, critic_norm)
+    if machinery.scaler is not None:  # it skips steps whose gradients overflow, and that is no illness
+        report = {name: value for name, value in report.items() if math.isfinite(value)}
+    report["critic_learning_rate"] = game.critic_optimizers.learning_rate
+    return report | _rates(game.generator, scheduled * moment.factor)
 
 
 @torch.no_grad()
@@ -211,6 +214,11 @@ def _generator_turn(
         report["adversarial_share"] = float(adversarial_share(pulls["adversarial"], pulls["fidelity"]))
     pulls.clear()
     return report
+
+
+def _rates(generator: Generator, factor: float) -> dict[str, float]:
+    """The schedule's factor, and the learning rate that the step had of it."""
+    return {"rate_factor": factor, "learning_rate": generator.optimizers.learning_rate}
 
 
 def _norms(norm: Tensor) -> dict[str, float]:
