@@ -137,14 +137,16 @@ def draw_curves(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]], path: Path
         axes = figure.add_subplot(rows, columns, number)
         for key, (name, records) in itertools.product(keys, runs):
             seen, values = _series(records, key)
-            label = name if len(keys) == 1 else f"{name}, {key.rpartition('_')[2]}"
-            axes.plot(seen, values, label=label, linewidth=1.2, marker="o" if len(seen) < 30 else None, markersize=3)
+            part = key.rpartition("_")[2]  # of several keys a colour
+            label, colour = (name, None) if len(keys) == 1 else (f"{name}, {part}", part if len(runs) == 1 else None)
+            marker = "o" if len(seen) < 30 else None
+            axes.plot(seen, values, label=label, color=colour, linewidth=1.2, marker=marker, markersize=3)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("images seen", fontsize=9)
         if keys == ("loss",) and all(value > 0 for _, records in runs for value in _series(records, "loss")[1]):
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
-        axes.tick_params(labelsize=8)
+        axes.tick_params(which="both", labelsize=8)
         if len(runs) * len(keys) > 1:
             axes.legend(fontsize=8)
     with written_whole(path) as file:
