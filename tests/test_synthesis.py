@@ -24,7 +24,7 @@ from resharp.data.sources import PhotoFiles, open_source
 from resharp.data.synthesis import Sample, SampleRecipe, Synthesis, open_synthesis, sample_generator
 from resharp.data.writing import write_samples
 from resharp.degradations import resize_as_matlab
-from resharp.errors import ArgumentError, DatasetError, PhotoError, RecipeError, ResourceError
+from resharp.errors import ArgumentError, DatasetError, PhotoError, RecipeError
 from resharp.photo import Photo, write_photo
 from tests.conftest import rand
 
@@ -325,21 +325,6 @@ def test_an_error_in_a_worker_comes_up_as_it_is(photos: Path, n_workers: int) ->
     with pytest.raises(PhotoError) as error:
         next(batches(made([photos]), batch_size=2, stop=4, n_workers=n_workers))
     assert "\n" not in str(error.value)
-
-
-class Fatal(PhotoFiles):
-    """Photos, the third of which ends the process that reads it."""
-
-    def read(self, index: int) -> tuple[Tensor | None, Tensor]:
-        if index == 2:
-            os._exit(9)
-        return super().read(index)
-
-
-def test_a_worker_that_dies_is_named(photos: Path) -> None:
-    source = Fatal([Item(None, path) for path in sorted(photos.iterdir())], photos)
-    with pytest.raises(ResourceError, match=r"a worker process died .* lower data\.n_workers"):
-        list(batches(Synthesis([(1, source)], plan_from(PLAN)), batch_size=1, stop=5, n_workers=1))
 
 
 def test_the_dataset_may_move(photos: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from resharp.errors import ResharpError, ResourceError
 from .synthesis import Synthesis, sample_generator
 from .workers import alone_on_one_core, ctrl_c_waits
 
+WORKER_DIED = "a worker process died (out of memory?); lower data.n_workers and run it again"
 _NOISE = 2**21  # an epoch that no sample has: the noise is drawn apart from all else
 
 
@@ -97,9 +98,7 @@ def batches(
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            raise ResourceError(
-                "a worker process died (out of memory?); lower data.n_workers and run it again"
-            ) from error
+            raise ResourceError(WORKER_DIED) from error
         if isinstance(batch, ResharpError):
             raise batch
         yield batch

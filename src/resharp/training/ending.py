@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any, Self
 
+from resharp.data.loading import WORKER_DIED
 from resharp.device import is_out_of_memory
 from resharp.errors import ResourceError
 
@@ -34,10 +35,12 @@ class Stop:
 
 @contextlib.contextmanager
 def memory_named() -> Iterator[None]:
-    """Turns a failed allocation into a ResourceError that names the knobs."""
+    """Turns a failed allocation, or the death of a loader's worker, into a ResourceError that names the knobs."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
+        if "DataLoader worker" in str(error):  # torch's signal handler raises it wherever the run is just then
+            raise ResourceError(WORKER_DIED) from error
         if not is_out_of_memory(error):
             raise
         raise ResourceError(
