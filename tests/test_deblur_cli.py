@@ -53,6 +53,18 @@ def test_parts_give_the_same_picture(run: Run, model: Path, tmp_path: Path) -> N
     assert float((pictures[0] - pictures[1]).abs().max()) <= 1 / 65535 + 1e-7
 
 
+def test_samples(run: Run, photo: Path, model: Path, tmp_path: Path) -> None:
+    gan = saved(SMALL["deblurgan"](), tmp_path / "gan.safetensors")
+    done = run("deblur", photo, "-o", tmp_path / "a.png", "--model", gan, "--samples", 2, "--seed", 4)
+    assert done.code == 0, done.err
+    expected = deblur(resharp.read_photo(photo).image, weights=gan, samples=2, seed=4)
+    assert float((resharp.read_photo(tmp_path / "a.png").image - expected).abs().max()) <= 0.5 / 255 + 1e-6
+    done = run("deblur", photo, "-o", tmp_path / "b.png", "--model", model, "--samples", 2)
+    assert done.code == 2
+    assert "no dropout" in done.err
+    assert not (tmp_path / "b.png").exists()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 500)])
 @pytest.mark.parametrize("kind", ["grey", "grey 16", "rgb 16", "rgba", "rgba 16", "grey alpha", "black"])
 def test_size_depth_and_transparency_stay(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from resharp.networks import DeblurGAN, mean_of_samples
+from resharp.networks import DeblurGAN
 from resharp.networks.blocks import dropped, instance_normalised, mirrored_to_multiple
 from tests.conftest import rand
 
@@ -141,15 +141,6 @@ def test_dropout_is_on_in_training_and_off_at_inference() -> None:
     assert torch.equal(network.eval()(image), network(image))
     without = small(dropout=0.0)
     assert torch.equal(without.sample(image, generator=generator(0)), without(image))
-
-
-def test_the_mean_of_samples_is_their_mean() -> None:
-    network, image = small().eval(), rand(1, 3, 12, 16, dtype=torch.float32)
-    draws = generator(3)
-    samples = torch.stack([network.sample(image, generator=draws) for _ in range(4)])
-    mean = mean_of_samples(network, image, n_samples=4, generator=generator(3))
-    assert_close(mean, samples.mean(0))
-    assert not mean.requires_grad
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 3), (4, 4), (3, 1000), (9, 5)])

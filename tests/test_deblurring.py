@@ -114,6 +114,40 @@ def test_nothing_else_is_touched() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+# --- samples ----------------------------------------------------------------------------------------------------------
+
+
+def test_samples_have_the_mean_of_the_networks_own() -> None:
+    network, image = SMALL["deblurgan"](), rand(3, 40, 44, dtype=torch.float32)
+    draws = [torch.Generator().manual_seed(seed) for seed in (5, 6, 7)]
+    own = torch.cat([network.sample(image[None], generator=one) for one in draws])
+    deblurrer, counted = small("deblurgan"), list[tuple[int, int]]()
+    mean = deblur(image, weights=deblurrer, samples=3, seed=5, on_tile=lambda *now: counted.append(now))
+    torch.testing.assert_close(mean, own.mean(0), rtol=0, atol=2e-5)
+    assert counted == [(1, 3), (2, 3), (3, 3)]
+    assert float((mean - deblurrer(image)).abs().max()) > 0.001
+    assert torch.equal(deblurrer(image, samples=3, seed=5), mean)
+    assert not torch.equal(deblurrer(image, samples=3, seed=6), mean)
+
+
+def test_parts_of_a_sample_differ_from_it_by_chance_alone() -> None:
+    image = rand(3, 200, 200, dtype=torch.float32)
+    deblurrer = small("deblurgan")
+    whole, cut = (deblurrer(image, tile=tile, samples=8) for tile in (None, deblurrer.smallest_tile))
+    other = deblurrer(image, samples=8, seed=8)
+    by_chance, between = (float((x - whole).square().mean().sqrt()) for x in (other, cut))
+    assert 0.5 * by_chance < between < 1.5 * by_chance
+
+
+@pytest.mark.parametrize(
+    ("kind", "samples", "seed", "says"),
+    [("deblurgan", 0, 0, "0 samples"), ("deblurgan", 1, -1, "seed of -1"), ("unet", 2, 0, "no dropout")],
+)
+def test_samples_that_cannot_be_drawn(kind: str, samples: int, seed: int, says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        small(kind)(rand(3, 8, 8, dtype=torch.float32), samples=samples, seed=seed)
+
+
 # --- parts ------------------------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,13 @@ from ._batch import photo_arguments, run_over_photos
     metavar="N",
     help="Work in parts of NxN pixels, for less memory. Left out: whole photos, large ones in parts.",
 )
+@click.option(
+    "--samples",
+    type=int,
+    metavar="N",
+    help="Keep the network's dropout on, as DeblurGAN's authors test it, and take the mean of N restorations.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the samples.")
 def deblur(
     photos: tuple[Path, ...],
     out: Path,
@@ -33,6 +40,8 @@ def deblur(
     device: str,
     precision: str,
     tile: int | None,
+    samples: int | None,
+    seed: int,
 ) -> None:
     """Sharpen photos of which nothing else is known."""
     import tqdm
@@ -44,6 +53,7 @@ def deblur(
 
     deblurrer = load_deblurrer(model, device=device, precision=precision)
     deblurrer.check_tile(tile)  # a mistake here is one mistake, not one for each photo
+    deblurrer.check_samples(samples, seed)
 
     def work(photo_path: Path, output: Path) -> dict[str, Any]:
         photo = resharp.read_photo(photo_path)
@@ -54,7 +64,7 @@ def deblur(
                 bar.total = total
                 bar.update(done - bar.n)
 
-            restored = restore(photo.planes, weights=deblurrer, tile=tile, on_tile=on_tile)
+            restored = restore(photo.planes, weights=deblurrer, tile=tile, samples=samples, seed=seed, on_tile=on_tile)
         resharp.write_photo(photo.with_planes(restored), output)
         return {"model": model}
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from .critics import CRITICS, PatchCritic, PooledCritic
 from .dae import DAE
-from .deblurgan import DeblurGAN, mean_of_samples
+from .deblurgan import DeblurGAN
 from .feature_weights import features_file, load_features, weights_folder
 from .features import FEATURE_NETWORKS, NORMALISATIONS, FeatureNetwork
 from .nafnet import NAFNet
@@ -26,6 +26,5 @@ __all__ = [
     "UNet",
     "features_file",
     "load_features",
-    "mean_of_samples",
     "weights_folder",
 ]

@@ -82,6 +82,7 @@ class DeblurGAN(nn.Module):
         self.blocks = nn.ModuleList(ResidualBlock(4 * width, dropout) for _ in range(n_blocks))
         self.ups = nn.ModuleList([_doubling(upsampling, 4 * width), _doubling(upsampling, 2 * width)])
         self.tail = nn.Conv2d(width, channels, 7, padding=3, padding_mode="reflect")
+        self.dropout = dropout
         self.reach = 8 * n_blocks + 20  # in pixels, beyond which only the statistics of the norms matter
         self.arguments: dict[str, Any] = {
             "channels": channels,
@@ -132,13 +133,3 @@ def _doubling(upsampling: str, n_in: int) -> nn.Module:
     if upsampling == "pixelshuffle":
         return nn.Sequential(nn.Conv2d(n_in, 4 * n_out, 3, padding=1, bias=False), nn.PixelShuffle(2))
     return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(n_in, n_out, 3, padding=1, padding_mode="reflect"))
-
-
-@torch.no_grad()
-def mean_of_samples(network: DeblurGAN, blurred: Tensor, *, n_samples: int, generator: torch.Generator) -> Tensor:
-    """The mean of `n_samples` restorations with dropout on, (N, channels, H, W) in [0, 1], float32."""
-    assert n_samples >= 1
-    total = network.sample(blurred, generator=generator).float()
-    for _ in range(n_samples - 1):
-        total += network.sample(blurred, generator=generator)
-    return total / n_samples

@@ -30,6 +30,7 @@ from .precision import checked_precision
 OnTile = Callable[[int, int], None]
 """Called after each part of a photo with (parts done, parts in all)."""
 
+_Drawn = dict[str, torch.Generator]  # a network's `generator` argument where its dropout stays on, else nothing
 _FEWEST_SQUARES, _MOST_SQUARES, _SMALLEST_SQUARE, _LARGEST_SQUARE = 64, 256, 64, 128
 _MOST_ON_CPU = 4 << 30  # bytes for features: with the photo itself and the rest, 24 megapixels stay below 8 GB
 _HELD = 3  # a network holds about three times its largest layer at once, measured
@@ -40,7 +41,11 @@ class _Network(Protocol):
     receptive_field: int | None
     reach: int  # only where receptive_field is None
 
-    def residual(self, image: Tensor, **shared: Callable[[Callable[[], Tensor]], Tensor]) -> Tensor: ...
+    dropout: float  # in (0, 1), only where `residual` takes a generator
+
+    def residual(
+        self, image: Tensor, **options: Callable[[Callable[[], Tensor]], Tensor] | torch.Generator
+    ) -> Tensor: ...
 
 
 @final
@@ -55,22 +60,31 @@ class Deblurrer:
         self._network = cast(_Network, network.eval().requires_grad_(False).to(device=device, dtype=dtype))
         self._bytes_per_pixel = _HELD * dtype.itemsize * _largest_layer(network, device, dtype)
 
-    def __call__(self, image: Tensor, *, tile: int | None = None, on_tile: OnTile | None = None) -> Tensor:
+    def __call__(
+        self,
+        image: Tensor,
+        *,
+        tile: int | None = None,
+        samples: int | None = None,
+        seed: int = 0,
+        on_tile: OnTile | None = None,
+    ) -> Tensor:
         """tile: side in pixels of the parts that the image is cut into; None takes it whole where memory allows.
+        samples: the mean of so many restorations with dropout on, their masks drawn from `seed`; see `deblur`.
 
-        Raises ArgumentError (no such image, tiles smaller than the network's surroundings of a pixel), ResourceError,
-        and WeightsError where the result is not finite.
+        Raises ArgumentError (no such image, tiles smaller than the network's surroundings of a pixel, samples of a
+        network without dropout), ResourceError, and WeightsError where the result is not finite.
         """
         self.check_tile(tile)
+        self.check_samples(samples, seed)
         colour = as_image(image)
         if colour.shape[-3] != 3:
             raise ArgumentError(f"a deblurrer takes RGB images (..., 3, H, W), not {tuple(colour.shape)}")
+        seeds = [None] if samples is None else [seed + index for index in range(samples)]
         with memory_named(colour, self.device):
             flat = colour.to(self.device).reshape(-1, *colour.shape[-3:])
-            restored = torch.cat([self._restored(one[None], tile, on_tile) for one in flat])
-        if not bool(torch.isfinite(restored).all()):
-            raise WeightsError("the network's output is not finite; try --precision float32 or other weights")
-        return restored.clamp_(0, 1).reshape(colour.shape)
+            restored = torch.cat([self._mean_restored(one[None], tile, seeds, on_tile) for one in flat])
+        return restored.reshape(colour.shape)
 
     def check_tile(self, tile: int | None) -> None:
         """Raises ArgumentError for a side of tiles smaller than what the network sees around a pixel."""
@@ -79,8 +93,32 @@ class Deblurrer:
                 f"tiles of {tile} pixels; these weights look so far around that {self.smallest_tile} are the least"
             )
 
+    def check_samples(self, samples: int | None, seed: int) -> None:
+        """Raises ArgumentError for samples of a network that has no dropout to draw, and for numbers out of range."""
+        if samples is None:
+            return
+        if samples < 1:
+            raise ArgumentError(f"the mean of {samples} samples; one is the least")
+        if not 0 <= seed < 2**63:
+            raise ArgumentError(f"a seed of {seed}; it lies between 0 and 2^63 - 1")
+        if not getattr(self._network, "dropout", 0):
+            raise ArgumentError("these weights have no dropout, so that all samples are the same; leave samples out")
+
+    def _mean_restored(
+        self, image: Tensor, tile: int | None, seeds: Sequence[int | None], on_tile: OnTile | None
+    ) -> Tensor:
+        """The mean over the seeds of what is made of (1, 3, H, W), each clipped to [0, 1]."""
+        total: Tensor | None = None
+        for index, seed in enumerate(seeds):
+            one = self._restored(image, tile, seed, _on_sample(on_tile, index, len(seeds)))
+            if not bool(torch.isfinite(one).all()):
+                raise WeightsError("the network's output is not finite; try --precision float32 or other weights")
+            total = one.clamp_(0, 1) if total is None else total.add_(one.clamp_(0, 1))
+        assert total is not None
+        return total.div_(len(seeds))
+
     @torch.no_grad()
-    def _restored(self, image: Tensor, tile: int | None, on_tile: OnTile | None) -> Tensor:
+    def _restored(self, image: Tensor, tile: int | None, seed: int | None, on_tile: OnTile | None) -> Tensor:
         """(1, 3, H, W), not clipped; in smaller and smaller parts until one fits."""
         least = self.smallest_tile
         side = max(image.shape[-2:]) if tile is None else tile
@@ -88,7 +126,7 @@ class Deblurrer:
             side = max(least, math.isqrt(self._pixels_at_once()))
         while True:
             try:
-                return self._corrected(image, side, on_tile)
+                return self._corrected(image, side, seed, on_tile)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -100,24 +138,27 @@ class Deblurrer:
                 )
             side = max(least, min(side, *image.shape[-2:]) // 2)
 
-    def _corrected(self, image: Tensor, side: int, on_tile: OnTile | None) -> Tensor:
-        """The photo plus the network's correction, in parts of `side`."""
+    def _corrected(self, image: Tensor, side: int, seed: int | None, on_tile: OnTile | None) -> Tensor:
+        """The photo plus the network's correction, in parts of `side`; with a seed, of one draw of its dropout, which
+        each part makes for itself."""
         layout = {"side": side, "halo": self._halo, "multiple_of": self._network.multiple_of}
-        total, correct = n_tiles(image, **layout), self._correction
+        drawn: _Drawn = {} if seed is None else {"generator": torch.Generator().manual_seed(seed)}
+        total, correct = n_tiles(image, **layout), functools.partial(self._correction, drawn=drawn)
         if total > 1 and self._network.receptive_field is None:
-            correct = functools.partial(self._part_correction, measured=self._measured(image, side))
+            measured = self._measured(image, side, drawn)
+            correct = functools.partial(self._part_correction, measured=measured, drawn=drawn)
         done = iter(range(1, total + 1))
         tick = None if on_tile is None else lambda: on_tile(next(done), total)
         return run_in_tiles(correct, image, on_tile=tick, **layout).add_(image)
 
-    def _correction(self, image: Tensor) -> Tensor:
-        return self._network.residual(self._seen(image)).float()
+    def _correction(self, image: Tensor, *, drawn: _Drawn) -> Tensor:
+        return self._network.residual(self._seen(image), **drawn).float()
 
-    def _part_correction(self, part: Tensor, *, measured: Sequence[Tensor]) -> Tensor:
+    def _part_correction(self, part: Tensor, *, measured: Sequence[Tensor], drawn: _Drawn) -> Tensor:
         known = iter(measured)
-        return self._network.residual(self._seen(part), shared=lambda _: next(known)).float()
+        return self._network.residual(self._seen(part), shared=lambda _: next(known), **drawn).float()
 
-    def _measured(self, image: Tensor, side: int) -> list[Tensor]:
+    def _measured(self, image: Tensor, side: int, drawn: _Drawn) -> list[Tensor]:
         """What the network measures on the photo, in the order in which it asks.
 
         The sample takes about as much memory as a part of that side, or of 512; places count for more than pixels.
@@ -131,7 +172,7 @@ class Deblurrer:
             found.append(measure())
             return found[-1]
 
-        self._network.residual(self._seen(sample), shared=keep)
+        self._network.residual(self._seen(sample), shared=keep, **drawn)
         return found
 
     def _seen(self, image: Tensor) -> Tensor:
@@ -164,6 +205,8 @@ def deblur(
     device: str = "cpu",
     precision: str = "auto",
     tile: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
     on_tile: OnTile | None = None,
 ) -> Picture:
     """Sharpen a photo of which nothing else is known.
@@ -172,15 +215,18 @@ def deblur(
     weights: a network by name or file, or what `load_deblurrer` made of them, once for many photos; it then has a
     device and a precision already.
     tile: side in pixels of the parts that the photo is cut into; None takes it whole where memory allows.
+    samples: for networks trained with dropout, which then stays on: the mean of so many restorations, their masks drawn
+    from `seed`, `seed` + 1, ...  One is the mode that DeblurGAN's authors test in; None leaves nothing to chance.
 
-    Returns the restored image in the form of the input, the same size.  The same photo gives the same picture.  Raises
-    ArgumentError, WeightsError or ResourceError.
+    Returns the restored image in the form of the input, the same size.  The same photo, seed and parts give the same
+    picture.  Raises ArgumentError, WeightsError or ResourceError.
     """
     blurred = as_image(image)
     if not isinstance(weights, Deblurrer):
         weights = load_deblurrer(weights, device=device, precision=precision)
     grey = blurred.shape[-3] == 1
-    restored = weights(blurred.expand(*blurred.shape[:-3], 3, -1, -1), tile=tile, on_tile=on_tile)
+    colour = blurred.expand(*blurred.shape[:-3], 3, -1, -1)
+    restored = weights(colour, tile=tile, samples=samples, seed=seed, on_tile=on_tile)
     return like_input(restored.mean(-3, keepdim=True) if grey else restored, image)
 
 
@@ -196,6 +242,13 @@ def load_deblurrer(weights: str | Path = DEFAULT_DEBLUR, *, device: str = "cpu",
     _check_deblurs(network, card)
     with memory_named(None, place):
         return Deblurrer(network, device=place, dtype=dtype)
+
+
+def _on_sample(on_tile: OnTile | None, index: int, n_samples: int) -> OnTile | None:
+    """Counts the parts of the samples before it along."""
+    if on_tile is None:
+        return None
+    return lambda done, total: on_tile(index * total + done, n_samples * total)
 
 
 def _check_deblurs(network: nn.Module, card: Card) -> None:
