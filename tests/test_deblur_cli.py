@@ -144,6 +144,25 @@ def test_mistakes_are_named_and_change_nothing(run: Run, photo: Path, model: Pat
     assert files(tmp_path) == before
 
 
+def test_a_photo_too_large_for_the_memory_does_not_stop_the_others(
+    run: Run, photo: Path, model: Path, tmp_path: Path, monkeypatch
+) -> None:
+    whole, large = resharp.write_photo, tmp_path / "large.png"
+    whole(resharp.Photo(rand(3, 70, 70).float()), large)
+
+    def exhausted(restored: resharp.Photo, output: Path) -> None:
+        if restored.image.shape[-1] == 70:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
+        whole(restored, output)
+
+    monkeypatch.setattr(resharp, "write_photo", exhausted)
+    done = run("deblur", large, photo, "-o", tmp_path / "out", "--model", model)
+    assert done.code == 1
+    assert f"{large}: not enough memory" in done.err
+    assert "1 of 2 photos failed" in done.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [photo.name]
+
+
 def test_too_little_memory_is_one_line(run: Run, photo: Path, model: Path, tmp_path: Path, monkeypatch) -> None:
     def exhausted(self: UNet, image: torch.Tensor) -> torch.Tensor:
         if image.shape[-1] == 64:

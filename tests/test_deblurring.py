@@ -1,5 +1,6 @@
 """Blind deblurring with small new networks: forms of images, parts against the whole, precision, memory, mistakes."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import resharp
-from resharp.device import free_memory
+from resharp.device import free_memory, has_fast_bfloat16
 from resharp.errors import ArgumentError, ResourceError, WeightsError
 from resharp.networks import NETWORKS, DeblurGAN, NAFNet, UNet
 from resharp.networks.blocks import instance_normalised, photo_mean
@@ -225,7 +226,10 @@ def test_a_batch_with_shared_statistics_is_one_photo() -> None:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-def exhausted_above(n_pixels: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+TORCH_SAYS = "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"
+
+
+def exhausted_above(n_pixels: int, monkeypatch: pytest.MonkeyPatch, *, says: str = TORCH_SAYS) -> list[int]:
     """Makes the U-net fail at more pixels; returns the sizes that it was asked for."""
     asked: list[int] = []
     residual = UNet.residual
@@ -233,17 +237,18 @@ def exhausted_above(n_pixels: int, monkeypatch: pytest.MonkeyPatch) -> list[int]
     def limited(self: UNet, image: Tensor) -> Tensor:
         asked.append(image.shape[-2] * image.shape[-1])
         if asked[-1] > n_pixels:
-            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried")
+            raise RuntimeError(says)
         return residual(self, image)
 
     monkeypatch.setattr(UNet, "residual", limited)
     return asked
 
 
-def test_out_of_memory_leads_to_smaller_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("says", [TORCH_SAYS, "could not create a primitive"])  # torch, oneDNN
+def test_out_of_memory_leads_to_smaller_parts(monkeypatch: pytest.MonkeyPatch, says: str) -> None:
     deblurrer, image = small("unet"), rand(3, 300, 500, dtype=torch.float32)
     expected = deblurrer(image)
-    asked = exhausted_above(280 * 280, monkeypatch)
+    asked = exhausted_above(280 * 280, monkeypatch, says=says)
     torch.testing.assert_close(deblurrer(image), expected)
     assert asked[0] == 300 * 500
     assert max(asked[-4:]) <= 280 * 280
@@ -256,14 +261,32 @@ def test_out_of_memory_in_the_smallest_parts_is_named(monkeypatch: pytest.Monkey
         deblurrer(rand(3, 300, 500, dtype=torch.float32))
 
 
-def test_other_failures_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("words", ["a bug", "could not create a primitive descriptor for a convolution"])
+def test_other_failures_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     def broken(*_: object) -> None:
-        raise RuntimeError("a bug")
+        raise RuntimeError(words)
 
     deblurrer = small("unet")
     monkeypatch.setattr(UNet, "residual", broken)
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(RuntimeError, match=words):
         deblurrer(rand(3, 30, 30, dtype=torch.float32))
+
+
+def test_memory_for_the_whole_photo_is_not_saved_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> None:
+        raise RuntimeError(TORCH_SAYS)
+
+    deblurrer = small("unet")
+    monkeypatch.setattr(torch, "aminmax", exhausted)
+    with pytest.raises(ResourceError, match="a photo of 30x20; close other programs or take a smaller photo"):
+        deblurrer(rand(3, 20, 30, dtype=torch.float32), tile=deblurrer.smallest_tile)
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_cards_that_emulate_bfloat16_are_not_fast_at_it(monkeypatch: pytest.MonkeyPatch, able: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or able)
+    assert has_fast_bfloat16(torch.device("cuda", 0)) == able
 
 
 def test_parts_are_as_large_as_the_free_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Packs: what the windows hold, exactly; stopped and gone on with; damaged and foreign files."""
 
+import dataclasses
 import pickle
 import shutil
 import signal
@@ -62,6 +63,22 @@ def test_the_file_is_what_other_programs_expect(pairs: Path, tmp_path: Path) -> 
     assert (attributes["patch"], attributes["stride"], attributes["colour"]) == (16, 10, "RGB")
     assert {"source", "licence", "layout", "paired", "format"} <= set(attributes)
     assert list(tmp_path.glob("p.h5*")) == [tmp_path / "p.h5"]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_patches_keep_their_photos_group(pairs: Path, tmp_path: Path, old: bool) -> None:
+    """Photos of one video are not parted; packs of earlier versions know only photos."""
+    found = open_listing(pairs)
+    items = tuple(dataclasses.replace(item, group=group) for item, group in zip(found.items, "aab ", strict=True))
+    items = (*items[:3], dataclasses.replace(items[3], group=""))
+    pack(dataclasses.replace(found, items=items), tmp_path / "p.h5", patch=16, stride=10)
+    own = [str(item.clean) for item in items]
+    wanted = own if old else ["a", "a", "b", own[3]]
+    if old:
+        with h5py.File(tmp_path / "p.h5", "r+") as file:
+            del file["groups"]
+    source = open_source(tmp_path / "p.h5")
+    assert [source.group(index) for index in range(len(source))] == [group for group in wanted for _ in range(15)]
 
 
 def test_unpaired_kinds_have_lengths_of_their_own(pairs: Path, tmp_path: Path) -> None:

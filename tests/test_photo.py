@@ -17,8 +17,8 @@ from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
-from resharp.errors import OutputError, PhotoError
-from resharp.photo import decode_photo, encode_photo, output_format, read_photo, write_photo
+from resharp.errors import OutputError, PhotoError, ResourceError
+from resharp.photo import Photo, check_encodable, decode_photo, encode_photo, output_format, read_photo, write_photo
 
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="Z\xc3\xbcrich"/></x:xmpmeta>'
@@ -289,6 +289,24 @@ def test_names_that_ask_for_no_format() -> None:
     assert output_format(Path("a/B.JPG")) == "JPEG"
     with pytest.raises(PhotoError, match=r"out\.bmp"):
         output_format(Path("out.bmp"))
+
+
+@pytest.mark.parametrize(("suffix", "longest"), [(".webp", 16383), (".jpg", 65500)])
+def test_sides_beyond_a_format_are_known_before_the_work(suffix: str, longest: int) -> None:
+    photo = Photo(torch.zeros(3, 1, 1).expand(3, 1, longest))
+    check_encodable(photo, Path("a" + suffix))
+    with pytest.raises(PhotoError, match=f"ends at {longest} pixels"):
+        check_encodable(Photo(torch.zeros(3, 1, 1).expand(3, longest + 1, 1)), Path("a" + suffix))
+
+
+def test_memory_that_does_not_suffice_to_read_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> None:
+        raise cv2.error("OpenCV(4) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 9 bytes")
+
+    data = _deep_png()
+    monkeypatch.setattr(cv2, "imdecode", exhausted)
+    with pytest.raises(ResourceError, match="photo: not enough memory to read it"):
+        decode_photo(data)
 
 
 def test_jpeg_refuses_transparency() -> None:

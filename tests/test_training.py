@@ -46,6 +46,13 @@ def test_it_learns_and_says_what_it_did(photos: Path, tmp_path: Path) -> None:
     assert not network.training
 
 
+def test_a_network_that_learns_more_than_noise_is_no_denoiser(photos: Path, tmp_path: Path) -> None:
+    """`resharp deblur` refuses denoisers; one that had blurred and noisy photos is none."""
+    steps = "[{ steps = [{ kind = 'trajectory', length = 20.0 }] }]"
+    recipe = tiny(photos, **{"data.plan.variants": steps, "stages.0.n_images": 8, "rhythm.save_every": 8})
+    assert load_weights(train_weights(recipe, tmp_path / "run", device="cpu"))[1].noise_sigma is None
+
+
 def test_the_run_folder_explains_itself(photos: Path, tmp_path: Path) -> None:
     recipe = tiny(photos, **{"rhythm.tracking": "['tensorboard']"})
     train_weights(recipe, tmp_path / "run", device="cpu")

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from torch.testing import assert_close
 
-from resharp.errors import WeightsError
+from resharp.errors import ResourceError, WeightsError
 from resharp.networks import DeblurGAN
 from resharp.weights import deblurgan_keys, import_weights, load_weights, read_card
 from tests.conftest import Run, rand
@@ -113,6 +113,25 @@ def test_a_published_file_cut_short_is_named(tmp_path: Path, length: int, suffix
     path = stored(tmp_path / f"net{suffix}", published_state())
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(WeightsError, match="damaged"):
+        import_weights(path, "deblurgan", tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "words"),
+    [
+        (PermissionError(13, "Permission denied"), WeightsError, "cannot be read"),
+        (MemoryError(), ResourceError, "not enough memory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, error: type[Exception], words: str
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise failure
+
+    path = stored(tmp_path / "net.pth", published_state())
+    monkeypatch.setattr(torch, "load", refused)
+    with pytest.raises(error, match=words):
         import_weights(path, "deblurgan", tmp_path / "w.safetensors")
 
 

@@ -1,6 +1,7 @@
 """Which device to run on, and what it is fast at."""
 
 import functools
+import re
 from pathlib import Path
 
 import torch
@@ -25,15 +26,24 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether convolutions in bfloat16 run faster than in float32 there."""
     if device.type == "cpu":
         return not _cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16"})
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):  # torch calls older cards able, too: they do it in software
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+_ALLOCATION_FAILED = re.compile(  # a primitive's descriptor fails where a processor lacks something
+    "allocate memory|could not create a memory object|could not create a primitive(?! desc)"
+    "|could not execute a primitive|Insufficient memory"
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed; torch reports those on the CPU as plain RuntimeErrors."""
+    """Whether an allocation failed; torch reports those on the CPU as plain RuntimeErrors, OpenCV as its own error."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    words = ("allocate memory", "could not create a memory object", "could not execute a primitive")
-    return isinstance(error, RuntimeError) and any(part in str(error) for part in words)
+    is_foreign = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"
+    return is_foreign and _ALLOCATION_FAILED.search(str(error)) is not None
 
 
 def free_memory(device: torch.device) -> int | None:

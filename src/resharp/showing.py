@@ -11,7 +11,7 @@ from .data.packs import KINDS, Pack, is_pack
 from .data.synthesis import SampleRecipe
 from .data.writing import read_sample_recipe
 from .degradations import Defocus, DegradationStep, Frame, GaussianBlur, KernelBlur, Shake, TrajectoryBlur, centred_psf
-from .errors import ArgumentError, DatasetError, ResourceError
+from .errors import ArgumentError, DatasetError
 from .figures import Cell, contact_sheet, fitted
 from .photo import read_pixels
 
@@ -54,21 +54,13 @@ def _spread(n_things: int, n_wanted: int) -> list[int]:
 
 def _cell(item: Item) -> Cell:
     files = [file for file in (item.degraded, item.clean) if file is not None]
-    pictures = tuple(_small(file) for file in files)
+    pictures = tuple(fitted(read_pixels(file)) for file in files)  # no more than one is in memory as it was
     recipe = _recipe_of(item)
     if recipe is None or not recipe.steps:
         return Cell("/".join(files[0].parts[-3:]), pictures)
     kernels = (blur_of(step, recipe.cut.frame) for step in recipe.steps)
     caption = f"{files[0].name}  {', '.join(step.kind for step in recipe.steps)}"
     return Cell(caption, pictures, next((kernel for kernel in kernels if kernel is not None), None))
-
-
-def _small(file: Path) -> Tensor:
-    """A photo as small as it is shown, so that no more than one is in memory as it was."""
-    try:
-        return fitted(read_pixels(file))
-    except MemoryError:
-        raise ResourceError(f"{file}: not enough memory to read it; close other programs") from None
 
 
 def _recipe_of(item: Item) -> SampleRecipe | None:

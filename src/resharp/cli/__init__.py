@@ -13,7 +13,7 @@ import resharp
 from resharp.errors import ResharpError
 from resharp.files import reason_of
 
-from ._batch import InterruptedRunError, complain
+from ._batch import InterruptedRunError, complain, is_failed_allocation
 from .compare import compare
 from .data import data
 from .deblur import deblur
@@ -52,10 +52,12 @@ def main() -> None:
         _end(str(error), INTERRUPTED)
     except (click.Abort, KeyboardInterrupt):
         _end("interrupted; what was finished is whole, nothing else was written", INTERRUPTED)
-    except MemoryError:
-        _end("out of memory; close other programs or take smaller files", 1)
     except OSError as error:  # what no closer place has named
         _end(f"{error.filename or 'output'}: {reason_of(error)}", 1)
+    except Exception as error:
+        if not is_failed_allocation(error):
+            raise
+        _end("out of memory; close other programs or take smaller files", 1)
     sys.exit(0)
 
 

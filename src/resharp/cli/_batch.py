@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from resharp.errors import PhotoError, ResharpError
+from resharp.errors import PhotoError, ResharpError, ResourceError
 
 
 class InterruptedRunError(Exception):
@@ -104,7 +104,8 @@ def run_over_photos(photos: Sequence[Path], out: Path, work: Work, *, as_json: b
             if photo.is_dir():
                 raise PhotoError(f"{photo}: is a folder; name the photos in it, such as {photo}/*.jpg")
             record |= work(photo, output)
-        except ResharpError as error:
+        except Exception as raised:
+            error = _reported(raised)
             codes.append(error.exit_code)
             message = str(error) if str(photo) in str(error) else f"{photo}: {error}"
             record |= {"output": None, "error": message}
@@ -122,3 +123,21 @@ def run_over_photos(photos: Sequence[Path], out: Path, work: Work, *, as_json: b
         complain(f"{len(codes)} of {len(photos)} photos failed: {failed}")
     if codes:
         sys.exit(1 if 1 in codes else 2)
+
+
+def is_failed_allocation(error: Exception) -> bool:
+    """Whether memory ran out, wherever that was; torch is loaded only if it may have been in torch."""
+    if isinstance(error, MemoryError):
+        return True
+    from resharp.device import is_out_of_memory
+
+    return is_out_of_memory(error)
+
+
+def _reported(error: Exception) -> ResharpError:
+    """The error itself, or a failed allocation as one that can be told; others are raised on."""
+    if isinstance(error, ResharpError):
+        return error
+    if not is_failed_allocation(error):
+        raise error
+    return ResourceError("not enough memory; close other programs or take a smaller photo")

@@ -2,8 +2,8 @@
 
 `blur` and `sharp` are uint8 RGB (N, 3, patch, patch), a chunk for each patch, uncompressed; beside each, `blur_origin`
 and `sharp_origin` (N, 3) hold the photo's number, top and left.  In a paired pack row i of both belongs together; else
-each has its own length, and a pack of one kind has only that.  Attributes tell patch, stride, colour, layout, source,
-licence and the photos' names.
+each has its own length, and a pack of one kind has only that.  `photos` and `groups` are JSON: the names of each photo
+or pair, and the video or scene that it belongs to.  Attributes tell patch, stride, colour, layout, source and licence.
 """
 
 import contextlib
@@ -39,6 +39,7 @@ class _Job:
     files: dict[str, Path]
     patch: int
     corners: tuple[tuple[int, int], ...]
+    group: str  # the video or scene that no split may cut in two, "" for a photo of its own
     rows: dict[str, int]  # the first row in each kind
 
 
@@ -145,7 +146,7 @@ def _jobs(listing: Listing, patch: int, stride: int) -> tuple[list[_Job], tuple[
         if not corners:
             too_small.append(item.degraded or item.clean)
             continue
-        jobs.append(_Job(len(jobs), files, patch, corners, dict(rows)))
+        jobs.append(_Job(len(jobs), files, patch, corners, item.group, dict(rows)))
         for kind in files:
             rows[kind] += len(corners)
     return jobs, tuple(path for path in too_small if path is not None)
@@ -200,6 +201,8 @@ def _work_file(
         with _fresh(part) as file:
             file.attrs.update(facts | {"complete": False})
             file.create_dataset("photos", data=json.dumps(names), dtype=h5py.string_dtype())
+            groups = json.dumps([job.group for job in jobs])
+            file.create_dataset("groups", data=groups, dtype=h5py.string_dtype())
             file.create_dataset("done", data=np.zeros(len(jobs), np.uint8))
             for kind, count in counts.items():
                 _lay_out(file, kind, (count, 3, patch, patch), (1, 3, patch, patch))

@@ -54,10 +54,14 @@ class Pack:
     def origin(self, kind: str, index: int) -> tuple[str, int, int]:
         """(photo, top, left) of a patch."""
         number, top, left = self._rows(f"{kind}_origin")[index].tolist()
-        if "photos" not in self._kept:
-            self._kept["photos"] = json.loads(self._open()["photos"][()])
-        photos = self._kept["photos"][number]
+        photos = self._texts("photos")[number]
         return photos[KINDS.index(kind) if len(photos) > 1 else 0], top, left
+
+    def group(self, kind: str, index: int) -> str:
+        """The video or scene that a patch belongs to, or else the photo that it was cut from."""
+        number = int(self._rows(f"{kind}_origin")[index][0])
+        groups = self._texts("groups") if "groups" in self._open() else []  # packs of earlier versions have none
+        return groups[number] if groups and groups[number] else self.origin(kind, index)[0]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_file": None, "_owner": -1, "_kept": {}}
@@ -66,6 +70,12 @@ class Pack:
         file = self._open()
         if name not in self._kept:
             self._kept[name] = file[name]  # looking it up takes longer than reading a row
+        return self._kept[name]
+
+    def _texts(self, name: str) -> Any:
+        file = self._open()
+        if name not in self._kept:
+            self._kept[name] = json.loads(file[name][()])
         return self._kept[name]
 
     def _open(self) -> Any:
@@ -91,8 +101,8 @@ class PackPatches:
         return f"{self.pack.path.name}#{index}"
 
     def group(self, index: int) -> str:
-        """The photo that it was cut from: patches of one overlap."""
-        return self.pack.origin("sharp", index)[0]
+        """The video or scene of the photo that it was cut from, or that photo: patches of one overlap."""
+        return self.pack.group("sharp", index)
 
     def fingerprint(self) -> str:
         """Of what was packed."""
@@ -152,6 +162,9 @@ def _flaw(file: Any) -> str:
     photos = json.loads(file["photos"][()])
     if not isinstance(photos, list) or not all(_are_names(names) for names in photos):
         return "its photos are no list of names"
+    groups = json.loads(file["groups"][()]) if "groups" in file else [""] * len(photos)
+    if not isinstance(groups, list) or len(groups) != len(photos) or not all(isinstance(one, str) for one in groups):
+        return "its groups are no list of names, one for each photo"
     for kind in kinds:
         rows, origins = file[kind], file[f"{kind}_origin"][()]
         if rows.dtype != np.uint8 or rows.shape != (len(rows), 3, patch, patch) or not len(rows):

@@ -133,7 +133,9 @@ def one_split(listing: Listing, split: str | None, place: Path) -> Listing:
         return listing.only(split)
     splits = sorted({item.split for item in listing.items} - {""})
     if len(splits) > 1:
-        raise DatasetError(f"{place}: has the splits {' and '.join(splits)}; choose one with --split")
+        raise DatasetError(
+            f"{place}: has the splits {' and '.join(splits)}; choose one: --split, or data.split of a recipe"
+        )
     return listing
 
 

@@ -18,7 +18,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from resharp.errors import PhotoError, ResharpError
+from resharp.device import is_out_of_memory
+from resharp.errors import PhotoError, ResharpError, ResourceError
 
 from .content import Photo, Pixels
 from .exif import exif_orientation, with_orientation_1, without_thumbnail
@@ -78,9 +79,13 @@ def _damage_named(name: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's on odd metadata and on photos from half of its limit on
             yield
-    except (ResharpError, MemoryError):
+    except ResharpError:
         raise
     except Exception as error:  # parsers of foreign bytes fail in many ways; none is ours
+        if is_out_of_memory(error):
+            raise ResourceError(
+                f"{name}: not enough memory to read it; close other programs, or make it smaller"
+            ) from error
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise PhotoError(f"{name}: is damaged or cut short ({reason}); get the file again") from error
 

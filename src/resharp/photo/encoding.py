@@ -37,6 +37,7 @@ def write_photo(photo: Photo, path: str | Path, *, png_compression: int = 6) -> 
 
 def check_encodable(photo: Photo, path: Path) -> None:
     """Raises PhotoError where `write_photo` would, before hours of work: tried on one pixel with all the metadata."""
+    _check_size(photo, output_format(path), str(path))
     pixel = dataclasses.replace(
         photo, image=photo.image[:, :1, :1], alpha=None if photo.alpha is None else photo.alpha[:1, :1]
     )
@@ -56,10 +57,7 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo", png_com
     """The bytes of a photo in one of FORMATS; see `write_photo`."""
     if photo.alpha is not None and format_name == "JPEG":
         raise PhotoError(f"{name}: JPEG cannot hold the photo's transparency; choose .png, .tif or .webp")
-    if format_name == "WEBP" and max(photo.image.shape[-2:]) > 16383:
-        raise PhotoError(f"{name}: WebP ends at 16383 pixels a side; choose .png, .tif or .jpg")
-    if format_name == "JPEG" and max(photo.image.shape[-2:]) > 65500:
-        raise PhotoError(f"{name}: JPEG ends at 65500 pixels a side; choose .png or .tif")
+    _check_size(photo, format_name, name)
     depth = photo.depth if format_name in ("PNG", "TIFF") else 8
     # Few programs read grey with alpha in 16 bits; WebP has no grey at all.
     keep_grey = format_name != "WEBP" and not (depth == 16 and photo.alpha is not None)
@@ -87,6 +85,13 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo", png_com
     except (ValueError, OSError) as error:
         raise PhotoError(f"{name}: cannot be written as {format_name} ({error}); choose .png or .tif") from error
     return buffer.getvalue()
+
+
+def _check_size(photo: Photo, format_name: str, name: str) -> None:
+    if format_name == "WEBP" and max(photo.image.shape[-2:]) > 16383:
+        raise PhotoError(f"{name}: WebP ends at 16383 pixels a side; choose .png, .tif or .jpg")
+    if format_name == "JPEG" and max(photo.image.shape[-2:]) > 65500:
+        raise PhotoError(f"{name}: JPEG ends at 65500 pixels a side; choose .png or .tif")
 
 
 def _quantised(photo: Photo, depth: int, *, keep_grey: bool) -> Pixels:

@@ -33,6 +33,7 @@ OnTile = Callable[[int, int], None]
 _Drawn = dict[str, torch.Generator]  # a network's `generator` argument where its dropout stays on, else nothing
 _FEWEST_SQUARES, _MOST_SQUARES, _SMALLEST_SQUARE, _LARGEST_SQUARE = 64, 256, 64, 128
 _MOST_ON_CPU = 4 << 30  # bytes for features: with the photo itself and the rest, 24 megapixels stay below 8 GB
+_WAY_OUT = "close other programs or take a smaller photo"
 _HELD = 3  # a network holds about three times its largest layer at once, measured
 
 
@@ -81,7 +82,7 @@ class Deblurrer:
         if colour.shape[-3] != 3:
             raise ArgumentError(f"a deblurrer takes RGB images (..., 3, H, W), not {tuple(colour.shape)}")
         seeds = [None] if samples is None else [seed + index for index in range(samples)]
-        with memory_named(colour, self.device):
+        with memory_named(colour, self.device, way_out=_WAY_OUT):
             flat = colour.to(self.device).reshape(-1, *colour.shape[-3:])
             restored = torch.cat([self._mean_restored(one[None], tile, seeds, on_tile) for one in flat])
         return restored.reshape(colour.shape)
@@ -111,7 +112,7 @@ class Deblurrer:
         total: Tensor | None = None
         for index, seed in enumerate(seeds):
             one = self._restored(image, tile, seed, _on_sample(on_tile, index, len(seeds)))
-            if not bool(torch.isfinite(one).all()):
+            if not all(math.isfinite(extreme) for extreme in torch.aminmax(one)):  # without a copy of it
                 raise WeightsError("the network's output is not finite; try --precision float32 or other weights")
             total = one.clamp_(0, 1) if total is None else total.add_(one.clamp_(0, 1))
         assert total is not None
@@ -134,7 +135,7 @@ class Deblurrer:
                 height, width = image.shape[-2:]
                 raise ResourceError(
                     f"not enough memory on {self.device} for a photo of {width}x{height}, also in parts of {least} "
-                    "pixels; close other programs or take a smaller photo"
+                    f"pixels; {_WAY_OUT}"
                 )
             side = max(least, min(side, *image.shape[-2:]) // 2)
 

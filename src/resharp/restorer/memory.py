@@ -11,7 +11,9 @@ from resharp.errors import ResourceError
 
 
 @contextlib.contextmanager
-def memory_named(image: Tensor | None, device: torch.device) -> Iterator[None]:
+def memory_named(
+    image: Tensor | None, device: torch.device, *, way_out: str = "restore it in parts or on a larger machine"
+) -> Iterator[None]:
     """Turns a failed allocation into a ResourceError that names the photo (..., H, W), or without one the network."""
     try:
         yield
@@ -21,6 +23,4 @@ def memory_named(image: Tensor | None, device: torch.device) -> Iterator[None]:
         if image is None:
             raise ResourceError(f"not enough memory on {device} for the network; free some, or take the CPU") from error
         height, width = image.shape[-2:]
-        raise ResourceError(
-            f"not enough memory on {device} for a photo of {width}x{height}; restore it in parts or on a larger machine"
-        ) from error
+        raise ResourceError(f"not enough memory on {device} for a photo of {width}x{height}; {way_out}") from error

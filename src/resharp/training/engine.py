@@ -265,7 +265,7 @@ class Workshop:
                 network=recipe.network.kind,
                 arguments=dict(getattr(deployed, "arguments", recipe.network.arguments)),
                 name=recipe.weights.name,
-                noise_sigma=recipe.data.noise_sigma or None,
+                noise_sigma=(recipe.data.noise_sigma or None) if self._learns_noise_alone() else None,
                 training_data=recipe.weights.training_data,
                 licence=recipe.weights.licence,
                 quality=f"{self.run.scores['psnr']:.2f} dB on {recipe.data.n_holdout} held-out training photos",
@@ -273,6 +273,11 @@ class Workshop:
             save_weights(deployed, path, card)
         self.accelerator.wait_for_everyone()
         return path
+
+    def _learns_noise_alone(self) -> bool:
+        """Whether white noise is all that is done to the photos: what comes out then is a denoiser."""
+        is_blurred = any(source.is_real for source in self.synthesis.sources)
+        return not is_blurred and not any(variant.steps for variant in self.synthesis.plan.variants)
 
     def _stage(self, index: int) -> Any:
         return build_stage(
