@@ -219,6 +219,7 @@ def tell(
 def main(name: str, rounds: int, batch: int, side: int) -> None:
     """Print the tables."""
     device = checked_device(name)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean the same in convolutions and in the peak's product
     peaks = {dtype: peak_flops(dtype, device) for dtype in (torch.bfloat16, torch.float32)}
     print(f"{device}, matrix products: " + ", ".join(f"{str(t)[6:]} {p / 1e9:.0f} GFLOP/s" for t, p in peaks.items()))
     muon = MuonRecipe(kind="muon", learning_rate=0.005)

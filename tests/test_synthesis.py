@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from resharp.data.listing import Item
-from resharp.data.loading import batches
+from resharp.data.loading import batches, is_worker_death
 from resharp.data.manifest import load_manifest
 from resharp.data.plan import load_plan, plan_from
 from resharp.data.sources import PhotoFiles, open_source
@@ -316,6 +316,18 @@ def test_a_folder_with_other_files_is_left_alone(photos: Path, tmp_path: Path) -
     with pytest.raises(DatasetError, match="holds other files"):
         write_samples(made([photos]), tmp_path / "out", count=1)
     assert (tmp_path / "out" / "blur" / "000000.png").read_bytes() == before
+
+
+def test_what_a_worker_raises_is_not_its_death() -> None:
+    try:
+        raise RuntimeError("kernel has to be odd")
+    except RuntimeError:
+        passed_on = torch._utils.ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(RuntimeError, match="kernel has to be odd") as caught:
+        passed_on.reraise()
+    assert not is_worker_death(caught.value)
+    assert is_worker_death(RuntimeError("DataLoader worker (pid(s) 123) exited unexpectedly"))
+    assert is_worker_death(RuntimeError("DataLoader worker (pid 123) is killed by signal: Killed."))
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from resharp.errors import RecipeError, ResourceError
+from resharp.errors import RecipeError, ResharpError, ResourceError
 from resharp.networks import FEATURE_NETWORKS
 from resharp.training import train_weights
 from resharp.training.checkpoint import checkpoints, read_checkpoint, save_checkpoint
@@ -89,6 +89,35 @@ def test_a_finished_run_only_writes_its_weights_again(photos: Path, tmp_path: Pa
     steps: list[object] = []
     assert train_weights(recipe, tmp_path / "run", device="cpu", on_step=steps.append).read_bytes() == first
     assert steps == []
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    parts = [tmp_path / ".resharp-abc.part", tmp_path / "samples" / ".resharp-def.part"]
+    for part in parts:
+        part.write_bytes(b"half of it")
+    train_weights(tiny(photos, **{"stages.0.n_images": 4}), tmp_path, device="cpu")
+    assert not any(part.exists() for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [(PermissionError(13, "Permission denied"), "cannot be read"), (MemoryError(), "not enough memory")],
+)
+def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, words: str
+) -> None:
+    def refused(_: Path) -> None:
+        raise failure
+
+    recipe = tiny(photos, **{"stages.0.n_images": 80, "rhythm.save_every": 16})
+    with pytest.raises(ResourceError):
+        train_weights(recipe, tmp_path, device="cpu", on_step=killed_at(40))
+    before = {path.name: path.read_bytes() for path in checkpoints(tmp_path)}
+    monkeypatch.setattr("resharp.training.checkpoint.read_checkpoint", refused)
+    with pytest.raises(ResharpError, match=words):
+        train_weights(recipe, tmp_path, device="cpu")
+    assert {path.name: path.read_bytes() for path in checkpoints(tmp_path)} == before
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(photos: Path, tmp_path: Path) -> None:

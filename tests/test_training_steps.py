@@ -18,7 +18,7 @@ from resharp.training.config import ScheduleRecipe
 from resharp.training.objectives import CriticObjective, GeneratorLoss
 from resharp.training.optimizers import Optimizers
 from resharp.training.schedule import rate_factor
-from resharp.training.steps import Game, Generator, Machinery, Moment, gan_step, supervised_step
+from resharp.training.steps import DivergedError, Game, Generator, Machinery, Moment, gan_step, supervised_step
 from tests.conftest import rand
 from tests.toy_training import cut_photos, gan, history, tiny
 
@@ -205,6 +205,19 @@ def test_a_step_that_the_scaler_skips_is_no_illness() -> None:
     assert all(math.isfinite(value) for value in report.values())
     assert all(torch.equal(value, before[name]) for name, value in parameters(game).items())
     assert "generator_gradient" not in report
+
+
+def test_a_gradient_that_no_scale_makes_finite_ends_the_run() -> None:
+    game = toy_game(rate=0.1)
+    scaled = dataclasses.replace(machinery(), scaler=torch.amp.GradScaler("cpu", init_scale=2.0**-20))
+    batch = rand(2, 3, 24, 24), rand(2, 3, 24, 24, seed=1)
+    for name, parameter in parameters(game).items():
+        if name.startswith("critic"):
+            parameter.register_hook(lambda gradient: gradient * math.nan)
+    for _ in range(5):  # down to the least scale and below
+        gan_step(game, scaled, batch, NOW)
+    with pytest.raises(DivergedError, match="gradient of critic"):
+        gan_step(game, scaled, batch, NOW)
 
 
 def test_the_rate_that_a_step_had_is_told() -> None:

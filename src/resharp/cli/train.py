@@ -34,6 +34,8 @@ def train(
 
     Several processes or machines: torchrun --nproc-per-node 2 -m resharp train ...
     """
+    if "RANK" in os.environ:  # torch warns that no parameter is unused, as `launched` says on purpose they may be
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import tqdm
 
     from resharp.errors import DatasetError
@@ -94,8 +96,11 @@ def _tell(taken: dict[str, Any]) -> None:
     sizes = ", ".join(f"{name} {count:,}" for name, count in taken["parameters"].items())
     click.echo(f"parameters: {sizes}", err=True)
     click.echo(f"a step: {taken['flops_per_step'] / 1e9:.1f} GFLOP, {taken['seconds_per_step']:.3f} s", err=True)
+    drawing, reading = taken["draw_seconds"], taken["read_and_draw_seconds"]
+    click.echo(f"its samples: {drawing:.3f} s in one process, {reading:.3f} s where photos are read anew", err=True)
     click.echo(f"peak memory: {taken['peak_memory'] / 2**30:.2f} GiB on {taken['device']}", err=True)
-    click.echo(f"the whole run: about {taken['hours']:.1f} hours", err=True)
+    longer = f"{taken['hours_reading']:.1f} where photos are read anew each time; validations not counted"
+    click.echo(f"the whole run: about {taken['hours']:.1f} hours, {longer}", err=True)
 
 
 @click.command()

@@ -96,12 +96,17 @@ def batches(
         except StopIteration:
             return
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            if not is_worker_death(error):
                 raise
             raise ResourceError(WORKER_DIED) from error
         if isinstance(batch, ResharpError):
             raise batch
         yield batch
+
+
+def is_worker_death(error: RuntimeError) -> bool:
+    """Whether torch tells of a worker's end; what a worker raised, it passes on in other words."""
+    return "DataLoader worker (pid" in str(error)
 
 
 def _begin_worker(number: int) -> None:

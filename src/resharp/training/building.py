@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from resharp.data.sources import Source
 from resharp.data.synthesis import Synthesis, open_sources
+from resharp.device import is_out_of_memory
 from resharp.errors import RecipeError, WeightsError, did_you_mean
 from resharp.losses import ADVERSARIAL, LOSSES, PixelLoss, perceptual, style, total_variation
 from resharp.networks import CRITICS, NETWORKS, load_features
@@ -161,19 +162,33 @@ def prepared_run(
     return Run(networks, averaged), losses
 
 
-@torch.no_grad()
-def check_scale(generator: nn.Module, judged: HeldOut, kind: str) -> None:
-    """Raises RecipeError for a network that does not make photos of the size of the held-out truth."""
-    device = next(generator.parameters()).device
+def check_networks(networks: Mapping[str, nn.Module], judged: HeldOut, recipe: Recipe) -> None:
+    """Raises RecipeError for networks that cannot take photos such as the held-out ones, and for a generator that does
+    not make photos of the size of their truth."""
     given, wanted = judged.degraded[:1], tuple(judged.clean[:1].shape)
-    generator.eval()
-    with torch.random.fork_rng(devices=[]):
-        made = tuple(generator(given.to(device)).shape)
+    made = _tried(networks["generator"], given, f"network: {recipe.network.kind}")
     if made != wanted:
         raise RecipeError(
-            f"network: {kind} makes {_size(made)} of photos of {_size(tuple(given.shape))}, and their truth has "
-            f"{_size(wanted)}; take a network of another scale, or another downscale in data.plan"
+            f"network: {recipe.network.kind} makes {_size(made)} of photos of {_size(tuple(given.shape))}, and their "
+            f"truth has {_size(wanted)}; take a network of another scale, or another downscale in data.plan"
         )
+    if "critic" in networks:
+        side = recipe.data.plan.crop or None
+        _tried(networks["critic"], judged.clean[:1, :, :side, :side], f"critic: {recipe.critic.kind}")
+
+
+@torch.no_grad()
+def _tried(network: nn.Module, photos: Tensor, name: str) -> tuple[int, ...]:
+    """The shape of what a network makes of photos.  Raises RecipeError where it makes nothing."""
+    network.eval()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return tuple(network(photos.to(next(network.parameters()).device)).shape)
+    except Exception as error:  # a network of anybody's
+        if is_out_of_memory(error):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise RecipeError(f"{name} cannot take photos of {_size(tuple(photos.shape))} ({reason})") from None
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from resharp.device import is_out_of_memory
 from resharp.errors import RecipeError
 from resharp.files import refusals_named, written_whole
 
@@ -56,13 +57,18 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
 
 
-def latest_state(folder: Path, identity: Identity) -> tuple[dict[str, Any] | None, list[str]]:
-    """(the newest sound state or None where no run has saved one yet, what was wrong with newer ones).
+def latest_state(
+    folder: Path, identity: Identity, *, before: int | None = None
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """(the newest sound state, of fewer than `before` images, or None where no run has saved one; what was wrong with
+    newer ones).
 
-    Raises RecipeError for states of another run, and where all are damaged.
+    Raises RecipeError for states of another run, for files that cannot be read at all, and where all are damaged.
     """
     complaints: list[str] = []
     for path in checkpoints(folder):
+        if before is not None and path >= checkpoint_path(folder, before):
+            continue
         try:
             state = read_checkpoint(path)
             theirs: dict[str, Any] = state["identity"]
@@ -70,7 +76,13 @@ def latest_state(folder: Path, identity: Identity) -> tuple[dict[str, Any] | Non
                 raise RecipeError(f"{path}: is of another version of resharp; finish that run with it, or start anew")
         except RecipeError:
             raise
+        except OSError as error:  # perhaps it can be read later; a run that passed it over would delete it
+            raise RecipeError(
+                f"{path}: cannot be read ({error.strerror or error}); try again, or delete it to take the one before"
+            ) from None
         except Exception as error:  # torch raises several kinds for a damaged file
+            if is_out_of_memory(error):
+                raise
             complaints.append(f"{path}: damaged ({type(error).__name__}); going on from the one before it")
             continue
         if changed := identity.differences(theirs):

@@ -37,11 +37,15 @@ class DataRecipe(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _one_folder_or_several(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("photos"), str | Path):
-            values = values | {"photos": [values["photos"]]}
-        if isinstance(values, dict) and "" in [str(photo) for photo in values.get("photos", ())]:
+        if not isinstance(values, dict) or "photos" not in values:
+            return values
+        photos = values["photos"]
+        names = photos if isinstance(photos, list | tuple) else [photos]
+        if any(not isinstance(name, str | Path) for name in names):
+            raise ValueError(f'photos is no name; write it in quotes, such as "{names[0]}"')
+        if "" in map(str, names):
             raise ValueError("photos is an empty name; name a folder")
-        return values
+        return values | {"photos": names}
 
 
 class NetworkRecipe(_Strict):
@@ -74,6 +78,21 @@ class ScheduleRecipe(_Strict):
     milestones: tuple[Positive, ...] = ()
     factor: Rate = 0.5
     end: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> "ScheduleRecipe":
+        kinds = {
+            "constant_images": ["linear"],
+            "milestones": ["steps"],
+            "factor": ["steps"],
+            "end": ["linear", "cosine"],
+        }
+        for name, ones in kinds.items():
+            if self.kind not in ones and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is for kind = {' or '.join(ones)}, and this schedule is {self.kind}")
+        if self.kind == "steps" and not self.milestones:
+            raise ValueError("steps need milestones")
+        return self
 
 
 class MuonRecipe(_Strict):

@@ -1,11 +1,13 @@
-"""How a run ends before its time: told to stop, or out of memory."""
+"""How a run ends before its time: told to stop, out of memory, or left by its other processes."""
 
 import contextlib
 import signal
 from collections.abc import Iterator
 from typing import Any, Self
 
-from resharp.data.loading import WORKER_DIED
+import torch
+
+from resharp.data.loading import WORKER_DIED, is_worker_death
 from resharp.device import is_out_of_memory
 from resharp.errors import ResourceError
 
@@ -33,14 +35,22 @@ class Stop:
         self.asked = True
 
 
+_LEFT: tuple[type[Exception], ...] = (torch.distributed.DistError,) if torch.distributed.is_available() else ()
+
+
 @contextlib.contextmanager
-def memory_named() -> Iterator[None]:
-    """Turns a failed allocation, or the death of a loader's worker, into a ResourceError that names the knobs."""
+def ends_named() -> Iterator[None]:
+    """Turns a failed allocation into a ResourceError that names the knobs; the end of a loader's worker, or of another
+    process of the run, into one that says so."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if "DataLoader worker" in str(error):  # torch's signal handler raises it wherever the run is just then
+        if isinstance(error, RuntimeError) and is_worker_death(
+            error
+        ):  # torch's signal handler raises it wherever the run is just then
             raise ResourceError(WORKER_DIED) from error
+        if isinstance(error, _LEFT) or "gloo" in str(error):
+            raise ResourceError("another process of this run has ended; its own message says why") from error
         if not is_out_of_memory(error):
             raise
         raise ResourceError(

@@ -9,24 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from resharp.data.loading import batches
 from resharp.data.synthesis import Synthesis
 from resharp.device import checked_device
-from resharp.errors import ArgumentError, RecipeError
+from resharp.errors import ArgumentError, RecipeError, ResharpError
 from resharp.files import refusals_named
 from resharp.locks import exclusive
 from resharp.networks import DAE
 from resharp.photo import Photo, write_photo
 from resharp.weights import Card, save_weights
 
-from .building import check_scale, prepared_run, sources_of
+from .building import check_networks, prepared_run, sources_of
 from .checkpoint import latest_state, save_checkpoint
 from .config import Recipe
-from .ending import Stop, memory_named
+from .ending import Stop, ends_named
 from .identity import identity_of
 from .loop import OnStep, Rhythm, Run, train
 from .objectives import WeightedLosses
@@ -59,14 +59,13 @@ def train_weights(
     """
     out = Path(out)
     accelerator = launched(device, recipe)
-    with memory_named():
+    with ends_named():
         # Whatever is wrong with these, no folder is made for it.
         sources, prepared = sources_of(recipe), prepared_run(recipe, accelerator.device, init=init)
-        check_scale(prepared[0].networks["generator"], sources[1], recipe.network.kind)
+        check_networks(prepared[0].networks, sources[1], recipe)
     with refusals_named(out):
         out.mkdir(parents=True, exist_ok=True)
-    lock = exclusive(out) if accelerator.is_main_process else contextlib.nullcontext()
-    with lock, memory_named(), Stop() as stop:
+    with ends_named(), _held(out, accelerator), Stop() as stop:
         workshop = Workshop(
             recipe, out, accelerator, stop, sources, prepared, init=init, on_step=on_step, say=say or (lambda _: None)
         )
@@ -75,6 +74,23 @@ def train_weights(
         finally:
             workshop.close()
         return workshop.write_weights()
+
+
+@contextlib.contextmanager
+def _held(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+    """The run folder for this run alone; what keeps the main process from it, all processes are told."""
+    with contextlib.ExitStack() as lock:
+        refusal: list[ResharpError | None] = [None]
+        if accelerator.is_main_process:
+            try:
+                lock.enter_context(exclusive(folder))
+            except ResharpError as error:
+                refusal = [error]
+        if accelerator.num_processes > 1:
+            broadcast_object_list(refusal)
+        if refusal[0] is not None:
+            raise refusal[0]
+        yield
 
 
 def launched(device: str, recipe: Recipe) -> Accelerator:
@@ -87,7 +103,13 @@ def launched(device: str, recipe: Recipe) -> Accelerator:
             raise RecipeError(
                 f"rhythm.tracking: {tracker} is not installed; pip install 'resharp[{extra}]', or leave it out"
             )
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")  # precision is the recipe's, stage by stage
+    # Unless parameters may be unused, torch sorts its buckets of gradients anew after the first step: a resumed run
+    # would add those of three or more processes in another order than one that was never stopped.
+    settled = DistributedDataParallelKwargs(find_unused_parameters=True)
+    try:  # precision is the recipe's, stage by stage
+        accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[settled])
+    except ValueError as error:  # a process that began on one device stays with it
+        raise ArgumentError(f"device {device!r}: {str(error).splitlines()[0]}") from None
     if device not in ("auto", accelerator.device.type):
         raise ArgumentError(
             f"device {device!r}: here training runs on {accelerator.device.type!r}; name a kind of device"
@@ -139,10 +161,13 @@ class Workshop:
         self._log: MetricsLog | None = None
         self._drawn = time.monotonic()
         self.accelerator.wait_for_everyone()
-        state, complaints = latest_state(folder, self.identity)
-        for complaint in complaints:
-            say(complaint)
         if accelerator.is_main_process:
+            with refusals_named(folder):
+                for part in folder.rglob(".resharp-*.part"):  # what a killed process was writing
+                    part.unlink()
+            state, complaints = latest_state(folder, self.identity)
+            for complaint in complaints:
+                say(complaint)
             n_seen = 0 if state is None else state["n_seen"]
             forget_after(folder, n_seen)
             note_beginning(folder, plain(recipe), device=str(accelerator.device), n_processes=accelerator.num_processes)
@@ -230,9 +255,16 @@ class Workshop:
         """For all processes."""
         self.accelerator.wait_for_everyone()
 
-    def last_saved(self) -> dict[str, Any] | None:
-        """The newest sound checkpoint."""
-        return latest_state(self.folder, self.identity)[0]
+    def last_saved(self, *, before: int | None = None) -> dict[str, Any] | None:
+        """The newest sound checkpoint, of fewer than `before` images."""
+        state = latest_state(self.folder, self.identity, before=before)[0]
+        n_seen = -1 if state is None else state["n_seen"]
+        if self.accelerator.num_processes > 1 and len(set(gather_object([n_seen]))) > 1:
+            raise RecipeError(
+                f"{self.folder}: the processes of this run find different checkpoints there; take a folder that all of "
+                "them share"
+            )
+        return state
 
     def is_told_to_stop(self) -> bool:
         """Ctrl-C or a scheduler's SIGTERM, in whichever process."""

@@ -1,8 +1,10 @@
 """What a run would take, measured."""
 
 import contextlib
+import functools
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,14 @@ from resharp.data.loading import batches
 from resharp.data.synthesis import Synthesis
 from resharp.errors import RecipeError
 
-from .building import check_scale, prepared_run, sources_of
+from .building import check_networks, prepared_run, sources_of
 from .config import Recipe
-from .ending import memory_named
+from .ending import ends_named
 from .engine import launched
 from .loop import Run
 from .objectives import WeightedLosses
 from .stages import build_stage
-from .steps import DivergedError, Moment
+from .steps import Batch, DivergedError, Moment
 from .validation import on_device
 
 
@@ -50,25 +52,38 @@ def dry_run(
     """What a run would take, from a few real steps of each stage that leave nothing behind.
 
     Parameters by network, and peak memory in bytes (of the accelerator, or of this process);  "stages": of each its
-    name, floating-point operations and seconds of a step, number of steps;  hours of the whole run.  At the top the
-    step of the longest stage stands again.
+    name, floating-point operations and seconds of a step, seconds to draw its samples from photos read before and from
+    photos read anew, number of steps;  hours of the whole run, likewise, without validations.  At the top the step of
+    the longest stage stands again.
     """
     accelerator = launched(device, recipe)
-    with memory_named():
+    with ends_named():
         sources, (run, losses) = sources_of(recipe), prepared_run(recipe, accelerator.device, init=init)
-        check_scale(run.networks["generator"], sources[1], recipe.network.kind)
+        check_networks(run.networks, sources[1], recipe)
         stages = [
             _measured(recipe, index, run, losses[index], sources[0], accelerator.device, n_steps)
             for index in range(len(recipe.stages))
         ]
     longest = max(stages, key=lambda stage: stage["seconds_per_step"] * stage["n_steps"])
+
+    def hours(drawing: str) -> float:
+        """A step waits for samples that this process draws, and workers draw them while it goes on."""
+        n_workers, total = recipe.data.n_workers, 0.0
+        for stage in stages:
+            step, draw = stage["seconds_per_step"], stage[drawing]
+            total += stage["n_steps"] * (max(step, draw / n_workers) if n_workers else step + draw)
+        return total / 3600
+
     return {
         "parameters": {name: sum(p.numel() for p in network.parameters()) for name, network in run.networks.items()},
         "device": str(accelerator.device),
         "stages": stages,
         "flops_per_step": longest["flops_per_step"],
         "seconds_per_step": longest["seconds_per_step"],
-        "hours": sum(stage["seconds_per_step"] * stage["n_steps"] for stage in stages) / 3600,
+        "draw_seconds": longest["draw_seconds"],
+        "read_and_draw_seconds": longest["read_and_draw_seconds"],
+        "hours": hours("draw_seconds"),
+        "hours_reading": hours("read_and_draw_seconds"),
         "peak_memory": _peak_memory(accelerator.device),
     }
 
@@ -82,18 +97,19 @@ def _measured(
     device: torch.device,
     n_steps: int,
 ) -> dict[str, Any]:
-    """A stage's step: operations of the first one, seconds of the fastest of the others."""
+    """A stage's step: operations of the first one, seconds of the fastest of the others; its samples, drawn twice."""
     stage = build_stage(
         recipe, index, run, losses, wrap=lambda module: module, mean=lambda values: values, device=device
     )
-    stream = batches(
+    stream = functools.partial(
+        batches,
         synthesis,
         batch_size=stage.drawn_per_step,
         stop=(n_steps + 1) * stage.drawn_per_step,
         noise_sigma=recipe.data.noise_sigma,
     )
-    seconds, counter = [], FlopCounter()
-    for count, (degraded, clean) in enumerate(stream):
+    seconds, reading, counter = [], list[float](), FlopCounter()
+    for count, (degraded, clean) in enumerate(_timed(stream(), reading)):
         batch = on_device(degraded, device), on_device(clean, device)
         started = time.perf_counter()
         with counter if count == 0 else contextlib.nullcontext():
@@ -104,12 +120,29 @@ def _measured(
                     f"stages.{index}: step {count + 1} diverged: {error}; lower the learning rate"
                 ) from None
         seconds.append(time.perf_counter() - started)
+    drawing: list[float] = []
+    for _ in _timed(stream(), drawing):
+        pass
     return {
         "name": recipe.stages[index].name,
         "flops_per_step": counter.total,
         "seconds_per_step": min(seconds[1:] or seconds),
+        "draw_seconds": sum(drawing) / len(drawing),
+        "read_and_draw_seconds": max(sum(reading) / len(reading), sum(drawing) / len(drawing)),
         "n_steps": recipe.stages[index].n_images // recipe.stages[index].batch_size,
     }
+
+
+def _timed(stream: Iterator[Batch], seconds: list[float]) -> Iterator[Batch]:
+    """The same, noting how long each batch was waited for."""
+    while True:
+        started = time.perf_counter()
+        try:
+            batch = next(stream)
+        except StopIteration:
+            return
+        seconds.append(time.perf_counter() - started)
+        yield batch
 
 
 def _peak_memory(device: torch.device) -> int:

@@ -111,8 +111,8 @@ class Surroundings(Protocol):
     def save(self, state: dict[str, Any]) -> None:
         """A checkpoint."""
 
-    def last_saved(self) -> dict[str, Any] | None:
-        """The newest one."""
+    def last_saved(self, *, before: int | None = None) -> dict[str, Any] | None:
+        """The newest one, of fewer than `before` images."""
 
     def wait(self) -> None:
         """For all processes."""
@@ -149,18 +149,19 @@ def train(run: Run, begin: Sequence[Callable[[], Stage]], surroundings: Surround
         try:
             return _train_on(run, begin, surroundings, rhythm, state)
         except DivergedError as error:
-            state = surroundings.last_saved()
+            # The step straight after a checkpoint would fail again, at any rate: it is the same one.
+            state = surroundings.last_saved(before=run.n_seen)
             surroundings.wait()  # until every process has read what is about to be written anew
             where = f"after {run.n_seen:,} images: {error}"
-            if state is None or state["n_roll_backs"] >= rhythm.roll_backs:
-                left = "there is no checkpoint yet" if state is None else "the last checkpoint is intact"
+            if state is None or run.n_roll_backs >= rhythm.roll_backs:
+                left = "there is no checkpoint before it" if state is None else "the checkpoint before it is intact"
                 raise RecipeError(
                     f"the training diverged {where}; lower the learning rates and start anew, or allow "
                     f"divergence.roll_backs; {left}"
                 ) from None
             state = state | {
-                "factor": state["factor"] * rhythm.roll_back_factor,
-                "n_roll_backs": state["n_roll_backs"] + 1,
+                "factor": run.factor * rhythm.roll_back_factor,
+                "n_roll_backs": run.n_roll_backs + 1,
             }
             surroundings.save(state)
             surroundings.report({"n_seen": state["n_seen"], "rolled_back": where, "factor": state["factor"]})
@@ -179,6 +180,8 @@ def _train_on(
             continue
         if state is not None and run.n_seen > stage.start:
             stage.load(state["stage"])
+        if run.n_seen == stage.start:
+            run.monitor = HealthMonitor()  # losses and gradients of other stages are no measure for these
         end = stage.position(stage.stop)
         batches = surroundings.draw(
             stage.position(run.n_seen), end, stage.batch_size, stage.drawn_per_step // stage.batch_size

@@ -62,8 +62,14 @@ def _read_plan(values: dict[str, Any], folder: Path) -> Path | None:
 
 
 def recipe_schema() -> dict[str, Any]:
-    """The JSON schema of recipes, for editors."""
-    return Recipe.model_json_schema()
+    """The JSON schema of recipes as they are written, for editors."""
+    schema = Recipe.model_json_schema()
+    data, step = schema["$defs"]["DataRecipe"]["properties"], schema["$defs"]["StepPlan"]
+    for name in ("photos", "plan"):  # one folder, and a plan in a file of its own
+        data[name] = {"anyOf": [{"type": "string"}, data[name]]}
+    del step["properties"]["parameters"]  # they stand beside the kind
+    step["additionalProperties"] = True
+    return schema
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -110,7 +116,7 @@ def _explain(error: Any) -> str:
 
 def _settings_at(location: tuple[int | str, ...]) -> list[str]:
     """The settings of the table at a place of a recipe, by its JSON schema."""
-    schema = recipe_schema()
+    schema = Recipe.model_json_schema()
     here = schema
     for part in location:
         options = here.get("oneOf") or here.get("anyOf") or [here]

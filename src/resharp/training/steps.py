@@ -15,6 +15,7 @@ from .health import adversarial_share, critic_health, first_non_finite, gradient
 from .objectives import GeneratorLoss, Parts, at_least_float32
 from .optimizers import Optimizers
 
+_LEAST_SCALE = 2.0**-24  # of a gradient scaler: 40 halvings below where it begins
 _MASKS, _PENALTY = 1, 2  # what a step draws: dropout masks, and where the penalty is taken
 Batch = tuple[Tensor, Tensor]  # degraded, clean: float32 (N, 3, H, W), the degraded one perhaps smaller
 
@@ -45,14 +46,18 @@ class Machinery:
         """Adds the gradients of a loss."""
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
-    def descend(self, optimizers: Optimizers, n_seen: int, factor: float) -> tuple[Tensor, float]:
-        """One step down the gradients that were added; returns their norm and the schedule's factor."""
+    def descend(self, optimizers: Optimizers, n_seen: int, factor: float, owner: str) -> tuple[Tensor, float]:
+        """One step down the gradients that were added; returns their norm and the schedule's factor.
+
+        Raises DivergedError for gradients that are no numbers, under a scaler only if they are none at any scale.
+        """
         if self.scaler is not None:
             for optimizer in optimizers.optimizers:
                 self.scaler.unscale_(optimizer)
         norm = gradient_norm(optimizers.parameters)
-        if self.scaler is None and not math.isfinite(norm):  # a scaler skips such a step by itself
-            raise DivergedError(first_non_finite(named_gradients(optimizers.network, "network")) or "a gradient")
+        is_lost = self.scaler is None or self.scaler.get_scale() < _LEAST_SCALE  # else the scaler skips such a step
+        if is_lost and not math.isfinite(norm):
+            raise DivergedError(first_non_finite(named_gradients(optimizers.network, owner)) or "a gradient")
         if self.clip:
             torch.nn.utils.clip_grads_with_norm_(optimizers.parameters, self.clip, norm)
         scheduled = optimizers.step(n_seen, factor=factor, scaler=self.scaler)
@@ -103,7 +108,7 @@ def supervised_step(generator: Generator, machinery: Machinery, batch: Batch, mo
     generator.network.train()
     torch.manual_seed(moment.drawn(_MASKS, moment.place))
     report = _generator_turn(generator, batch, machinery)
-    norm, scheduled = machinery.descend(generator.optimizers, moment.n_seen, moment.factor)
+    norm, scheduled = machinery.descend(generator.optimizers, moment.n_seen, moment.factor, "generator")
     return report | _norms(norm) | _rates(generator, scheduled * moment.factor)
 
 
@@ -150,7 +155,7 @@ def gan_step(game: Game, machinery: Machinery, batch: Batch, moment: Moment) -> 
             torch.manual_seed(moment.drawn(_MASKS, moment.place, turn))
             fakes = _fakes(game, degraded, machinery)
         report, real_scores, fake_scores = _critic_turn(game, clean, fakes, machinery, moment, turn)
-        critic_norm, _ = machinery.descend(game.critic_optimizers, moment.n_seen, moment.factor)
+        critic_norm, _ = machinery.descend(game.critic_optimizers, moment.n_seen, moment.factor, "critic")
     measured = picture_health(fakes, clean, stride=game.stride)
     torch.manual_seed(moment.drawn(_MASKS, moment.place, *([game.critic_steps] if game.fresh else [])))
     game.critic.requires_grad_(False)
@@ -158,7 +163,7 @@ def gan_step(game: Game, machinery: Machinery, batch: Batch, moment: Moment) -> 
         report |= _generator_turn(game.generator, rounds[-1], machinery, restored)
     finally:
         game.critic.requires_grad_(True)
-    norm, scheduled = machinery.descend(game.generator.optimizers, moment.n_seen, moment.factor)
+    norm, scheduled = machinery.descend(game.generator.optimizers, moment.n_seen, moment.factor, "generator")
     report |= measured | critic_health(fakes, clean, real_scores, fake_scores, norm, critic_norm)
     if machinery.scaler is not None:  # it skips steps whose gradients overflow, and that is no illness
         report = {name: value for name, value in report.items() if math.isfinite(value)}
