@@ -13,14 +13,15 @@ from .files import refusals_named
 if sys.platform == "win32":
     import msvcrt
 
-    def _seize(handle: int) -> None:
+    def _seize(handle: int, *, shared: bool = False) -> None:
+        del shared  # there is no such lock
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _seize(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _seize(handle: int, *, shared: bool = False) -> None:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 _HELD_ELSEWHERE = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
@@ -34,7 +35,7 @@ def exclusive(path: Path) -> Iterator[None]:
     ends.  A file's missing parent folders are made.  Raises DatasetError where another block or process holds the
     path, OutputError for what the disk refuses.
     """
-    place = path / ".resharp-lock" if path.is_dir() else path.with_name(f".{path.name}.resharp-lock")
+    place = _place(path)
     with refusals_named(path):
         place.parent.mkdir(parents=True, exist_ok=True)
         handle = _held(place, path)
@@ -44,6 +45,25 @@ def exclusive(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # Windows keeps the name of an open file
             place.unlink()
         os.close(handle)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another block or process holds `path`; nothing is written to find out."""
+    try:
+        handle = os.open(_place(path), os.O_RDONLY)
+    except OSError:  # a killed process leaves the file, all others take it with them
+        return False
+    try:
+        _seize(handle, shared=True)
+    except OSError as error:
+        return error.errno in _HELD_ELSEWHERE
+    finally:
+        os.close(handle)
+    return False
+
+
+def _place(path: Path) -> Path:
+    return path / ".resharp-lock" if path.is_dir() else path.with_name(f".{path.name}.resharp-lock")
 
 
 def _held(place: Path, path: Path) -> int:

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 import resharp
-from resharp.errors import DatasetError, OutputError
+from resharp.errors import DatasetError
 from resharp.evaluation.provenance import code_commit
 from resharp.files import refusals_named, written_whole
-from resharp.locks import exclusive
+from resharp.locks import is_held
 
 RECIPE, RUN, METRICS = "recipe.json", "run.json", "metrics.jsonl"
 
@@ -193,19 +193,9 @@ def _summary(run: Path, root: Path) -> RunSummary:
     return RunSummary(
         name=str(run.relative_to(root)) if run != root else run.name,
         folder=run,
-        state="running" if _is_running(run) else "finished" if any(run.glob("*.safetensors")) else "stopped",
+        state="running" if is_held(run) else "finished" if any(run.glob("*.safetensors")) else "stopped",
         n_seen=records[-1]["n_seen"] if records else 0,
         n_images=n_images,
         last_psnr=scores[-1] if scores else None,
         best_psnr=max(scores, default=None),
     )
-
-
-def _is_running(run: Path) -> bool:
-    try:
-        with exclusive(run):
-            return False
-    except DatasetError:
-        return True
-    except OutputError:  # nobody can hold a folder that nobody can write to
-        return False
