@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resharp.errors import DatasetError, OutputError
-from resharp.locks import exclusive
+from resharp.locks import exclusive, is_held
 
 HOLDER = """
 import sys, time
@@ -31,6 +31,18 @@ def test_only_one_may_write(name: str, tmp_path: Path) -> None:
     with exclusive(path):
         pass
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_looking_whether_it_is_held_is_no_holding(tmp_path: Path) -> None:
+    assert not is_held(tmp_path)
+    with exclusive(tmp_path):
+        before = sorted(tmp_path.iterdir())
+        assert is_held(tmp_path)
+        assert sorted(tmp_path.iterdir()) == before
+    assert not is_held(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".resharp-lock").touch()  # of a process that was killed
+    assert not is_held(tmp_path)
 
 
 def test_an_error_in_the_block_frees_the_lock(tmp_path: Path) -> None:
