@@ -163,8 +163,9 @@ class Workshop:
         self.accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             with refusals_named(folder):
-                for part in folder.rglob(".resharp-*.part"):  # what a killed process was writing
-                    part.unlink()
+                for place in (folder, folder / "samples"):
+                    for part in place.glob(".resharp-*.part"):  # what a killed process was writing
+                        part.unlink()
             state, complaints = latest_state(folder, self.identity)
             for complaint in complaints:
                 say(complaint)
