@@ -85,7 +85,7 @@ def ours_gan(device: torch.device, batch: int, side: int, penalty: torch.dtype |
         critic_objective=CriticObjective(critic, kind, penalty=10.0, norm="sample", autocast=penalty),
         critic_optimizers=build_optimizers(critic, ADAM, N_IMAGES),
         critic_steps=5,
-        fresh=False,
+        batches_per_step=1,
         stride=4,
     )
     clean, blurred = (torch.rand(batch, 3, side, side, device=device).contiguous(memory_format=LAST) for _ in range(2))

@@ -1,6 +1,7 @@
-"""What test_distributed.py does on several processes: two steps of a GAN, then `resharp train`."""
+"""What test_distributed.py does on several processes: two steps of a GAN, one of a run, then `resharp train`."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,9 @@ from accelerate import Accelerator
 from resharp.__main__ import main
 from resharp.losses import ADVERSARIAL, LOSSES
 from resharp.networks import DeblurGAN, PatchCritic
+from resharp.training import load_recipe, train_weights
 from resharp.training.config import ScheduleRecipe
+from resharp.training.launching import launched
 from resharp.training.objectives import CriticObjective, GeneratorLoss
 from resharp.training.optimizers import Optimizers
 from resharp.training.steps import Game, Generator, Machinery, Moment, gan_step
@@ -34,7 +37,7 @@ def gradients(accelerator: Accelerator, accumulate: int) -> dict[str, Any]:
         critic_objective=accelerator.prepare_model(CriticObjective(critic, kind, penalty=10.0, norm="sample")),
         critic_optimizers=still[1],
         critic_steps=2,
-        fresh=False,
+        batches_per_step=1,
         stride=4,
     )
     machinery = Machinery(
@@ -50,7 +53,9 @@ def gradients(accelerator: Accelerator, accumulate: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    accelerator = Accelerator(cpu=True)
+    plain = ("network.arguments.batch_norm=false", "stages.0.n_images=4", "rhythm.tracking=[]")
+    accelerator = launched("cpu", load_recipe(Path("recipe.toml")))
+    train_weights(load_recipe(Path("recipe.toml"), plain), "plain", device="cpu")
     results = {accumulate: gradients(accelerator, accumulate) for accumulate in (1, 2)}
     if accelerator.is_main_process:
         torch.save(results, "gradients.pt")

@@ -39,6 +39,10 @@ SMALL: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def test_every_network_that_deblurs_is_tried_here() -> None:
+    assert SMALL.keys() | {"dae"} == NETWORKS.keys()
+
+
 def small(kind: str, dtype: torch.dtype = torch.float32) -> Deblurrer:
     return Deblurrer(SMALL[kind](), device=CPU, dtype=dtype)
 
@@ -304,6 +308,7 @@ def test_free_memory_is_what_the_system_says() -> None:
     psutil = pytest.importorskip("psutil")
     free = free_memory(CPU)
     if free is not None:
+        assert free >= 1 << 20
         assert free <= 1.2 * psutil.virtual_memory().available
 
 

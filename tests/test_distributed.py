@@ -9,8 +9,10 @@ import torch
 from accelerate import Accelerator
 
 import resharp
+from resharp.training import load_recipe, train_weights
 from tests import distributed_program
 from tests.conftest import rand
+from tests.toy_training import history
 
 RECIPE = """
 ema = 0.9
@@ -73,6 +75,17 @@ def test_two_processes_have_the_gradients_of_one(launched: tuple[Path, str], acc
     }
     for name, gradient in one["gradients"].items():
         assert float((two["gradients"][name] - gradient).abs().max()) < 1e-5 * largest[name[0]], name
+
+
+def test_two_processes_take_the_step_of_one(launched: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the samples on: the losses of a run's first step are those of the whole batch."""
+    folder, _ = launched
+    monkeypatch.chdir(folder)
+    plain = ("network.arguments.batch_norm=false", "stages.0.n_images=4", "rhythm.tracking=[]")
+    train_weights(load_recipe(Path("recipe.toml"), plain), "alone", device="cpu")
+    (theirs,), (ours,) = history(folder / "alone"), history(folder / "plain")
+    for name in ("l2", "critic", "gradient_penalty", "adversarial", "generator_gradient"):
+        assert ours[name] == pytest.approx(theirs[name], rel=1e-2, abs=1e-6), name
 
 
 def test_a_run_on_two_processes_ends_in_order(launched: tuple[Path, str]) -> None:

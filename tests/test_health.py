@@ -23,10 +23,10 @@ from resharp.training.health import (
     adversarial_share,
     checkerboard_amplitude,
     colour_drift,
+    critic_health,
     critic_separation,
     critic_slope,
     first_non_finite,
-    gan_health,
     gradient_norm,
     named_gradients,
     output_response,
@@ -179,10 +179,10 @@ def test_the_first_tensor_that_is_not_finite_is_named(bad: float) -> None:
 
 def test_what_cannot_be_measured_is_left_out() -> None:
     image, score, norm = torch.full((1, 3, 8, 8), 0.5), torch.ones(1), torch.tensor(2.0)
-    measures = gan_health(image, image + 0.1, score, 0 * score, norm, 0 * norm, stride=1)
+    measures = critic_health(image, image + 0.1, score, 0 * score, norm, 0 * norm)
     assert not {"separation", "gradient_ratio"} & set(measures)
     assert measures["score_gap"] == 1
-    many = gan_health(image, image + 0.1, torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), norm, 2 * norm, stride=1)
+    many = critic_health(image, image + 0.1, torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), norm, 2 * norm)
     assert many["gradient_ratio"] == 0.5
     assert many["separation"] > 100
 
@@ -388,11 +388,10 @@ def trained(
             measures |= {"gradient_penalty": float(held.detach())} if penalty else {}
         ours.zero_grad()
         restored.backward(fidelity + adversarial)
-        if kind is None:
-            measures |= picture_health(restored, clean, stride=1)
-        else:
+        measures |= picture_health(restored, clean, stride=1)
+        if kind is not None:
             norm = gradient_norm(network.parameters())
-            measures |= gan_health(restored, clean, real, fake, norm, critic_gradient, stride=1)
+            measures |= critic_health(restored, clean, real, fake, norm, critic_gradient)
         ours.step()
         warnings += monitor.update(8 * (step + 1), measures)
     return [warning.kind for warning in warnings]

@@ -31,9 +31,20 @@ def test_python_blocks_run(place: str, code: str) -> None:
 COMMANDS = [
     (place, line) for place, block in blocks("sh") for line in block.splitlines() if line.startswith("resharp ")
 ]
+HEADERS = [
+    (path.name, line.removeprefix("#   "))
+    for path in sorted((ROOT / "recipes").rglob("*.toml"))
+    for line in path.read_text(encoding="utf-8").splitlines()
+    if line.startswith("#   resharp ")
+]
+CARDS = [
+    (path.name, command)
+    for path in sorted((ROOT / "src/resharp/assets").glob("*.md"))
+    for command in re.findall(r"`(resharp [^`\s]+ [^`]+)`", path.read_text(encoding="utf-8"))
+]
 
 
-@pytest.mark.parametrize(("place", "line"), COMMANDS, ids=lambda value: value)
+@pytest.mark.parametrize(("place", "line"), [*COMMANDS, *HEADERS, *CARDS], ids=lambda value: value)
 def test_commands_parse(place: str, line: str) -> None:
     arguments = shlex.split(line, comments=True)[1:]
     command: click.Command = cli
@@ -46,6 +57,15 @@ def test_commands_parse(place: str, line: str) -> None:
     for word in arguments:
         if word.startswith("recipes/"):
             assert (ROOT / word).is_file()
+
+
+def test_gains_of_the_shipped_deblurrer_are_its_card_s() -> None:
+    """The README's are copied by hand; the card's own are tested on the photos."""
+    card = (ROOT / "src/resharp/assets/deblur.md").read_text(encoding="utf-8")
+    measured = [float(gain) for gain in re.findall(r"\*\*\+(\d\.\d+) dB\*\*", card)]
+    pairs = re.findall(r"\*\*\+(\d\.\d+) / \+(\d\.\d+) dB\*\*", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(measured) == 4
+    assert [float(gain) for pair in pairs for gain in pair] == pytest.approx(measured, abs=0.0051)
 
 
 def test_links_lead_somewhere() -> None:

@@ -1,6 +1,7 @@
 """Samples are a pure function of (seed, epoch, index), and their recipes make them again."""
 
 import collections
+import functools
 import hashlib
 import json
 import os
@@ -316,6 +317,20 @@ def test_a_folder_with_other_files_is_left_alone(photos: Path, tmp_path: Path) -
     with pytest.raises(DatasetError, match="holds other files"):
         write_samples(made([photos]), tmp_path / "out", count=1)
     assert (tmp_path / "out" / "blur" / "000000.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+@pytest.mark.parametrize("n_ranks", [2, 3])
+def test_processes_share_each_batch_out(photos: Path, rounds: int, n_ranks: int) -> None:
+    """Together they have the samples of one process, in its order, batch by batch."""
+    draw = functools.partial(batches, made([photos]), batch_size=6, stop=24, rounds=rounds)
+    shares = [list(draw(rank=rank, n_ranks=n_ranks)) for rank in range(n_ranks)]
+    for step, whole in enumerate(draw()):
+        for side in (0, 1):
+            parts = [share[step][side].chunk(rounds) for share in shares]
+            joined = torch.cat([part[turn] for turn in range(rounds) for part in parts])
+            assert torch.equal(joined, whole[side])
+    assert all(len(share) == 4 // rounds for share in shares)
 
 
 def test_what_a_worker_raises_is_not_its_death() -> None:

@@ -11,11 +11,14 @@ import jsonschema
 import pytest
 import safetensors.torch
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, WeightsError
+from resharp.networks import NETWORKS
 from resharp.photo import photo_size
+from resharp.restorer import load_deblurrer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
-from resharp.training.engine import launched
+from resharp.training.launching import launched
 from resharp.weights import load_weights
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
 
@@ -53,7 +56,9 @@ def test_a_network_that_learns_more_than_noise_is_no_denoiser(photos: Path, tmp_
     """`resharp deblur` refuses denoisers; one that had blurred and noisy photos is none."""
     steps = "[{ steps = [{ kind = 'trajectory', length = 20.0 }] }]"
     recipe = tiny(photos, **{"data.plan.variants": steps, "stages.0.n_images": 8, "rhythm.save_every": 8})
-    assert load_weights(train_weights(recipe, tmp_path / "run", device="cpu"))[1].noise_sigma is None
+    path = train_weights(recipe, tmp_path / "run", device="cpu")
+    assert load_weights(path)[1].noise_sigma is None
+    load_deblurrer(path)
 
 
 def test_the_run_folder_explains_itself(photos: Path, tmp_path: Path) -> None:
@@ -124,6 +129,10 @@ def test_a_dry_run_measures_every_stage_from_the_weights_named(photos: Path, tmp
     assert [stage["name"] for stage in (pretrain, game)] == ["pretrain", "gan"]
     assert [stage["n_steps"] for stage in (pretrain, game)] == [3, 5]
     assert 0 < pretrain["flops_per_step"] < game["flops_per_step"]
+    with FlopCounterMode(display=False) as counter:  # torch's own count of the supervised step
+        network = NETWORKS[gan(photos).network.kind](**gan(photos).network.arguments)
+        network(torch.rand(4, 3, 24, 24)).sum().backward()
+    assert pretrain["flops_per_step"] == counter.get_total_flops()
     for total, drawing in (("hours", "draw_seconds"), ("hours_reading", "read_and_draw_seconds")):
         seconds = sum(one["n_steps"] * (one["seconds_per_step"] + one[drawing]) for one in (pretrain, game))
         assert taken[total] == pytest.approx(seconds / 3600)
@@ -321,7 +330,7 @@ def test_the_schema_refuses_what_the_recipe_does(key: str, value: object) -> Non
         jsonschema.validate(values, recipe_schema())
 
 
-def test_processes_add_their_gradients_in_one_order_before_and_after_a_resume(photos: Path) -> None:
+def test_the_buckets_of_gradients_are_not_sorted_anew(photos: Path) -> None:
     """Sorted anew after the first step, torch's buckets give other last bits on three processes and more."""
     handler = launched("cpu", tiny(photos)).ddp_handler
     assert handler is not None

@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ from resharp.networks import FEATURE_NETWORKS
 from resharp.training import train_weights
 from resharp.training.checkpoint import checkpoints, read_checkpoint, save_checkpoint
 from resharp.training.identity import Identity
+from resharp.training.validation import HeldOut, Scores
 from resharp.weights import load_weights
 from tests.feature_stacks import stack_of, state_of
 from tests.toy_training import ADAM, cut_photos, gan, history, killed_at, tiny, trained
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,60 @@ def test_a_gan_cut_anywhere_ends_in_the_same_bits(photos: Path, tmp_path: Path, 
             train_weights(recipe, tmp_path / "cut", device="cpu", on_step=killed_at(stop))
         torch.rand(17)  # whatever the process did in between
     assert train_weights(recipe, tmp_path / "cut", device="cpu").read_bytes() == whole
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")
+
+
+class Tinted(torch.nn.Module):
+    """Its pictures are too red from the first to the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arguments: dict[str, int] = {}
+        self.conv = torch.nn.Conv2d(3, 3, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        red = torch.tensor([0.3, 0.0, 0.0])[:, None, None]
+        result: torch.Tensor = image + red + 0.01 * self.conv(image)
+        return result
+
+
+def test_a_run_warns_of_what_ails_it_and_does_so_after_a_resume_alike(photos: Path, tmp_path: Path) -> None:
+    network = {"kind": "tests.test_training_resume:Tinted", "arguments": {}}
+    rhythm = {"validate_every": 2000, "save_every": 400, "tracking": []}
+    recipe = gan(photos, accumulate=1, network=network, n_images=820, critic_steps=1, rhythm=rhythm)
+    said: list[str] = []
+    train_weights(recipe, tmp_path / "whole", device="cpu", say=said.append)
+    assert any("colour-cast: the outputs' mean red minus the photos' is" in line for line in said)
+    with pytest.raises(ResourceError):
+        train_weights(recipe, tmp_path / "cut", device="cpu", on_step=killed_at(600))
+    train_weights(recipe, tmp_path / "cut", device="cpu")
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from resharp.training import train_weights
+from tests.toy_training import gan
+
+def kill(record):
+    if record["n_seen"] == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train_weights(gan(Path(sys.argv[1])), sys.argv[2], device="cpu", on_step=kill)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+def test_a_run_that_was_really_killed_has_lost_nothing(photos: Path, tmp_path: Path) -> None:
+    """Nobody closes its log or frees its lock; the checkpoint of 16 images stands, and the step after it was told."""
+    whole = train_weights(gan(photos), tmp_path / "whole", device="cpu").read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(photos), str(tmp_path / "cut")], cwd=ROOT, timeout=120, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert [record["n_seen"] for record in history(tmp_path / "cut")][:4] == [4, 8, 12, 16]
+    assert train_weights(gan(photos), tmp_path / "cut", device="cpu").read_bytes() == whole
     assert history(tmp_path / "cut") == history(tmp_path / "whole")
 
 
@@ -89,6 +148,20 @@ def test_a_finished_run_only_writes_its_weights_again(photos: Path, tmp_path: Pa
     steps: list[object] = []
     assert train_weights(recipe, tmp_path / "run", device="cpu", on_step=steps.append).read_bytes() == first
     assert steps == []
+
+
+def test_the_best_weights_are_written_where_the_last_ones_are_others(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter([20.0, 31.25, 30.0, 29.0])  # decibels, as if learning spoilt what was learnt
+    monkeypatch.setattr(HeldOut, "scores", lambda *_: Scores(next(told), 0.5))
+    path = train_weights(tiny(photos, **{"stages.0.n_images": 32, "rhythm.validate_every": 8}), tmp_path, device="cpu")
+    assert load_weights(path)[1].quality.startswith("29.00 dB")
+    network, card = load_weights(path.with_stem("dae-sigma11-best"))
+    assert card.quality.startswith("31.25 dB")
+    kept = read_checkpoint(tmp_path / f"checkpoint-{16:012d}.pt")["networks"]["generator"]
+    assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
+    assert not all(torch.equal(value, kept[name]) for name, value in load_weights(path)[0].state_dict().items())
 
 
 def test_what_a_killed_process_was_writing_is_cleared_away(photos: Path, tmp_path: Path) -> None:

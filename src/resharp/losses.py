@@ -123,6 +123,9 @@ LOSSES: dict[str, PixelLoss] = {
 # --- features ---------------------------------------------------------------------------------------------------------
 
 
+FEATURE_LOSSES = ("perceptual", "style")  # those below, by name; they compare what a network sees
+
+
 def perceptual(restored: Tensor, target: Tensor, features: Features, *, distance: PixelLoss = l2) -> Tensor:
     """Distance of the features of two images (Johnson et al. 2016, arXiv 1603.08155), summed over the layers.
 

@@ -11,6 +11,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from .blocks import check_ranges
+
 
 class DAE(nn.Module):
     """Residual denoiser r(z) = z + f(z): conv + ReLU, 18 x (conv [+ batch norm] + ReLU), conv; 668,227 parameters.
@@ -35,13 +37,7 @@ class DAE(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        for name, value, low, high in (
-            ("channels", channels, 1, 64),
-            ("width", width, 1, 4096),
-            ("depth", depth, 2, 512),
-        ):
-            if not low <= value <= high:
-                raise ValueError(f"{name} of a DAE lies between {low} and {high}; {value} does not")
+        check_ranges("DAE", channels=(channels, 1, 64), width=(width, 1, 4096), depth=(depth, 2, 512))
         sizes = [channels, *[width] * (depth - 1), channels]
         self.convs = nn.ModuleList(nn.Conv2d(n_in, n_out, 3, padding=1) for n_in, n_out in itertools.pairwise(sizes))
         self.norms = nn.ModuleList(nn.BatchNorm2d(width, affine=False) for _ in range(depth - 2 if batch_norm else 0))

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from resharp.device import checked_device, free_memory, is_out_of_memory
 from resharp.errors import ArgumentError, ResourceError, WeightsError
 from resharp.image import Picture, as_image, like_input
-from resharp.networks import DAE
 from resharp.tiling import even_sample, n_tiles, run_in_tiles, smallest_side
 from resharp.weights import DEFAULT_DEBLUR, Card, load_weights
 
@@ -240,7 +239,7 @@ def load_deblurrer(weights: str | Path = DEFAULT_DEBLUR, *, device: str = "cpu",
     place = checked_device(device)
     dtype = checked_precision(precision, place)
     network, card = load_weights(weights)
-    _check_deblurs(network, card)
+    _check_deblurs(card)
     with memory_named(None, place):
         return Deblurrer(network, device=place, dtype=dtype)
 
@@ -252,8 +251,8 @@ def _on_sample(on_tile: OnTile | None, index: int, n_samples: int) -> OnTile | N
     return lambda done, total: on_tile(index * total + done, n_samples * total)
 
 
-def _check_deblurs(network: nn.Module, card: Card) -> None:
-    if isinstance(network, DAE) or card.noise_sigma is not None:
+def _check_deblurs(card: Card) -> None:
+    if card.noise_sigma is not None:
         raise WeightsError(
             f"{card.path}: is a denoiser ({card.network!r}), which does not deblur by itself; it serves `resharp "
             "deconvolve --weights`, where the blur is known"

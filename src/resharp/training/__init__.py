@@ -1,8 +1,9 @@
 """Makes weights: a recipe in, a run folder and safetensors with their card out."""
 
 from .config import Recipe
-from .engine import leave_launcher, train_weights
+from .engine import train_weights
 from .estimate import dry_run
+from .launching import leave_launcher
 from .reading import load_recipe, recipe_schema
 from .run_folder import RunSummary, draw_curves, list_runs, read_metrics, read_sessions
 

@@ -14,7 +14,7 @@ from resharp.data.sources import Source
 from resharp.data.synthesis import Synthesis, open_sources
 from resharp.device import is_out_of_memory
 from resharp.errors import RecipeError, WeightsError, did_you_mean
-from resharp.losses import ADVERSARIAL, LOSSES, PixelLoss, perceptual, style, total_variation
+from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, LOSSES, PixelLoss, perceptual, style, total_variation
 from resharp.networks import CRITICS, NETWORKS, load_features
 from resharp.weights import read_card, read_state
 
@@ -63,13 +63,13 @@ def _outside(kind: str, table: Mapping[str, type[nn.Module]], place: str) -> typ
 
 def build_losses(weights: Mapping[str, float], features: FeaturesRecipe, device: torch.device) -> WeightedLosses:
     """The losses of a stage by name.  Raises RecipeError for an unknown one, WeightsError for missing features."""
-    known = [*LOSSES, "tv", "perceptual", "style"]
+    known = [*LOSSES, "tv", *FEATURE_LOSSES]
     chosen: WeightedLosses = {}
     network: nn.Module | None = None
     for name, weight in weights.items():
         if name not in known:
             raise RecipeError(f"losses: {name!r} is no loss; {did_you_mean(name, known, things='losses')}")
-        if name in ("perceptual", "style") and network is None:
+        if name in FEATURE_LOSSES and network is None:
             try:
                 network = load_features(
                     features.kind,
@@ -87,7 +87,7 @@ def build_losses(weights: Mapping[str, float], features: FeaturesRecipe, device:
 def _loss(name: str, features: nn.Module | None) -> PixelLoss:
     if name == "tv":
         return lambda restored, _: total_variation(restored)
-    if name not in ("perceptual", "style"):
+    if name not in FEATURE_LOSSES:
         return LOSSES[name]
     assert features is not None
     compare, network = (perceptual if name == "perceptual" else style), features

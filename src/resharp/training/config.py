@@ -1,7 +1,7 @@
 """What a training recipe holds; lengths are counted in images seen."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
@@ -96,7 +96,7 @@ class ScheduleRecipe(_Strict):
 
 
 class MuonRecipe(_Strict):
-    """Muon (Jordan et al. 2024) on the inner convolutions, Adam on the first and last one and on the biases."""
+    """Muon (Jordan et al. 2024) on convolutions from and to 16 channels or more, Adam on all else."""
 
     kind: Literal["muon"]
     learning_rate: Rate
@@ -116,6 +116,7 @@ class AdamRecipe(_Strict):
     schedule: ScheduleRecipe = ScheduleRecipe()
 
 
+OPTIMIZER_KINDS = tuple(get_args(one.model_fields["kind"].annotation)[0] for one in (MuonRecipe, AdamRecipe))
 OptimizerRecipe = Annotated[MuonRecipe | AdamRecipe, Field(discriminator="kind")]
 
 
@@ -152,6 +153,12 @@ class StageRecipe(_Strict):
     adversarial: AdversarialRecipe | None = None
     clip_gradient: Annotated[float, Field(ge=0)] = 0.0
     precision: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+
+    @property
+    def batches_per_step(self) -> int:
+        """How many batches a step draws: one, or one for each update of either side."""
+        game = self.adversarial
+        return 1 + game.critic_steps if game is not None and game.fresh_batches else 1
 
     @model_validator(mode="after")
     def _whole_batches(self) -> "StageRecipe":

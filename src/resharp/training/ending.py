@@ -35,7 +35,11 @@ class Stop:
         self.asked = True
 
 
-_LEFT: tuple[type[Exception], ...] = (torch.distributed.DistError,) if torch.distributed.is_available() else ()
+def _is_left_alone(error: Exception) -> bool:
+    """Whether the launcher's connections say that another process is gone; gloo does so in plain RuntimeErrors."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 @contextlib.contextmanager
@@ -49,7 +53,7 @@ def ends_named() -> Iterator[None]:
             error
         ):  # torch's signal handler raises it wherever the run is just then
             raise ResourceError(WORKER_DIED) from error
-        if isinstance(error, _LEFT) or "gloo" in str(error):
+        if _is_left_alone(error):
             raise ResourceError("another process of this run has ended; its own message says why") from error
         if not is_out_of_memory(error):
             raise

@@ -1,6 +1,5 @@
 """A recipe put to work: data, devices and run folder around the loop."""
 
-import contextlib
 import dataclasses
 import importlib.util
 import time
@@ -9,25 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 
 from resharp.data.loading import batches
 from resharp.data.synthesis import Synthesis
-from resharp.device import checked_device
-from resharp.errors import ArgumentError, RecipeError, ResharpError
+from resharp.errors import RecipeError
 from resharp.files import refusals_named
-from resharp.locks import exclusive
 from resharp.networks import DAE
 from resharp.photo import Photo, write_photo
 from resharp.weights import Card, save_weights
 
 from .building import check_networks, prepared_run, sources_of
-from .checkpoint import latest_state, save_checkpoint
+from .checkpoint import checkpoint_path, latest_state, read_checkpoint, save_checkpoint
 from .config import Recipe
 from .ending import Stop, ends_named
 from .identity import identity_of
+from .launching import held, launched
 from .loop import OnStep, Rhythm, Run, train
 from .objectives import WeightedLosses
 from .reading import plain
@@ -52,20 +50,24 @@ def train_weights(
 ) -> Path:
     """Train a recipe in the run folder `out` and write its weights there; returns their path, NAME.safetensors.
 
+    Where an earlier validation was better, NAME-best.safetensors beside them holds the weights of that moment.
+
     The same call again goes on where the last one stopped, and ends in the same bits.  init: weights to begin from;
     device: "cpu", "cuda", "mps", ..., or "auto" for the machine's accelerator if it has one;  `on_step` hears each
     step's numbers, `say` warnings in one line.  Under a launcher (torchrun, accelerate launch) all processes call this.
-    Raises RecipeError, ArgumentError, DatasetError, PhotoError, WeightsError, OutputError, ResourceError.
+    Raises RecipeError, ArgumentError, DatasetError, PhotoError, WeightsError, OutputError, ResourceError; and
+    KeyboardInterrupt once a run that was told to stop, by Ctrl-C or SIGTERM, has saved.
     """
     out = Path(out)
     accelerator = launched(device, recipe)
+    _check_tracking(recipe)
     with ends_named():
         # Whatever is wrong with these, no folder is made for it.
         sources, prepared = sources_of(recipe), prepared_run(recipe, accelerator.device, init=init)
         check_networks(prepared[0].networks, sources[1], recipe)
     with refusals_named(out):
         out.mkdir(parents=True, exist_ok=True)
-    with ends_named(), _held(out, accelerator), Stop() as stop:
+    with ends_named(), held(out, accelerator), Stop() as stop:
         workshop = Workshop(
             recipe, out, accelerator, stop, sources, prepared, init=init, on_step=on_step, say=say or (lambda _: None)
         )
@@ -76,65 +78,13 @@ def train_weights(
         return workshop.write_weights()
 
 
-@contextlib.contextmanager
-def _held(folder: Path, accelerator: Accelerator) -> Iterator[None]:
-    """The run folder for this run alone; what keeps the main process from it, all processes are told."""
-    with contextlib.ExitStack() as lock:
-        refusal: list[ResharpError | None] = [None]
-        if accelerator.is_main_process:
-            try:
-                lock.enter_context(exclusive(folder))
-            except ResharpError as error:
-                refusal = [error]
-        if accelerator.num_processes > 1:
-            broadcast_object_list(refusal)
-        if refusal[0] is not None:
-            raise refusal[0]
-        yield
-
-
-def launched(device: str, recipe: Recipe) -> Accelerator:
-    """The launcher's processes and devices.  Raises ArgumentError for a device that is not there."""
-    if device != "auto":
-        checked_device(device)
+def _check_tracking(recipe: Recipe) -> None:
     for tracker in recipe.rhythm.tracking:
         if importlib.util.find_spec(tracker) is None:
             extra = "train" if tracker == "tensorboard" else tracker
             raise RecipeError(
                 f"rhythm.tracking: {tracker} is not installed; pip install 'resharp[{extra}]', or leave it out"
             )
-    # Unless parameters may be unused, torch sorts its buckets of gradients anew after the first step: a resumed run
-    # would add those of three or more processes in another order than one that was never stopped.
-    settled = DistributedDataParallelKwargs(find_unused_parameters=True)
-    try:  # precision is the recipe's, stage by stage
-        accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[settled])
-    except ValueError as error:  # a process that began on one device stays with it
-        raise ArgumentError(f"device {device!r}: {str(error).splitlines()[0]}") from None
-    if device not in ("auto", accelerator.device.type):
-        raise ArgumentError(
-            f"device {device!r}: here training runs on {accelerator.device.type!r}; name a kind of device"
-        )
-    for index, stage in enumerate(recipe.stages):
-        if stage.batch_size % accelerator.num_processes:
-            raise RecipeError(
-                f"stages.{index}.batch_size: {stage.batch_size} is no multiple of the {accelerator.num_processes} "
-                "processes that share it"
-            )
-        game = stage.adversarial
-        if accelerator.num_processes > 1 and game is not None and game.kind == "relativistic":
-            raise RecipeError(
-                f"stages.{index}.adversarial.kind: a {game.kind} loss compares with the mean of the whole batch, which "
-                "several processes would share; train it in one process, or take another loss"
-            )
-        if stage.precision == "float16" and accelerator.device.type == "cpu":
-            raise RecipeError(f"stages.{index}.precision: float16 needs an accelerator; on the CPU take bfloat16")
-    return accelerator
-
-
-def leave_launcher() -> None:
-    """The last act of a process that a launcher started: its connections end in order."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 class Workshop:
@@ -229,7 +179,7 @@ class Workshop:
             self._on_step(record)
 
     def validate(self, run: Run) -> dict[str, float]:
-        """Scores of the generator that will be kept; a sheet of pictures, and the curves so far."""
+        """Scores of the generator that will be kept, and a sheet of pictures."""
         scores: list[dict[str, float]] = [{}]
         if self.accelerator.is_main_process:  # batch norm's statistics may differ elsewhere
             restored = self.held_out.restored(run.judged, self.accelerator.device)
@@ -241,7 +191,7 @@ class Workshop:
         return scores[0]
 
     def save(self, state: dict[str, Any]) -> None:
-        """A checkpoint by the main process, all others waiting; the log holds its steps first."""
+        """A checkpoint by the main process, all others waiting; the log holds its steps first.  Now and then curves."""
         if self.accelerator.is_main_process:
             assert self._log is not None
             self._log.flush()
@@ -289,23 +239,36 @@ class Workshop:
                 tracker.finish()  # accelerate's own end would also close the connections between processes
 
     def write_weights(self) -> Path:
-        """The kept generator with its card; the main process writes, all return the path."""
-        recipe, network = self.recipe, self.run.judged
-        path = self.folder / f"{recipe.weights.name}.safetensors"
+        """The kept generator with its card, and the best one where that is another; the main process writes, all return
+        the path of the former."""
+        path = self.folder / f"{self.recipe.weights.name}.safetensors"
         if self.accelerator.is_main_process:
-            deployed = network.folded() if isinstance(network, DAE) else network
-            card = Card(
-                network=recipe.network.kind,
-                arguments=dict(getattr(deployed, "arguments", recipe.network.arguments)),
-                name=recipe.weights.name,
-                noise_sigma=(recipe.data.noise_sigma or None) if self._learns_noise_alone() else None,
-                training_data=recipe.weights.training_data,
-                licence=recipe.weights.licence,
-                quality=f"{self.run.scores['psnr']:.2f} dB on {recipe.data.n_holdout} held-out training photos",
-            )
-            save_weights(deployed, path, card)
+            self._write_weights(path, self.run.scores["psnr"])
+            best = self.run.best
+            if best["n_seen"] != self.run.n_seen:
+                kept = checkpoint_path(self.folder, int(best["n_seen"]))
+                try:
+                    self.run.load(read_checkpoint(kept))
+                except (OSError, ValueError) as error:
+                    self._say(f"{kept}: the best weights cannot be read from it ({error}); the last ones are written")
+                else:
+                    self._write_weights(path.with_stem(f"{path.stem}-best"), best["psnr"])
         self.accelerator.wait_for_everyone()
         return path
+
+    def _write_weights(self, path: Path, psnr: float) -> None:
+        recipe, network = self.recipe, self.run.judged
+        deployed = network.folded() if isinstance(network, DAE) else network
+        card = Card(
+            network=recipe.network.kind,
+            arguments=dict(getattr(deployed, "arguments", recipe.network.arguments)),
+            name=path.stem,
+            noise_sigma=(recipe.data.noise_sigma or None) if self._learns_noise_alone() else None,
+            training_data=recipe.weights.training_data,
+            licence=recipe.weights.licence,
+            quality=f"{psnr:.2f} dB on {recipe.data.n_holdout} held-out training photos",
+        )
+        save_weights(deployed, path, card)
 
     def _learns_noise_alone(self) -> bool:
         """Whether white noise is all that is done to the photos: what comes out then is a denoiser."""

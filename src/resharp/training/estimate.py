@@ -19,7 +19,7 @@ from resharp.errors import RecipeError
 from .building import check_networks, prepared_run, sources_of
 from .config import Recipe
 from .ending import ends_named
-from .engine import launched
+from .launching import launched
 from .loop import Run
 from .objectives import WeightedLosses
 from .stages import build_stage

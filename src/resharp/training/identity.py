@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resharp.data.synthesis import Synthesis
+from resharp.losses import FEATURE_LOSSES
 from resharp.networks import features_file
 from resharp.weights import read_card
 
@@ -50,7 +51,7 @@ def identity_of(recipe: Recipe, synthesis: Synthesis, *, init: str | Path | None
 
 def _features_digest(recipe: Recipe) -> str:
     """Of the file that the perceptual losses' features come from; "" without such losses."""
-    if not any({"perceptual", "style"} & stage.losses.keys() for stage in recipe.stages):
+    if not any(stage.losses.keys() & set(FEATURE_LOSSES) for stage in recipe.stages):
         return ""
     return _digest(recipe.features.weights or features_file(recipe.features.kind))
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from resharp.errors import RecipeError, ResourceError
 
@@ -21,7 +21,6 @@ from .optimizers import Optimizers
 from .steps import Batch, DivergedError, Moment
 
 OnStep = Callable[[dict[str, Any]], None]
-Tensors = tuple[Tensor, ...] | list[Tensor]
 _MIX = 0x9E3779B97F4A7C15
 
 
@@ -207,7 +206,8 @@ def _train_on(
             record = _stepped(stage, batch, moment, stage.position(run.n_seen))
             before, run.n_seen = run.n_seen, run.n_seen + stage.batch_size
             if run.averaged is not None:
-                _average(run, rhythm.ema**stage.batch_size)
+                run.averaged.multi_avg_fn = get_ema_multi_avg_fn(rhythm.ema**stage.batch_size)  # type: ignore[no-untyped-call]
+                run.averaged.update_parameters(run.networks["generator"])
             # report
             record["n_seen"] = run.n_seen
             record["warnings"] = [warning.message for warning in run.monitor.update(run.n_seen, _numbers(record))]
@@ -241,19 +241,6 @@ def _stepped(stage: Stage, batch: Batch, moment: Moment, first: int) -> dict[str
     except DivergedError as error:
         samples = f"samples {first:,} to {first + stage.drawn_per_step - 1:,}"
         raise DivergedError(f"{error} is no number in the step on {samples}") from None
-
-
-def _average(run: Run, decay: float) -> None:
-    assert run.averaged is not None
-
-    def towards(averages: Tensors, currents: Tensors, _: object) -> None:
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, currents, 1 - decay)
-        else:  # counters
-            torch._foreach_copy_(averages, currents)
-
-    run.averaged.multi_avg_fn = towards
-    run.averaged.update_parameters(run.networks["generator"])
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from resharp.losses import Adversarial, PixelLoss, gradient_penalty
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 Parts = dict[str, Tensor]  # what a loss is made of, by name, each a scalar without gradient
 WeightedLosses = dict[str, tuple[float, PixelLoss]]
 
@@ -104,7 +105,7 @@ class CriticObjective(nn.Module):
 
 def mixes_samples(critic: nn.Module) -> bool:
     """Whether images of one batch see each other, through batch norm."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in critic.modules())
+    return any(isinstance(module, _BATCH_NORMS) for module in critic.modules())
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

@@ -82,12 +82,12 @@ def build_optimizers(network: nn.Module, recipe: MuonRecipe | AdamRecipe, n_imag
     if isinstance(recipe, AdamRecipe):
         adam = _adam(network.parameters(), recipe.learning_rate, recipe.betas, recipe.weight_decay)
         return Optimizers(network, adam, schedule=recipe.schedule, n_images=n_images)
-    # Muon on the inner convolutions; Adam on the first and last one, whose matrices are too thin, and on biases.
+    # Muon on convolutions whose matrices are not too thin, as those from and to photos are; Adam on them and on biases.
     inner = [p for p in network.parameters() if p.ndim == 4 and min(p.shape[:2]) >= THIN]
     chosen = {id(p) for p in inner}
     rest = [p for p in network.parameters() if id(p) not in chosen]
     adam = _adam(rest, recipe.adam_learning_rate, (0.9, 0.999), recipe.weight_decay)
-    if not inner:  # a toy network
+    if not inner:  # a toy network: adam_learning_rate is the rate of all
         return Optimizers(network, adam, schedule=recipe.schedule, n_images=n_images)
     muon = ConvMuon(inner, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     return Optimizers(network, muon, adam, schedule=recipe.schedule, n_images=n_images)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from resharp.data.plan import plan_from, plan_values
 from resharp.errors import RecipeError, did_you_mean
 
-from .config import Recipe
+from .config import OPTIMIZER_KINDS, Recipe
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -106,8 +106,8 @@ def _list_item(items: list[Any], number: str, override: str) -> Any:
 def _explain(error: Any) -> str:
     """One validation error in the user's words."""
     location = error["loc"]
-    kinds = ("muon", "adam")  # which pydantic names between a table and its settings
-    name = ".".join(str(part) for part in location if part not in kinds)
+    # pydantic names the kind of an optimiser between its table and its settings
+    name = ".".join(str(part) for part in location if part not in OPTIMIZER_KINDS)
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] != "extra_forbidden":
         return f"{name}: {message[0].lower()}{message[1:]}"
@@ -128,7 +128,7 @@ def _settings_at(location: tuple[int | str, ...]) -> list[str]:
         ]
         if isinstance(part, int):
             here = _resolved(found[0].get("items", {}), schema)
-        elif part in ("muon", "adam"):
+        elif part in OPTIMIZER_KINDS:
             here = next((o for o in found if o["properties"]["kind"].get("const") == part), {})
         else:
             here = _resolved(

@@ -48,8 +48,8 @@ def build_stage(
         start=start,
         stop=start + stage.n_images,
         batch_size=stage.batch_size,
-        drawn=sum(one.n_images * _draws(one) for one in before),
-        drawn_per_step=stage.batch_size * _draws(stage),
+        drawn=sum(one.n_images * one.batches_per_step for one in before),
+        drawn_per_step=stage.batch_size * stage.batches_per_step,
         take_step=take_step,
         optimizers=optimizers,
         scaler=scaler,
@@ -82,12 +82,6 @@ def _game(stage: StageRecipe, recipe: AdversarialRecipe, generator: Generator, c
         critic_objective=wrap(objective),
         critic_optimizers=build_optimizers(critic, recipe.optimizer, stage.n_images),
         critic_steps=recipe.critic_steps,
-        fresh=recipe.fresh_batches,
+        batches_per_step=stage.batches_per_step,
         stride=int(getattr(generator.network, "multiple_of", 1)),
     )
-
-
-def _draws(stage: StageRecipe) -> int:
-    """Batches that a step of a stage draws."""
-    game = stage.adversarial
-    return 1 + game.critic_steps if game is not None and game.fresh_batches else 1

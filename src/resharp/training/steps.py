@@ -114,21 +114,21 @@ def supervised_step(generator: Generator, machinery: Machinery, batch: Batch, mo
 
 @dataclasses.dataclass(frozen=True)
 class Game:
-    """Both sides of a GAN.  critic_steps: the critic's updates for each of the generator's;  fresh: each on a batch of
-    its own;  stride: of the generator, at whose frequencies chequered patterns are looked for."""
+    """Both sides of a GAN.  critic_steps: the critic's updates for each of the generator's;  batches_per_step: 1, or
+    one for each of these updates;  stride: of the generator, at whose frequencies chequered patterns are looked for."""
 
     generator: Generator
     critic: nn.Module
     critic_objective: nn.Module
     critic_optimizers: Optimizers
     critic_steps: int
-    fresh: bool
+    batches_per_step: int
     stride: int
 
     @property
-    def batches_per_step(self) -> int:
-        """How many batches a step draws."""
-        return 1 + self.critic_steps if self.fresh else 1
+    def fresh(self) -> bool:
+        """Whether each update has a batch of its own."""
+        return self.batches_per_step > 1
 
 
 def gan_step(game: Game, machinery: Machinery, batch: Batch, moment: Moment) -> dict[str, float]:

@@ -17,25 +17,6 @@ PERIODS = 8  # of the grid in one block, on which its pattern is measured; half 
 FEWEST_SCORES = 4  # of each sort; below, a standard deviation is worth nothing
 
 
-def gan_health(
-    restored: Tensor,
-    target: Tensor,
-    real_scores: Tensor,
-    fake_scores: Tensor,
-    generator_gradient: Tensor,
-    critic_gradient: Tensor,
-    *,
-    stride: int,
-) -> dict[str, float]:
-    """What `picture_health` and `critic_health` measure, for paired pictures.
-
-    A step that has them adds `gradient_penalty` (unweighted: the mean of (norm - 1)^2), `adversarial_share` and `loss`
-    (of the generator without its critic): the monitor knows these names too.
-    """
-    critic = critic_health(restored, target, real_scores, fake_scores, generator_gradient, critic_gradient)
-    return picture_health(restored, target, stride=stride) | critic
-
-
 @torch.no_grad()
 def picture_health(restored: Tensor, target: Tensor, *, stride: int) -> dict[str, float]:
     """Measures of the outputs beside what they should resemble: the clean photos, or unpaired the inputs.
