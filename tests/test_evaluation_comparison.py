@@ -209,6 +209,14 @@ def test_a_run_folder_that_was_moved_still_has_its_pictures(stored: Result, tmp_
     assert means(rescore([stored], [tmp_path / "elsewhere"])) == before
 
 
+def test_a_run_folder_has_its_own_pictures_where_another_took_its_place(stored: Result, tmp_path: Path) -> None:
+    before = means(rescore([stored], [tmp_path / "run"]))
+    (tmp_path / "run").rename(tmp_path / "old")
+    for number in range(2):
+        write_photo(Photo(torch.zeros(3, 40, 56)), tmp_path / "run" / "restored" / f"{number}.png")
+    assert means(rescore([stored], [tmp_path / "old"])) == before
+
+
 def test_of_many_pictures_some_are_scored_again(
     stored: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

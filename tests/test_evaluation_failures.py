@@ -1,6 +1,7 @@
 """Evaluation runs that meet bad pictures, bad methods and stops: failures are rows, and the table stays the same."""
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError, DatasetError
 from resharp.evaluation import Result, Row, evaluate, make_protocol, read_result
+from resharp.metrics import METRICS
 from tests.conftest import rand
 from tests.evaluation_sets import pairs_of, photos_of, smooth, written
 
@@ -118,6 +120,18 @@ def test_results_do_not_go_among_what_is_read(pairs: Path) -> None:
         assert not (pairs / "run").exists()
 
 
+def test_pictures_are_not_written_over_those_that_are_read(tmp_path: Path) -> None:
+    """A run's own folders are `restored`, `degraded` and `clean`."""
+    photos_of(tmp_path / "photos" / "clean", smooth(2, 24, 32))
+    photos_of(tmp_path / "theirs" / "restored", smooth(2, 24, 32))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    clean = tmp_path / "photos" / "clean"
+    for method, out in (("identity", tmp_path / "photos"), (tmp_path / "theirs" / "restored", tmp_path / "theirs")):
+        with pytest.raises(ArgumentError, match="which are read"):
+            evaluate(method, clean, "denoise", out=out)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
+
+
 def test_settings_that_hold_for_no_picture(pairs: Path) -> None:
     for mistake in ({"limit": 0}, {"workers": -1}, {"device": "abacus"}):
         with pytest.raises(ArgumentError):
@@ -127,32 +141,94 @@ def test_settings_that_hold_for_no_picture(pairs: Path) -> None:
 # --- going on ---------------------------------------------------------------------------------------------------------
 
 
+CALLS: list[int] = []
+STOP_AT = 3
+
+
+def stopped_once(image: Tensor) -> Tensor:
+    """A method that is known by this file, and its calls."""
+    CALLS.append(0)
+    if len(CALLS) == STOP_AT:
+        raise KeyboardInterrupt
+    return image * 0.9
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_that_was_killed_ends_at_the_same_table(pairs: Path, tmp_path: Path, workers: int) -> None:
-    calls: list[int] = []
-    stop_at = 3
-
-    def restore(image: Tensor) -> Tensor:
-        calls.append(0)
-        if len(calls) == stop_at:
-            raise KeyboardInterrupt
-        return image * 0.9
+    CALLS.clear()
 
     def run(out: Path) -> Result:
-        return evaluate(restore, pairs, "deblur-rgb", out=out, workers=workers)
+        return evaluate(stopped_once, pairs, "deblur-rgb", out=out, workers=workers)
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(restore, pairs, "deblur-rgb", out=tmp_path / "run", workers=0)
+        evaluate(stopped_once, pairs, "deblur-rgb", out=tmp_path / "run", workers=0)
     progress = tmp_path / "run" / "progress.jsonl"
     assert len(progress.read_text().splitlines()) == 1 + 2
     with progress.open("a") as file:
         file.write('{"file": "2.png", "row": {"name": "2.p')  # killed while it wrote
-    result, n_before = run(tmp_path / "run"), len(calls)
-    assert n_before == stop_at + 3
+    result, n_before = run(tmp_path / "run"), len(CALLS)
+    assert n_before == STOP_AT + 3
     whole = run(tmp_path / "whole")
     assert timeless(result) == timeless(whole)
     assert not progress.exists()
     assert read_result(tmp_path / "run") == result
+
+
+def weakened(image: Tensor, *, by: float, stop: bool) -> Tensor:
+    CALLS.append(0)
+    if stop and len(CALLS) == STOP_AT:
+        raise KeyboardInterrupt
+    return image * by
+
+
+class Weakening(torch.nn.Module):
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by = torch.nn.Parameter(torch.tensor(by))
+
+    def forward(self, image: Tensor) -> Tensor:
+        CALLS.append(0)
+        if len(CALLS) == STOP_AT:
+            raise KeyboardInterrupt
+        return image * self.by
+
+
+def test_a_method_that_cannot_be_told_from_others_begins_anew(pairs: Path, tmp_path: Path) -> None:
+    """Two partials of one function look alike; one table shall not hold rows of both."""
+    CALLS.clear()
+    one = functools.partial(weakened, by=0.9, stop=True)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(one, pairs, "deblur-rgb", out=tmp_path / "run", workers=0)
+    other = functools.partial(weakened, by=0.5, stop=False)
+    result = evaluate(other, pairs, "deblur-rgb", out=tmp_path / "run", workers=0)
+    assert timeless(result) == timeless(evaluate(other, pairs, "deblur-rgb"))
+
+
+def test_a_network_is_known_by_its_weights(pairs: Path, tmp_path: Path) -> None:
+    CALLS.clear()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Weakening(0.9), pairs, "deblur-rgb", out=tmp_path / "run", workers=0)
+    with pytest.raises(DatasetError, match="unfinished evaluation of another weights sha256"):
+        evaluate(Weakening(0.5), pairs, "deblur-rgb", out=tmp_path / "run")
+    result = evaluate(Weakening(0.9), pairs, "deblur-rgb", out=tmp_path / "run", workers=0)
+    assert len(CALLS) == STOP_AT + 3
+    assert not any(row.problem for row in result.rows)
+
+
+def test_memory_that_runs_out_at_one_picture_is_its_row(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever that is; torch says so on the CPU by a plain RuntimeError."""
+    calls = iter(range(100))
+
+    def exhausted(*_: object, **__: object) -> tuple[Tensor, bool]:
+        if next(calls) == 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried")
+        return torch.tensor(30.0), False
+
+    metric = dataclasses.replace(METRICS["psnr"], function=lambda *_: exhausted()[0])
+    monkeypatch.setitem(METRICS, "psnr", metric)
+    rows = evaluate(torch.zeros_like, pairs, "deblur-rgb", workers=0).rows
+    assert [bool(row.problem) for row in rows].count(True) == 1
+    assert next(row.problem for row in rows if row.problem) == "not enough memory for this picture"
 
 
 def test_another_evaluation_does_not_go_on_with_this_one(pairs: Path, tmp_path: Path) -> None:

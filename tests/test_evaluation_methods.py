@@ -92,6 +92,53 @@ def test_a_callable_by_name(pairs: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert not result.rows[0].problem
 
 
+def test_a_network_is_told_what_its_forward_names(tmp_path: Path) -> None:
+    """A module's own signature takes anything."""
+    photos = pairs_of(tmp_path, smooth(2, 24, 32)) / "sharp"
+    assert not any(row.problem for row in evaluate(torch.nn.Identity(), photos, "denoise").rows)
+
+
+def test_no_noise_is_told_and_unknown_noise_is_not(tmp_path: Path) -> None:
+    photos, told = pairs_of(tmp_path, smooth(2, 24, 32)) / "sharp", list[float]()
+
+    def restore(image: Tensor, noise_sigma: float) -> Tensor:
+        told.append(noise_sigma)
+        return image
+
+    settings = {"kernel": "disk:1", "noise_sigma": "0", "rounding": "round"}
+    assert not any(row.problem for row in evaluate(restore, photos, make_protocol("dmsp", settings)).rows)
+    assert told == [0.0, 0.0]
+    with pytest.raises(ArgumentError, match="restore needs noise_sigma, which protocol denoise"):
+        evaluate(restore, photos, make_protocol("denoise", {"noise_known": "false"}))
+
+
+def test_a_limit_gives_no_photo_another_ones_picture(tmp_path: Path) -> None:
+    clean = smooth(3, 24, 32)
+    for name, image in zip(("a", "a_b", "c"), clean, strict=True):
+        written(tmp_path / "photos" / f"{name}.png", image)
+        if name != "a":
+            written(tmp_path / "restored" / f"{name}.png", image)
+    (row,) = evaluate(tmp_path / "restored", tmp_path / "photos", "denoise", limit=1).rows
+    assert "holds no picture of that name" in row.problem
+
+
+def test_numbered_twins_take_nobody_s_name(tmp_path: Path) -> None:
+    for name in ("IMG-1.png", "IMG.jpg", "IMG.png"):
+        written(tmp_path / "photos" / name, rand(3, 24, 32, seed=len(name)))
+    evaluate("identity", tmp_path / "photos", "denoise", out=tmp_path / "run")
+    assert len(list((tmp_path / "run" / "restored").iterdir())) == 3
+
+
+def test_a_flat_photo_s_own_figure_is_missing_not_the_restored_one_s(tmp_path: Path) -> None:
+    written(tmp_path / "photos" / "flat.png", torch.full((3, 192, 192), 0.5))
+    (row,) = evaluate("identity", tmp_path / "photos", "no-reference").rows
+    assert "too little texture" in row.problem
+    (row,) = evaluate(lambda image: rand(*image.shape, dtype=torch.float32), tmp_path / "photos", "no-reference").rows
+    assert not row.problem
+    assert row.figures
+    assert not row.baseline
+
+
 @pytest.mark.parametrize(
     ("method", "words"),
     [

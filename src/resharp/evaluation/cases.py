@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import itertools
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -156,11 +157,14 @@ def _named(items: Sequence[tuple[Item, tuple[Path, ...]]], root: Path, protocol:
     """GROUP/NAME of a pair, else the path below the root; files that would be the same are told apart by number."""
     names = [_name(item, root) for item, _ in items]
     stems = collections.Counter(str(PurePosixPath(name).with_suffix("")).casefold() for name in names)
+    taken = set(stems)
     cases = []
-    for number, (name, (item, truths)) in enumerate(zip(names, items, strict=True)):
-        file = PurePosixPath(name).with_suffix("")
-        if stems[str(file).casefold()] > 1:
-            file = file.with_name(f"{file.name}-{number}")
+    for place, (name, (item, truths)) in enumerate(zip(names, items, strict=True)):
+        file = stem = PurePosixPath(name).with_suffix("")
+        if stems[str(stem).casefold()] > 1:
+            numbered = (stem.with_name(f"{stem.name}-{number}") for number in itertools.count(place))
+            file = next(one for one in numbered if str(one).casefold() not in taken)
+            taken.add(str(file).casefold())
         seen = None if protocol.takes == "clean" else item.degraded or item.clean
         cases.append(Case(name, f"{file}.png", seen, truths))
     return cases
@@ -269,7 +273,7 @@ def _blurred(case: Case, image: Tensor, grey: bool, protocol: Protocol) -> Sampl
     degraded = _with_noise(blur(image), case, protocol)
     clean = without_margin(image, blur.margin)
     sigma = protocol.noise_sigma if protocol.noise_known else None
-    return Sample(case, degraded, clean, (), _size(clean), grey, kernel=kernel, noise_sigma=sigma or None)
+    return Sample(case, degraded, clean, (), _size(clean), grey, kernel=kernel, noise_sigma=sigma)
 
 
 def _mosaicked(case: Case, image: Tensor, grey: bool, protocol: Protocol) -> Sample:

@@ -1,6 +1,7 @@
 """What is evaluated: every kind of method behind one call, a sample in and a picture out."""
 
 import dataclasses
+import hashlib
 import importlib
 import inspect
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from resharp.data.folders import natural, photos_below, some
-from resharp.device import checked_device
+from resharp.device import checked_device, is_out_of_memory
 from resharp.errors import ArgumentError, DatasetError, ResharpError, WeightsError, did_you_mean
 from resharp.image import as_image
 from resharp.photo import SUFFIXES
@@ -35,7 +37,7 @@ class Method:
     """A method ready to run.
 
     run: gives the restored picture (3, H, W) of a sample;  sha256, licence: of its weights, pictures or code, "" if it
-    has none;  device, precision: what it runs on and in.
+    has none;  device, precision: what it runs on and in;  is_known: whether all this tells it from every other method.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Method:
     licence: str = ""
     device: str = "cpu"
     precision: str = "float32"
+    is_known: bool = True
 
 
 def open_method(
@@ -66,13 +69,17 @@ def open_method(
         return _from_callable(what, getattr(what, "__qualname__", type(what).__name__), protocol)
     text = str(what)
     if text in BASELINES:
-        return dataclasses.replace(_from_callable(baseline(text), text, protocol), sha256="")
+        return dataclasses.replace(_from_callable(baseline(text), text, protocol), sha256="", is_known=True)
     if Path(text).is_dir():
         return _restored_folder(Path(text), cases, match)
     if text in SHIPPED or Path(text).suffix == ".safetensors" or Path(text).is_file():
         return _from_weights(what, protocol, device, precision)
     if ":" in text:
-        return _from_callable(_imported(text), text, protocol)
+        found = _from_callable(_imported(text), text, protocol)
+        if found.is_known:
+            return found
+        source = getattr(sys.modules[text.partition(":")[0]], "__file__", None)  # where an object was made, by name
+        return found if source is None else dataclasses.replace(found, sha256=file_sha256(Path(source)), is_known=True)
     known = [*BASELINES, *SHIPPED]
     hint = did_you_mean(text, known, things="built-in methods and weights")
     raise ArgumentError(f"{text}: no method; {hint}; weights, a folder of pictures or package.module:callable will do")
@@ -105,20 +112,44 @@ def _from_callable(function: Callable[..., Any], name: str, protocol: Protocol) 
         known = {key: getattr(sample, key) for key in told if getattr(sample, key) is not None}
         try:
             restored = function(sample.degraded.clone(), **known)
-        except (ResharpError, MemoryError):
+        except ResharpError:
             raise
         except (Exception, SystemExit) as error:  # anybody's code; one picture's failure ends no run
+            if is_out_of_memory(error):
+                raise
             raise ArgumentError(f"{name} failed ({_told(error)})") from error
         return as_image(restored) if isinstance(restored, np.ndarray) else restored
 
-    source = inspect.getsourcefile(inspect.unwrap(function)) if inspect.isfunction(function) else None
-    return Method(name, run, sha256=file_sha256(Path(source)) if source else "")
+    digest = _digest(function)
+    return Method(name, run, sha256=digest, is_known=bool(digest))
+
+
+def _digest(function: Callable[..., Any]) -> str:
+    """Of a network's class and weights, or of a function's file; "" of what holds values that cannot be seen."""
+    if isinstance(function, nn.Module):
+        whole = hashlib.sha256(_source_digest(type(function)).encode())
+        for name, value in function.state_dict().items():
+            whole.update(
+                name.encode() + value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+            )
+        return whole.hexdigest()
+    inner = inspect.unwrap(function)
+    return _source_digest(inner) if inspect.isfunction(inner) and not inner.__closure__ else ""
+
+
+def _source_digest(found: Any) -> str:
+    try:
+        source = inspect.getsourcefile(found)
+    except TypeError:  # of what was typed in
+        source = None
+    return file_sha256(Path(source)) if source else ""
 
 
 def _wanted(function: Callable[..., Any], name: str, protocol: Protocol) -> list[str]:
     """Which of TOLD the function's signature names and the protocol can tell."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        seen = function.forward if isinstance(function, nn.Module) else function
+        parameters = list(inspect.signature(seen).parameters.values())
     except (TypeError, ValueError):  # of builtins
         return []
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -160,7 +191,7 @@ def _from_denoiser(what: str | Path, protocol: Protocol, device: str, precision:
         image = sample.degraded.to(device)
         if sample.kernel is None:
             return prior.denoiser(image)
-        return deconvolve(image, sample.kernel, sample.noise_sigma, prior=prior, seed=seed, device=device)
+        return deconvolve(image, sample.kernel, sample.noise_sigma or None, prior=prior, seed=seed, device=device)
 
     return run
 

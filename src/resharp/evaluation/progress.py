@@ -13,8 +13,9 @@ from resharp.files import refusals_named, written_whole
 from .results import Card, Row, row_as_json, row_from_json
 
 
-def finished_rows(path: Path, card: Card) -> dict[str, Row]:
-    """The sound rows of an earlier run of the same evaluation, by their files; those with a problem are tried again.
+def finished_rows(path: Path, card: Card, *, is_known: bool = True) -> dict[str, Row]:
+    """The sound rows of an earlier run of the same evaluation, by their files; those with a problem are tried again, as
+    are all where the card does not tell the method from others (not `is_known`).
 
     The file is left with these alone, or begun.  Raises DatasetError where it is another evaluation's.
     """
@@ -25,7 +26,7 @@ def finished_rows(path: Path, card: Card) -> dict[str, Row]:
         raise DatasetError(f"{path}: is damaged; remove it to begin the evaluation anew")
     refuse_other(path, before, identity, "an unfinished evaluation")
     rows = {}
-    for record in records[1:]:
+    for record in records[1:] if is_known else []:
         with contextlib.suppress(KeyError, ValueError):  # a line that was cut short
             row = row_from_json(record["row"])
             if not row.problem and Path(row.restored).is_file():

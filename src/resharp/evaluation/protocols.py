@@ -93,8 +93,8 @@ class Protocol:
         told: dict[str, Any] = {} if self.scale is None else {"scale": self.scale}
         if self.kernel is not None:
             told["kernel"] = None
-        if self.noise_sigma is not None:
-            told["noise_sigma"] = self.noise_sigma if self.noise_known is not False else None
+        if self.noise_sigma is not None and self.noise_known is not False:
+            told["noise_sigma"] = self.noise_sigma
         return told if self.pattern is None else told | {"pattern": self.pattern}
 
     @property

@@ -9,7 +9,7 @@ import dataclasses
 import datetime
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +19,8 @@ from torch import Tensor
 import resharp
 from resharp.data.listing import Listing
 from resharp.data.workers import checked_workers
-from resharp.device import checked_device
-from resharp.errors import ArgumentError, ResharpError
+from resharp.device import checked_device, is_out_of_memory
+from resharp.errors import ArgumentError, OutputError, ResharpError
 from resharp.files import refusals_named
 from resharp.locks import exclusive
 from resharp.photo import Photo, write_photo
@@ -35,6 +35,7 @@ from .scoring import Scorer, open_scorer
 from .threads import ahead, threads
 
 PROGRESS = "progress.jsonl"
+WRITTEN = ("restored", "degraded", "clean")  # folders of a run's own pictures
 
 OnRow = Callable[[Row, int, int], None]
 
@@ -82,8 +83,8 @@ def evaluate(
     checked_device(device)
     checked_workers(workers)
     cases = open_cases(data, protocol, split=split, subset=subset, limit=limit)
-    opened = open_method(method, protocol, cases.cases, match=match, device=device, precision=precision)
-    folder = None if out is None else _checked_folder(Path(out), method, data)
+    opened = open_method(method, protocol, cases.dataset, match=match, device=device, precision=precision)
+    folder = None if out is None else _checked_folder(Path(out), cases.dataset, method, data)
     run = _Run(protocol, opened, cases, open_scorer(protocol, cases.dataset), folder)
     if say is not None:
         for note in run.scorer.notes:
@@ -141,7 +142,7 @@ class _Run:
             self.out.mkdir(parents=True, exist_ok=True)
         with exclusive(self.out):
             self._refuse_other_results(self.out / RESULTS)
-            yield finished_rows(self.out / PROGRESS, self.card)
+            yield finished_rows(self.out / PROGRESS, self.card, is_known=self.method.is_known)
             with refusals_named(self.out):
                 (self.out / PROGRESS).unlink(missing_ok=True)
 
@@ -170,8 +171,8 @@ class _Run:
     def _read(self, case: Case) -> _Done:
         try:
             return _Done(case, read_sample(case, self.protocol))
-        except (ResharpError, MemoryError) as error:
-            return _Done(case, problem=_told(error))
+        except Exception as error:
+            return _Done(case, problem=_problem(error))
 
     def _restored(self, done: _Done) -> _Done:
         if done.sample is None:
@@ -180,8 +181,8 @@ class _Run:
         try:
             with torch.no_grad():
                 restored = checked_picture(self.method.run(done.sample), done.sample.size)
-        except (ResharpError, MemoryError, torch.OutOfMemoryError) as error:
-            return done._replace(problem=_told(error))
+        except Exception as error:
+            return done._replace(problem=_problem(error))
         return done._replace(restored=restored, seconds=time.perf_counter() - started)
 
     def _row(self, done: _Done) -> Row:
@@ -189,11 +190,13 @@ class _Run:
         row = Row(case.name, {}, {}, seconds, problem, _path(case.degraded), _path(case.clean[0]) if case.clean else "")
         if sample is None or restored is None:
             return row
-        row = dataclasses.replace(row, **self._written(sample, restored))
         try:
+            row = dataclasses.replace(row, **self._written(sample, restored))
             figures, baseline, notes = self.scorer.row(sample, restored)
-        except (ResharpError, MemoryError) as error:
-            return dataclasses.replace(row, problem=_told(error))
+        except OutputError:  # a full disk is no picture's fault
+            raise
+        except Exception as error:
+            return dataclasses.replace(row, problem=_problem(error))
         row = dataclasses.replace(row, figures=figures, baseline=baseline, notes=notes)
         return dataclasses.replace(row, clean=notes.get("frame", row.clean))
 
@@ -208,7 +211,7 @@ class _Run:
                 pictures["clean"] = sample.clean
         paths = {}
         for kind, picture in pictures.items():
-            path = self.out / kind / sample.case.file
+            path = self.out / kind / sample.case.file  # one of WRITTEN
             write_photo(Photo(picture, depth=16), path)
             paths[kind] = str(path)
         return paths
@@ -240,12 +243,19 @@ def _has_no_pixels(picture: Tensor) -> bool:
     return picture.layout != torch.strided or picture.is_meta
 
 
-def _checked_folder(out: Path, *read: object) -> Path:
-    """`out`, absolute.  Raises ArgumentError where pictures would be written among those that are read."""
-    for place in read:
-        is_folder = isinstance(place, str | Path) and Path(place).is_dir()
-        if is_folder and out.resolve().is_relative_to(Path(str(place)).resolve()):
+def _checked_folder(out: Path, cases: Sequence[Case], *read: object) -> Path:
+    """`out`, absolute.  Raises ArgumentError where pictures would be written among or over those that are read."""
+    folders = [Path(place) for place in read if isinstance(place, str | Path) and Path(place).is_dir()]
+    for place in folders:
+        if out.resolve().is_relative_to(place.resolve()):
             raise ArgumentError(f"{out}: lies in {place}, whose pictures are read; name a folder elsewhere with -o")
+    files = [source for case in cases for source in (case.degraded, *case.clean) if isinstance(source, Path)]
+    written = [(out / kind).resolve() for kind in WRITTEN]
+    for place in (*folders, *dict.fromkeys(file.parent for file in files)):
+        if any(place.resolve().is_relative_to(one) for one in written):
+            raise ArgumentError(
+                f"{out}: pictures would be written to {place}, which are read; name a folder elsewhere with -o"
+            )
     return out.absolute()
 
 
@@ -253,9 +263,12 @@ def _path(source: Source | None) -> str:
     return str(source.absolute()) if isinstance(source, Path) else ""
 
 
-def _told(error: BaseException) -> str:
+def _problem(error: Exception) -> str:
+    """What a row says of the error; one that is not its picture's is raised on."""
     if isinstance(error, ResharpError):
         return " ".join(str(error).split())
+    if not is_out_of_memory(error):
+        raise error
     return "not enough memory for this picture"
 
 

@@ -62,7 +62,11 @@ class FigureScorer:
             notes = {"frame": str(frame.absolute())} if isinstance(frame, Path) else {}
         else:
             truth = None if sample.clean is None else self._seen(sample.clean, is_truth=True)
-            found = [self._against(truth, picture) for picture in seen]
+            found = [self._against(truth, seen[0])]
+            try:
+                found += [self._against(truth, picture) for picture in seen[1:]]
+            except ArgumentError:  # the degraded picture cannot be judged, such as a flat one; the restored one can
+                return found[0], {}, notes
         return found[0], dict(found[-1]) if comparable else {}, notes
 
     def totals(self, rows: Sequence[Row]) -> Figures:
@@ -93,6 +97,8 @@ class FigureScorer:
         figures = {name: float(metric.function(picture, seen)) for name, metric in chosen.items()}
         if any(map(math.isnan, figures.values())):
             largest = float(picture.abs().max())
+            if truth is None and largest <= 1:
+                raise ArgumentError("the picture has too little texture to be judged without a truth")
             raise ArgumentError(f"values of up to {largest:g} cannot be judged; a picture's lie in [0, 1]")
         return figures
 

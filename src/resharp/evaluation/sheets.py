@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from resharp.errors import DatasetError, PhotoError
+from resharp.errors import DatasetError, PhotoError, ResourceError
 from resharp.figures import fitted
 from resharp.photo import Photo, read_pixels, write_photo
 
@@ -101,18 +101,16 @@ def _look(row: Row, columns: Sequence[Column], folder: Path) -> _Look:
         photos = {kind: read_pixels(found(path, folder)) for kind, path in paths.items() if path}
         if isinstance(row.notes.get("boxes"), Mapping):
             return _Look(row.name, figures, _boxed_panels(photos, row))
-    except (PhotoError, DatasetError) as error:
+    except (PhotoError, DatasetError, ResourceError) as error:
         return _Look(row.name, figures, problem=str(error))
     return dataclasses.replace(_enlarged(photos), name=row.name, figures=figures)
 
 
 def found(path: str, folder: Path) -> Path:
-    """A path of a row as it stands, or where its last parts are in the run folder, which may have moved."""
+    """A path of a row where its last parts are in the run folder, which may have moved since, or else as it stands."""
     plain = Path(path)
-    if plain.exists():
-        return plain
-    moved = (folder.joinpath(*plain.parts[i:]) for i in range(1, len(plain.parts) - 1))
-    return next((place for place in moved if place.exists()), plain)
+    inside = (folder.joinpath(*plain.parts[i:]) for i in range(1, len(plain.parts) - 1))
+    return next((place for place in inside if place.exists()), plain)
 
 
 def _in_words(row: Row, columns: Sequence[Column]) -> str:
