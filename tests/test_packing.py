@@ -81,6 +81,20 @@ def test_patches_keep_their_photos_group(pairs: Path, tmp_path: Path, old: bool)
     assert [source.group(index) for index in range(len(source))] == [group for group in wanted for _ in range(15)]
 
 
+def test_a_pack_that_may_not_be_read_is_not_called_damaged(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(open_listing(pairs), tmp_path / "p.h5", patch=16, stride=10)
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(h5py, "File", refused)
+    for attempt in (lambda: Pack(tmp_path / "p.h5"), lambda: pack(open_listing(pairs), tmp_path / "p.h5", patch=16)):
+        with pytest.raises(DatasetError, match=r"p\.h5: cannot be read \(no permission"):
+            attempt()
+
+
 def test_unpaired_kinds_have_lengths_of_their_own(pairs: Path, tmp_path: Path) -> None:
     listing = open_listing(pairs)
     items = [Item(path, None) for path in listing.degraded[:1]] + [Item(None, path) for path in listing.clean]

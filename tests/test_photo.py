@@ -299,9 +299,18 @@ def test_sides_beyond_a_format_are_known_before_the_work(suffix: str, longest: i
         check_encodable(Photo(torch.zeros(3, 1, 1).expand(3, longest + 1, 1)), Path("a" + suffix))
 
 
-def test_memory_that_does_not_suffice_to_read_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        cv2.error("OpenCV(4) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 9 bytes"),
+        OSError("out of memory when reading image file"),
+        OSError("decoder error -9"),
+    ],
+    ids=str,
+)
+def test_memory_that_does_not_suffice_to_read_is_no_damage(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
     def exhausted(*_: object) -> None:
-        raise cv2.error("OpenCV(4) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 9 bytes")
+        raise failure
 
     data = _deep_png()
     monkeypatch.setattr(cv2, "imdecode", exhausted)

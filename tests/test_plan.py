@@ -57,6 +57,7 @@ def test_a_step_that_does_not_happen_leaves_what_follows_as_it_is() -> None:
     assert torch.equal(*numbers)
 
 
+EITHER = {"choose": [True, False]}
 STEP = {"kind": "jpeg"}
 
 
@@ -72,6 +73,19 @@ STEP = {"kind": "jpeg"}
         ({"variants": [{"steps": [STEP]}], "crop": -1}, "crop"),
         ({"variants": [{"steps": [{"kind": "shak"}]}]}, "variants.0.steps.0: 'shak' is no degradation; did you mean"),
         ({"variants": [{"steps": [{"kind": "jpeg", "qualty": 3}]}]}, "did you mean 'quality'"),
+        ({"variants": [{"steps": [{"kind": "noise", "photons": [0.0, 100.0]}]}]}, "photons is 1e-07; it is 0"),
+        ({"variants": [{"steps": [{"kind": "trajectory", "anxiety": [0.0, 0.01]}]}]}, "anxiety"),
+        (
+            {
+                "variants": [
+                    {"steps": [{"kind": "trajectory", "published": {"choose": [True, False]}, "length": [30.0, 100.0]}]}
+                ]
+            },
+            "length",
+        ),
+        ({"variants": [{"steps": [{"kind": "downscale"}, {"kind": "shake"}]}]}, "before the downscale"),
+        ({"variants": [{"steps": [{"kind": "mosaic", "probability": 0.5}]}]}, "of one plane and of three"),
+        ({"variants": [{"steps": [{"kind": "mosaic"}]}, {"steps": []}]}, "of one plane and of three"),
         ({"variants": [{"steps": [{"kind": "jpeg", "quality": [90, 70]}]}]}, "runs backwards"),
         ({"variants": [{"steps": [{"kind": "jpeg", "quality": [50, 101]}]}]}, "quality is 101"),
         ({"variants": [{"steps": [{"kind": "jpeg", "quality": {"choose": []}}]}]}, "a choice is written"),

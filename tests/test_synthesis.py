@@ -248,7 +248,7 @@ def test_a_dataset_with_a_test_split_is_not_trained_on_whole(tmp_path: Path) -> 
     for split in ("train", "test"):
         for kind in ("blur", "sharp"):
             write_photo(Photo(smooth(3)), tmp_path / "GoPro" / split / "GOPR01" / kind / "1.png")
-    with pytest.raises(DatasetError, match="has the splits test and train; choose one with --split"):
+    with pytest.raises(DatasetError, match="has the splits test and train; choose one: --split"):
         made([tmp_path / "GoPro"], UNTOUCHED)
     assert len(made([tmp_path / "GoPro"], UNTOUCHED, split="train")) == 1
     with pytest.raises(DatasetError, match="no split 'valid'"):
@@ -317,6 +317,36 @@ def test_a_folder_with_other_files_is_left_alone(photos: Path, tmp_path: Path) -
     with pytest.raises(DatasetError, match="holds other files"):
         write_samples(made([photos]), tmp_path / "out", count=1)
     assert (tmp_path / "out" / "blur" / "000000.png").read_bytes() == before
+
+
+def test_a_folder_of_clean_photos_has_splits_too(tmp_path: Path) -> None:
+    """Also where some stand in none: these are for training, and test photos are never taken unawares."""
+    for number, place in enumerate(("train", "val", ".")):
+        write_photo(Photo(smooth(number)), tmp_path / place / f"{number}.png")
+    with pytest.raises(DatasetError, match="has the splits test and train"):
+        made([tmp_path])
+    for split, names in (("train", {"train/0.png", "2.png"}), ("test", {"val/1.png"})):
+        (source,) = made([tmp_path], split=split).sources
+        assert {source.name(index) for index in range(len(source))} == names
+    (tmp_path / "train" / "0.png").unlink()
+    with pytest.raises(DatasetError, match="has the splits test and train"):
+        made([tmp_path])
+
+
+def test_the_fingerprint_tells_pairs_of_other_blurs_apart(tmp_path: Path) -> None:
+    clean, places = tmp_path / "sharp.png", [tmp_path / "linear.png", tmp_path / "gamma.png"]
+    sources = [PhotoFiles([Item(place, clean)], tmp_path) for place in places]
+    grouped = PhotoFiles([Item(places[0], clean, "video")], tmp_path)
+    assert len({source.fingerprint() for source in (*sources, grouped)}) == 3
+
+
+def test_pairs_and_downscaled_photos_make_no_batch(tmp_path: Path) -> None:
+    for kind in ("blur", "sharp"):
+        write_photo(Photo(smooth(3)), tmp_path / "pairs" / kind / "1.png")
+    write_photo(Photo(smooth(4)), tmp_path / "clean" / "1.png")
+    small = {"crop": 32, "variants": [{"steps": [{"kind": "downscale"}]}]}
+    with pytest.raises(RecipeError, match="pairs keep their size beside photos that the plan downscales"):
+        made([tmp_path / "clean", tmp_path / "pairs"], small)
 
 
 @pytest.mark.parametrize("rounds", [1, 2])

@@ -34,15 +34,16 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 _ALLOCATION_FAILED = re.compile(  # a primitive's descriptor fails where a processor lacks something
     "allocate memory|could not create a memory object|could not create a primitive(?! desc)"
-    "|could not execute a primitive|Insufficient memory"
+    "|could not execute a primitive|Insufficient memory|out of memory when|decoder error -9"
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed; torch reports those on the CPU as plain RuntimeErrors, OpenCV as its own error."""
+    """Whether an allocation failed; torch reports those on the CPU as plain RuntimeErrors, Pillow as OSErrors,
+    OpenCV as an error of its own."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    is_foreign = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"
+    is_foreign = isinstance(error, RuntimeError | OSError) or type(error).__module__ == "cv2"
     return is_foreign and _ALLOCATION_FAILED.search(str(error)) is not None
 
 

@@ -57,9 +57,10 @@ def pairs(root: Path, *, names: tuple[str, str] | None = None, by: str = "name",
 
 
 def clean(root: Path, *, strict: bool = True) -> Listing:
-    """Clean photos, flat or in folders, each a group of its own."""
+    """Clean photos, flat or in folders, each a group of its own.  Folders give splits."""
     del strict  # there is no pair to break
-    items = tuple(Item(None, path) for path in photos_below(root))
+    splits = ((path, split_and_group(path.parent.relative_to(root).parts)[0]) for path in photos_below(root))
+    items = tuple(Item(None, path, "", split) for path, split in splits)
     return with_some(Listing(items, "clean", paired=False), root)
 
 

@@ -25,7 +25,7 @@ from resharp.locks import exclusive
 from resharp.photo import photo_size, read_pixels
 
 from .listing import Listing
-from .packs import FORMAT, KINDS, SUFFIXES, load_h5py
+from .packs import FORMAT, KINDS, REFUSED, SUFFIXES, load_h5py
 from .packs import Pack as Pack
 from .packs import PackPatches as PackPatches
 from .workers import checked_workers, in_order
@@ -237,11 +237,15 @@ def _lay_out(file: Any, name: str, shape: tuple[int, ...], chunk: tuple[int, ...
 
 
 def _attributes(path: Path) -> dict[str, Any]:
-    """The attributes of an HDF5 file, none of what is no such file."""
+    """The attributes of an HDF5 file, none of what is no such file.  Raises DatasetError for one that is refused."""
     try:
         with load_h5py().File(path, "r") as file:
             return dict(file.attrs)
-    except (OSError, RuntimeError, KeyError):
+    except OSError as error:
+        if error.errno in REFUSED:
+            raise DatasetError(f"{path}: cannot be read ({reason_of(error)})") from None
+        return {}
+    except (RuntimeError, KeyError):
         return {}
 
 

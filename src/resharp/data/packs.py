@@ -1,5 +1,6 @@
 """Packs, read back: patches of many photos in one HDF5 file, at the speed of memory.  `packing` writes them."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor
 
 from resharp.errors import DatasetError
+from resharp.files import reason_of
 
 FORMAT = 1
 KINDS = ("blur", "sharp")
 SUFFIXES = (".h5", ".hdf5")
+REFUSED = (errno.EACCES, errno.EPERM, errno.EAGAIN, errno.ENOLCK, errno.EIO)  # what is sound may be refused, too
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -125,6 +128,8 @@ def _opened(path: Path) -> Any:
     try:
         file = load_h5py().File(path, "r")
     except OSError as error:
+        if error.errno in REFUSED:
+            raise DatasetError(f"{path}: cannot be read ({reason_of(error)})") from None
         reason = "it is cut short; copy or pack it again" if "truncated" in str(error) else "it is no HDF5 file"
         raise DatasetError(f"{path}: cannot be read as a pack: {reason}") from None
     attributes = file.attrs

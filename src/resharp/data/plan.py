@@ -11,6 +11,7 @@
 A parameter of a step is a value, a range [low, high] to draw from evenly, or a choice of values.
 """
 
+import itertools
 import math
 import tomllib
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ from resharp.degradations.kernels import load_kernel, names_shape
 from resharp.degradations.recipes import in_a_sentence
 from resharp.errors import KernelError, RecipeError, did_you_mean
 from resharp.files import reason_of
+
+_JUST_ABOVE = 1e-9  # of a range's width
+_FEW = 4096  # combinations of bounds and choices
 
 
 class _Strict(BaseModel):
@@ -56,8 +60,15 @@ class StepPlan(_Strict):
         return DegradationStep(make_degradation(self.kind, drawn), seed) if happens else None
 
     def extremes(self) -> list[dict[str, Any]]:
-        """Parameters that hold every bound and every choice at least once, to be tried before anything is drawn."""
+        """Parameters that hold every bound and every choice at least once, to be tried before anything is drawn: each
+        with each other where these are few.  Just above the lower bound of a range lies what only 0 may be."""
+        types = get_type_hints(DEGRADATIONS[self.kind]) if self.kind in DEGRADATIONS else {}
         options = {name: _options(value) for name, value in self.parameters.items()}
+        for name, value in self.parameters.items():
+            if _is_range(value) and types.get(name) is not int:
+                options[name].insert(1, value[0] + _JUST_ABOVE * (value[1] - value[0]))
+        if math.prod(len(o) for o in options.values()) <= _FEW:
+            return [dict(zip(options, chosen, strict=True)) for chosen in itertools.product(*options.values())]
         longest = max((len(o) for o in options.values()), default=1)
         return [{name: o[i % len(o)] for name, o in options.items()} for i in range(longest)]
 
@@ -133,10 +144,16 @@ def plan_from(values: Mapping[str, Any], *, name: str = "plan", folder: Path = P
     for v, variant in enumerate(plan.variants):
         for s, step in enumerate(variant.steps):
             try:
-                _check_step(step, is_first=s == 0)
+                is_small = any(before.kind == "downscale" for before in variant.steps[:s])
+                _check_step(step, is_first=s == 0, is_small=is_small)
             except RecipeError as error:
                 raise RecipeError(f"{name}: variants.{v}.steps.{s}: {error}") from None
         _check_colours(variant, f"{name}: variants.{v}")
+    if len(set().union(*(_planes(variant) for variant in plan.variants))) > 1:
+        raise RecipeError(
+            f"{name}: a mosaic that is not always taken, or not always demosaicked, leaves photos of one plane and of "
+            "three; batches hold one kind: set its probability to 1 and its demosaic, in all variants alike"
+        )
     if any(variant.factor != plan.factor for variant in plan.variants):
         raise RecipeError(f"{name}: variants downscale by different factors; batches hold photos of one size")
     if plan.crop % plan.factor:
@@ -163,7 +180,9 @@ def _with_kernels(plan: Plan, folder: Path) -> Plan:
     return plan.model_copy(update={"variants": variants})
 
 
-def _check_step(step: StepPlan, *, is_first: bool) -> None:
+def _check_step(step: StepPlan, *, is_first: bool, is_small: bool) -> None:
+    if step.kind == "shake" and is_small:
+        raise RecipeError("a shake moves a camera in front of the whole scene; let it come before the downscale")
     for made in [make_degradation(step.kind, parameters) for parameters in step.extremes()]:
         if isinstance(made, Shake) and not is_first and (made.n_objects or made.highlights):
             raise RecipeError(
@@ -171,6 +190,17 @@ def _check_step(step: StepPlan, *, is_first: bool) -> None:
             )
     if step.kind == "downscale" and (step.probability < 1 or len(_options(step.parameters.get("factor", 1))) > 1):
         raise RecipeError("a downscale always happens, by one factor: batches hold photos of one size")
+
+
+def _planes(variant: VariantPlan) -> set[int]:
+    """How many colour planes photos may have at its end: 1 behind a mosaic that is left as it is."""
+    planes = {3}
+    for step in variant.steps:
+        if step.kind == "mosaic":
+            ways = _options(step.parameters.get("demosaic", Mosaicked().demosaic))
+            chosen = {1 if way == "none" else 3 for way in ways}
+            planes = chosen if step.probability == 1 else planes | chosen
+    return planes
 
 
 def _check_colours(variant: VariantPlan, name: str) -> None:

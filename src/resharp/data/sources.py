@@ -4,6 +4,7 @@ Pixels are uint8 RGB (3, H, W), read when they are asked for; the last few photo
 """
 
 import collections
+import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,8 +69,7 @@ class PhotoFiles:
 
     def name(self, index: int) -> str:
         """The clean file's path below the root."""
-        path = self._clean(index)
-        return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
+        return self._below_root(self._clean(index))
 
     def group(self, index: int) -> str:
         """The item's group; a photo of its own has its name."""
@@ -93,9 +93,17 @@ class PhotoFiles:
         return degraded, clean
 
     def fingerprint(self) -> str:
-        """Over the names: a photo that was damaged may be mended, and the work go on."""
-        names = "\n".join(self.name(index) for index in range(len(self)))
-        return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+        """Over the names, groups included: a photo that was damaged may be mended, and the work go on."""
+        lines = "\n".join(self._identity(index) for index in range(len(self)))
+        return hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
+
+    def _identity(self, index: int) -> str:
+        item, name = self.items[index], self.name(index)
+        beside = [] if item.degraded is None else [self._below_root(item.degraded)]
+        return "\t".join([name, *beside, *([item.group] if item.group else [])])
+
+    def _below_root(self, path: Path) -> str:
+        return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
 
     def _clean(self, index: int) -> Path:
         path = self.items[index].clean
@@ -113,6 +121,8 @@ def open_source(
     """
     place = Path(place)
     if is_pack(place):
+        if split is not None and is_split:
+            raise DatasetError(f"{place}: a pack has no splits; leave {split!r} out, or pack that split alone")
         return PackPatches(place)
     listing = open_listing(place)
     if is_split or any(item.split for item in listing.items):
@@ -128,14 +138,19 @@ def open_source(
 
 
 def one_split(listing: Listing, split: str | None, place: Path) -> Listing:
-    """The named split of a listing, or all of one that has no two.  Raises DatasetError."""
+    """The named split of a listing, or all of one that has no two; photos of no split beside others are for training.
+
+    Raises DatasetError.
+    """
+    splits = {item.split for item in listing.items}
+    if "" in splits and splits - {"", "train"}:
+        items = (dataclasses.replace(item, split=item.split or "train") for item in listing.items)
+        listing, splits = dataclasses.replace(listing, items=tuple(items)), splits - {""} | {"train"}
     if split is not None:
         return listing.only(split)
-    splits = sorted({item.split for item in listing.items} - {""})
-    if len(splits) > 1:
-        raise DatasetError(
-            f"{place}: has the splits {' and '.join(splits)}; choose one: --split, or data.split of a recipe"
-        )
+    if len(splits - {""}) > 1:
+        named = " and ".join(sorted(splits - {""}))
+        raise DatasetError(f"{place}: has the splits {named}; choose one: --split, or data.split of a recipe")
     return listing
 
 

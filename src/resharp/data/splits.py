@@ -13,11 +13,12 @@ from .listing import Item, Listing
 def split_by_group(listing: Listing, held_out: float, *, seed: int = 0) -> tuple[Listing, Listing]:
     """(training, held out): whole groups only, drawn from the seed; items without a group are groups of their own.
 
-    A listing with items of both published splits is parted as published, whatever else is asked; items of no split go
-    to the training.  Otherwise held_out is a number of items, or below 1 a share of them: as many groups as fit into
-    it are held out, and the smallest one where none does.  Raises ArgumentError where nothing would be left.
+    A listing with items of the published test split and others is parted as published, whatever else is asked; items
+    of no split go to the training.  Otherwise held_out is a number of items, or below 1 a share of them: as many groups
+    as fit into it are held out, and the smallest one where none does.  Raises ArgumentError where nothing is left.
     """
-    if {"train", "test"} <= {item.split for item in listing.items}:
+    splits = {item.split for item in listing.items}
+    if "test" in splits and splits != {"test"}:
         return _parted(listing, {id(item) for item in listing.items if item.split == "test"})
     groups: dict[str | int, list[Item]] = collections.defaultdict(list)
     for number, item in enumerate(listing.items):

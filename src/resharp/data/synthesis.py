@@ -264,7 +264,7 @@ def open_sources(
     """The sources of a mixture under a plan, each keeping so many bytes of decoded photos.
 
     split: of the first place, and of those others that have splits.  Raises DatasetError, and RecipeError for steps
-    where all places hold real pairs: these are degraded already, and go through none.
+    where all places hold real pairs: these are degraded already, and go through none, nor are they made smaller.
     """
     sources = [
         open_source(place, split=split, is_split=number == 0, kept_bytes=kept_bytes)
@@ -274,6 +274,11 @@ def open_sources(
         raise RecipeError(
             f"{', '.join(map(str, places))}: pairs, which are degraded already and go through no steps; leave the "
             "plan's out (variants = [{ steps = [] }]), or name clean photos"
+        )
+    if plan.factor > 1 and any(source.is_real for source in sources):
+        raise RecipeError(
+            f"{', '.join(map(str, places))}: pairs keep their size beside photos that the plan downscales, and batches "
+            "hold photos of one size; take clean photos alone, or no downscale"
         )
     return sources
 

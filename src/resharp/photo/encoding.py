@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from resharp.errors import PhotoError
+from resharp.device import is_out_of_memory
+from resharp.errors import PhotoError, ResourceError
 from resharp.files import written_whole
 
 from .content import FORMATS, SUFFIXES, Photo, Pixels
@@ -83,6 +84,8 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo", png_com
     try:
         Image.fromarray(pixels).save(buffer, format_name, **settings)
     except (ValueError, OSError) as error:
+        if is_out_of_memory(error):
+            raise ResourceError(f"{name}: not enough memory to write it; close other programs") from error
         raise PhotoError(f"{name}: cannot be written as {format_name} ({error}); choose .png or .tif") from error
     return buffer.getvalue()
 
