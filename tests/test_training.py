@@ -162,7 +162,7 @@ def test_a_loss_over_the_whole_batch_is_not_shared_by_processes(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     several = types.SimpleNamespace(device=torch.device("cpu"), num_processes=2)
-    monkeypatch.setattr("resharp.training.engine.Accelerator", lambda **_: several)
+    monkeypatch.setattr("resharp.training.launching.Accelerator", lambda **_: several)
     game = {"kind": "relativistic", "gradient_penalty": 0.0, "accumulate": 1}
     with pytest.raises(RecipeError, match=r"stages\.1\.adversarial\.kind: a relativistic loss compares"):
         train_weights(gan(photos, **game), tmp_path / "run", device="cpu")

@@ -74,7 +74,8 @@ class Tinted(torch.nn.Module):
 def test_a_run_warns_of_what_ails_it_and_does_so_after_a_resume_alike(photos: Path, tmp_path: Path) -> None:
     network = {"kind": "tests.test_training_resume:Tinted", "arguments": {}}
     rhythm = {"validate_every": 2000, "save_every": 400, "tracking": []}
-    recipe = gan(photos, accumulate=1, network=network, n_images=820, critic_steps=1, rhythm=rhythm)
+    data = {"photos": [str(photos)], "n_holdout": 2, "plan": {"crop": 24, "variants": [{"steps": []}]}}
+    recipe = gan(photos, accumulate=1, network=network, n_images=820, critic_steps=1, rhythm=rhythm, data=data)
     said: list[str] = []
     train_weights(recipe, tmp_path / "whole", device="cpu", say=said.append)
     assert any("colour-cast: the outputs' mean red minus the photos' is" in line for line in said)

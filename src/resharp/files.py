@@ -10,6 +10,9 @@ from typing import BinaryIO
 
 from .errors import OutputError
 
+REFUSED = (errno.EACCES, errno.EPERM, errno.EAGAIN, errno.ENOLCK, errno.EIO)
+"""Numbers of errors that say nothing of a file's content: it may be sound, and readable another time."""
+
 
 @contextlib.contextmanager
 def refusals_named(path: Path) -> Iterator[None]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .device import is_out_of_memory
 from .errors import ResourceError, WeightsError
-from .files import reason_of, written_whole
+from .files import REFUSED, reason_of, written_whole
 from .matlab import read_mat
 from .networks import DAE, NETWORKS, DeblurGAN
 
@@ -251,11 +251,11 @@ def _foreign_tensors(path: Path) -> Mapping[str, Tensor]:
             raise ValueError("complex numbers")
         tensors = {str(key): tensor.detach().to(torch.float32, copy=True) for key, tensor in stored.items()}
         finite = all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({reason_of(error)})") from None
     except Exception as error:  # damaged pickles fail in many ways; none is ours, and no code of the file is run
         if is_out_of_memory(error):
             raise ResourceError(f"{path}: not enough memory to read it; close other programs") from None
+        if isinstance(error, OSError) and error.errno in REFUSED:
+            raise WeightsError(f"{path}: cannot be read ({reason_of(error)})") from None
         raise WeightsError(
             f"{path}: holds other things than named tensors, or is damaged; nothing in it was run; get a file that "
             "holds a state dict alone"

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from resharp.errors import ArgumentError, DatasetError, OutputError
-from resharp.files import reason_of
+from resharp.files import REFUSED, reason_of
 from resharp.locks import exclusive
 from resharp.photo import photo_size, read_pixels
 
 from .listing import Listing
-from .packs import FORMAT, KINDS, REFUSED, SUFFIXES, load_h5py
+from .packs import FORMAT, KINDS, SUFFIXES, load_h5py
 from .packs import Pack as Pack
 from .packs import PackPatches as PackPatches
 from .workers import checked_workers, in_order

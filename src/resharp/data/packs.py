@@ -1,6 +1,5 @@
 """Packs, read back: patches of many photos in one HDF5 file, at the speed of memory.  `packing` writes them."""
 
-import errno
 import json
 import os
 from pathlib import Path
@@ -11,12 +10,11 @@ import torch
 from torch import Tensor
 
 from resharp.errors import DatasetError
-from resharp.files import reason_of
+from resharp.files import REFUSED, reason_of
 
 FORMAT = 1
 KINDS = ("blur", "sharp")
 SUFFIXES = (".h5", ".hdf5")
-REFUSED = (errno.EACCES, errno.EPERM, errno.EAGAIN, errno.ENOLCK, errno.EIO)  # what is sound may be refused, too
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
