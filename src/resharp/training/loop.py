@@ -217,13 +217,8 @@ def _train_on(
             is_last = run.n_seen == stage.stop and make_stage is begin[-1]
             is_best = False
             if is_last or _passed(before, run.n_seen, rhythm.validate_every):
-                run.scores = surroundings.validate(run)
-                if math.isnan(run.scores["psnr"]):
-                    raise DivergedError("the validation is no number")
+                is_best = _is_best(run, surroundings)
                 record |= {f"validation_{name}": value for name, value in run.scores.items()}
-                is_best = run.scores["psnr"] > run.best["psnr"]
-                if is_best:
-                    run.best = {"n_seen": run.n_seen, "psnr": run.scores["psnr"]}
             surroundings.report(record)
             # save
             stops = surroundings.is_told_to_stop()
@@ -232,6 +227,17 @@ def _train_on(
             if stops:
                 raise KeyboardInterrupt
         state = None  # later stages begin with fresh optimisers
+
+
+def _is_best(run: Run, surroundings: Surroundings) -> bool:
+    """Validates the run; whether it never did better.  Raises DivergedError for a score that is no number."""
+    run.scores = surroundings.validate(run)
+    if math.isnan(run.scores["psnr"]):
+        raise DivergedError("the validation is no number")
+    if run.scores["psnr"] <= run.best["psnr"]:
+        return False
+    run.best = {"n_seen": run.n_seen, "psnr": run.scores["psnr"]}
+    return True
 
 
 def _stepped(stage: Stage, batch: Batch, moment: Moment, first: int) -> dict[str, Any]:
