@@ -61,6 +61,7 @@ def test_from_photos_to_a_pack_and_a_picture_of_it(run: Run, photos: Path, plan:
         (("show", "photos", "-o", "sheet.png", "--count", "0"), "0 samples"),
         (("show", "empty", "-o", "sheet.png"), "empty: no photos there"),
         (("show", "photos", "-o", "photos/1.png"), "photos/1.png: is one of the photos themselves"),
+        (("show", "photos", "-o", "photos/sheet.png"), "photos/sheet.png: would lie among the photos"),
         (("show", "photos/1.png", "-o", "sheet.png"), "photos/1.png: is a photo; name its folder"),
         (("synthesize", "photos/1.png", "-o", "out", "--recipe", "plan.toml"), "is a photo; name its folder"),
         (("synthesize", "photos", "-o", "out", "--recipe", "photos"), "photos: cannot be read as a plan (a folder has"),

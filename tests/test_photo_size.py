@@ -27,6 +27,16 @@ def test_every_kind_of_pixel_has_a_size(mode: str, tmp_path: Path) -> None:
     assert photo_size(saved(tmp_path / "x.png", mode)) == (5, 7)
 
 
+def test_a_turn_may_stand_behind_the_pixels_of_a_png(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.png", orientation=6)
+    stream = path.read_bytes()
+    start = stream.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(stream[start : start + 4], "big")
+    assert end < stream.index(b"IDAT")
+    path.write_bytes(stream[:start] + stream[end:-12] + stream[start:end] + stream[-12:])
+    assert photo_size(path) == tuple(read_photo(path).image.shape[-2:]) == (7, 5)
+
+
 def test_only_the_header_is_read(tmp_path: Path) -> None:
     Image.new("RGB", (7, 5)).save(tmp_path / "x.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "x.png").read_bytes()[:45])  # in the midst of the pixels

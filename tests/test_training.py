@@ -18,6 +18,7 @@ from resharp.networks import NETWORKS
 from resharp.photo import photo_size
 from resharp.restorer import load_deblurrer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
+from resharp.training.building import sources_of
 from resharp.training.launching import launched
 from resharp.weights import load_weights
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
@@ -233,6 +234,17 @@ def test_a_run_folder_that_is_a_file_is_named(photos: Path, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="a file stands where a folder belongs"):
         train_weights(tiny(photos), tmp_path / "file", device="cpu")
+
+
+def test_what_is_judged_by_is_in_no_source(photos: Path, tmp_path: Path) -> None:
+    """Two folders that share photos, as pairs of two blurs do that were made of the same ones."""
+    others = tmp_path / "others"
+    others.mkdir()
+    cut_photos(others)
+    recipe = tiny(photos, **{"data.photos": json.dumps([str(photos), str(others)])})
+    synthesis, _ = sources_of(recipe)
+    names = [{source.name(index) for index in range(len(source))} for source in synthesis.sources]
+    assert names[0] == names[1] == {"0.png", "2.png", "3.png", "5.png"}
 
 
 @pytest.mark.parametrize(

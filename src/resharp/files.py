@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from .errors import OutputError
 
+_BEGINNING, _END = ".resharp-", ".part"  # of the names of files that are being written
+
 REFUSED = (errno.EACCES, errno.EPERM, errno.EAGAIN, errno.ENOLCK, errno.EIO)
 """Numbers of errors that say nothing of a file's content: it may be sound, and readable another time."""
 
@@ -35,7 +37,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            handle, name = tempfile.mkstemp(prefix=".resharp-", suffix=".part", dir=path.parent)
+            handle, name = tempfile.mkstemp(prefix=_BEGINNING, suffix=_END, dir=path.parent)
             part = Path(name)
             with os.fdopen(handle, "wb") as file:
                 yield file
@@ -48,6 +50,13 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         if part is not None:
             with contextlib.suppress(OSError):
                 part.unlink()
+
+
+def clear_unfinished(folder: Path, *, below: bool = True) -> None:
+    """Removes what killed processes were writing in a folder, and `below` it.  Raises OutputError."""
+    with refusals_named(folder):
+        for part in folder.glob(f"{'**/' if below else ''}{_BEGINNING}*{_END}"):
+            part.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from resharp.errors import DatasetError, PhotoError
-from resharp.files import refusals_named, written_whole
+from resharp.files import clear_unfinished, refusals_named, written_whole
 from resharp.locks import exclusive
 from resharp.photo import photo_size
 
@@ -198,9 +198,7 @@ def _begin(destination: Path, asked: dict[str, Any]) -> None:
     if not (destination / MANIFEST).exists():
         with written_whole(destination / UNFINISHED) as file:
             file.write(json.dumps(asked, indent=2).encode() + b"\n")
-    with refusals_named(destination):
-        for part in destination.rglob(".resharp-*.part"):
-            part.unlink()
+    clear_unfinished(destination)
 
 
 def _hashes(listing: Listing, on_item: OnItem) -> dict[Path, str]:

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import unicodedata
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -49,17 +50,19 @@ def rewritten(
     cut = listing.layout == "side-by-side"
     executor = concurrent.futures.ThreadPoolExecutor(n_workers)  # codecs and torch work outside of Python's lock
     unreadable: list[str] = []
-    try:
-        jobs = zip(listing.items, plan, strict=True)
-        futures = [executor.submit(_rewrite, item, target, half=half, cut=cut) for item, target in jobs]
-        for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
-            try:
-                future.result()
-            except PhotoError as error:
-                unreadable.append(str(error))
-            on_item("writing", number, len(futures))
-    finally:
-        executor.shutdown(cancel_futures=True)
+    with warnings.catch_warnings():  # Pillow's, which each thread would silence and restore for all of them
+        warnings.simplefilter("ignore")
+        try:
+            jobs = zip(listing.items, plan, strict=True)
+            futures = [executor.submit(_rewrite, item, target, half=half, cut=cut) for item, target in jobs]
+            for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
+                try:
+                    future.result()
+                except PhotoError as error:
+                    unreadable.append(str(error))
+                on_item("writing", number, len(futures))
+        finally:
+            executor.shutdown(cancel_futures=True)
     if unreadable:
         names = some(sorted(unreadable))
         raise DatasetError(f"{len(unreadable)} unreadable ({names}); get them again or remove them, then go on")

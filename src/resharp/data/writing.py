@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import resharp
 from resharp.errors import ArgumentError, DatasetError, PhotoError, RecipeError
-from resharp.files import refusals_named, written_whole
+from resharp.files import clear_unfinished, refusals_named, written_whole
 from resharp.locks import exclusive
 from resharp.photo import Photo, read_pixels, write_photo
 
@@ -102,9 +102,7 @@ def _begin(synthesis: Synthesis, folder: Path, *, is_fresh: bool) -> None:
             file.write((json.dumps(facts, indent=1) + "\n").encode())
     else:
         _refuse_other(begun, facts)
-    with refusals_named(folder):
-        for part in folder.rglob(".resharp-*.part"):  # what a killed process was writing
-            part.unlink()
+    clear_unfinished(folder)
 
 
 def _refuse_other(begun: Path, facts: dict[str, Any]) -> None:

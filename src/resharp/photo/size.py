@@ -1,5 +1,7 @@
 """How large a photo is, from its header alone."""
 
+import os
+import struct
 import warnings
 from pathlib import Path
 
@@ -20,7 +22,7 @@ def photo_size(path: str | Path) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=("JPEG", "PNG", "TIFF", "WEBP")) as header:
-                turned = _orientation(header) >= 5
+                turned = _orientation(header, path) >= 5
                 width, height = _stored_size(header)
     except FileNotFoundError:
         raise PhotoError(f"{path}: no such file") from None
@@ -43,10 +45,22 @@ def _stored_size(header: Image.Image) -> tuple[int, int]:
     return header.size
 
 
-def _orientation(header: Image.Image) -> int:
+def _orientation(header: Image.Image, path: Path) -> int:
     """1 to 8; Pillow's own way there would decode the pixels of a PNG."""
     if header.format == "TIFF":
         value = header.tag_v2.get(274, 1)  # type: ignore[attr-defined]
         return value if isinstance(value, int) and 1 <= value <= 8 else 1
-    exif: bytes = header.info.get("exif") or b""
+    exif: bytes = header.info.get("exif") or (_exif_chunk(path) if header.format == "PNG" else b"")
     return exif_orientation(exif.removeprefix(b"Exif\0\0"))
+
+
+def _exif_chunk(path: Path) -> bytes:
+    """The EXIF block of a PNG wherever it stands, the pixels stepped over; empty where there is none."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"eXIf":
+                return file.read(length)
+            file.seek(length + 4, os.SEEK_CUR)  # its checksum, too
+    return b""

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from resharp.data.sources import Source
 from resharp.data.synthesis import Synthesis, open_sources
 from resharp.device import is_out_of_memory
 from resharp.errors import RecipeError, WeightsError, did_you_mean
@@ -133,10 +132,9 @@ def sources_of(recipe: Recipe) -> tuple[Synthesis, HeldOut]:
     if data.plan.crop == 0 and any(stage.batch_size > 1 for stage in recipe.stages):
         raise RecipeError("data.plan.crop: whole photos make no batches; set a crop, or batch_size = 1")
     sources = open_sources(data.photos, data.plan, split=data.split or None, kept_bytes=data.kept_megabytes * 2**20)
-    training, kept = held_out(sources[0], data.n_holdout)
-    mixed: list[Source] = [training, *sources[1:]]
-    weights = data.mix or (1,) * len(mixed)
-    synthesis = Synthesis(list(zip(weights, mixed, strict=True)), data.plan, seed=recipe.seed)
+    training, kept = held_out(sources, data.n_holdout)
+    weights = data.mix or (1,) * len(training)
+    synthesis = Synthesis(list(zip(weights, training, strict=True)), data.plan, seed=recipe.seed)
     judged = HeldOut(
         kept, data.plan, crop=recipe.rhythm.validation_crop, noise_sigma=data.noise_sigma, seed=recipe.seed + 1
     )

@@ -21,8 +21,9 @@ class _Strict(BaseModel):
 class DataRecipe(_Strict):
     """What is trained on: clean photos that a plan spoils, real pairs, packs, mixed by weights.
 
-    Of the first source `n_holdout` items, whole groups, evenly spread, are kept for validation.  noise_sigma: white
-    noise on the [0, 1] scale that is added in floating point, unclipped, as denoisers are trained.
+    Of the first source `n_holdout` items, whole groups, evenly spread, are kept for validation; groups of those names
+    leave the other sources, too.  noise_sigma: white noise on the [0, 1] scale that is added in floating point,
+    unclipped, as denoisers are trained.
     """
 
     photos: Annotated[tuple[Path, ...], Field(min_length=1)]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resharp.data.loading import batches
 from resharp.data.synthesis import Synthesis
 from resharp.errors import RecipeError
-from resharp.files import refusals_named
+from resharp.files import clear_unfinished, refusals_named
 from resharp.networks import DAE
 from resharp.photo import Photo, write_photo
 from resharp.weights import Card, save_weights
@@ -112,10 +112,8 @@ class Workshop:
         self._drawn = time.monotonic()
         self.accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            with refusals_named(folder):
-                for place in (folder, folder / "samples"):
-                    for part in place.glob(".resharp-*.part"):  # what a killed process was writing
-                        part.unlink()
+            for place in (folder, folder / "samples"):
+                clear_unfinished(place, below=False)
             state, complaints = latest_state(folder, self.identity)
             for complaint in complaints:
                 say(complaint)

@@ -1,7 +1,7 @@
 """What a run is judged by: held-out photos, spoiled once as the training ones are, and the numbers on them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -55,9 +55,11 @@ class Part:
         return self.source.fingerprint()
 
 
-def held_out(source: Source, n_holdout: int) -> tuple[Source, Source]:
-    """(training, held out): whole groups leave the training, evenly spread over their order, until `n_holdout` photos
-    are out; so many of them are kept to judge by.  Raises ArgumentError where nothing would be left to train on."""
+def held_out(sources: Sequence[Source], n_holdout: int) -> tuple[list[Source], Source]:
+    """(training, held out): whole groups of the first source leave the training, evenly spread over their order, until
+    `n_holdout` photos are out; so many of them are kept to judge by.  Of the other sources, which may be made of the
+    same photos, groups of the same names leave, too.  Raises ArgumentError where nothing would be left to train on."""
+    source = sources[0]
     groups: dict[str, list[int]] = {}
     for number in range(len(source)):
         groups.setdefault(source.group(number), []).append(number)
@@ -74,8 +76,18 @@ def held_out(source: Source, n_holdout: int) -> tuple[Source, Source]:
             "data.n_holdout, or bring more photos"
         )
     picked = [out[round((i + 0.5) * len(out) / n_holdout - 0.5)] for i in range(n_holdout)]
-    left = set(out)
-    return Part(source, [number for number in range(len(source)) if number not in left]), Part(source, picked)
+    judging = {source.group(number) for number in out}
+    return [_without(one, judging) for one in sources], Part(source, picked)
+
+
+def _without(source: Source, groups: Collection[str]) -> Source:
+    kept = [number for number in range(len(source)) if source.group(number) not in groups]
+    if not kept:
+        raise ArgumentError(
+            f"all photos like {source.name(0)} are of groups that are held out of the first source; lower "
+            "data.n_holdout, or leave that source out"
+        )
+    return Part(source, kept)
 
 
 class HeldOut:

@@ -21,14 +21,13 @@ def show(place: Path, out: Path, count: int, pairs: tuple[str, str] | None, subs
     from resharp.showing import dataset_sheet
 
     output_format(out)
-    if out.exists():
-        _refuse_loss(out, place, pairs, subset)
+    _refuse_loss(out, place, pairs, subset)
     write_photo(Photo(dataset_sheet(place, n_samples=count, pairs=pairs, subset=subset)), out)
     say(f"contact sheet in {out}")
 
 
 def _refuse_loss(out: Path, place: Path, pairs: tuple[str, str] | None, subset: str | None) -> None:
-    """Raises PhotoError where the picture would be written over one of those that it shows."""
+    """Raises PhotoError where the picture would be written over one of those that it shows, or become one of them."""
     from resharp.data.layouts import open_listing
     from resharp.data.packs import is_pack
 
@@ -36,3 +35,5 @@ def _refuse_loss(out: Path, place: Path, pairs: tuple[str, str] | None, subset: 
     shown = [place] if listing is None else [place, *listing.degraded, *listing.clean]
     if any(is_same(out, other) for other in shown):
         raise PhotoError(f"{out}: is one of the photos themselves; choose another name with -o")
+    if out.parent.resolve() in {photo.parent.resolve() for photo in shown[1:]}:
+        raise PhotoError(f"{out}: would lie among the photos and be taken for one; choose another folder with -o")
