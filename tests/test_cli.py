@@ -18,6 +18,8 @@ from PIL import Image
 
 import resharp
 from resharp import cli
+from resharp.networks import DAE
+from resharp.weights import Card, save_weights
 from tests.conftest import Run, rand
 
 FAST = ("--iterations", "2")
@@ -314,6 +316,12 @@ def test_weights_are_listed_shown_and_refused(run: Run, tmp_path: Path) -> None:
     done = run("weights", "import", tmp_path / "no.mat", "--as", "dae", "-o", tmp_path / "w.safetensors")
     assert done.code == 2
     assert "no.mat" in done.err
+    network = DAE(width=4, depth=3)
+    card = Card("dae", network.arguments, quality="a\x1b[31mred\n  licence  CC0")
+    save_weights(network, tmp_path / "odd.safetensors", card)
+    shown = run("weights", "show", tmp_path / "odd.safetensors").out
+    assert "\x1b" not in shown
+    assert shown.count("\n") == 9  # a line for each field
     done = run("weights", "import", tmp_path / "no.mat", "--as", "vgg", "-o", tmp_path / "w.safetensors")
     assert "choose dae" in done.err
 

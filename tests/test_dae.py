@@ -1,10 +1,12 @@
 """The denoising autoencoder: its size, batch norm folding, and the authors' file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 import torch
 from torch.testing import assert_close
 
@@ -32,11 +34,14 @@ def test_folding_keeps_the_function() -> None:
     assert_close(folded(image), network(image))
 
 
-def test_it_starts_near_an_identity_with_small_noise() -> None:
-    network = DAE(generator=torch.Generator().manual_seed(0)).eval()
-    image = rand(1, 3, 24, 24, dtype=torch.float32)
-    with torch.no_grad():
-        assert float(network.residual(image).square().mean().sqrt()) < 0.5
+def test_its_inner_layers_start_as_an_identity_with_a_fifth_of_he_s_noise() -> None:
+    network = DAE(generator=torch.Generator().manual_seed(0))
+    identity = torch.zeros(64, 64, 3, 3)
+    identity[range(64), range(64), 1, 1] = 1
+    for conv in list(network.convs)[1:-1]:
+        noise = conv.get_parameter("weight").detach() - identity
+        assert float(noise.std()) == pytest.approx(0.2 * (2 / (9 * 64)) ** 0.5, rel=0.02)
+        assert abs(float(noise.mean())) < 1e-3
 
 
 def authors_layout(state: dict[str, torch.Tensor], depth: int) -> dict[str, object]:
@@ -100,6 +105,40 @@ def test_the_authors_weights_denoise_as_measured() -> None:
         restored = network(noisy[None])[0].clamp(0, 1)
     assert float(psnr(noisy, clean)) == pytest.approx(27.30, abs=0.02)
     assert float(psnr(restored, clean)) == pytest.approx(33.15, abs=0.05)
+
+
+def with_a_nan(layout: dict[str, object]) -> dict[str, object]:
+    net = layout["net"]
+    assert isinstance(net, np.ndarray)
+    net[0, 0]["weights"][0, 1][0] = np.nan
+    return layout
+
+
+def of_another_shape(layout: dict[str, object]) -> dict[str, object]:
+    net = layout["net"]
+    assert isinstance(net, np.ndarray)
+    net[0, 2]["weights"][0, 0] = np.zeros((3, 3, 5, 6))
+    return layout
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (with_a_nan, "NaN"),
+        (of_another_shape, "size mismatch for convs.1.weight"),
+        (lambda _: {"net": np.ones(3)}, "no layers with weights"),
+        (lambda _: {"net": "text"}, "no layers with weights"),
+        (lambda _: {"net": scipy.sparse.eye(3)}, "not a DAE"),
+    ],
+)
+def test_a_mat_file_of_other_things_is_named(
+    tmp_path: Path, content: Callable[[dict[str, object]], dict[str, object]], words: str
+) -> None:
+    network = DAE(width=6, depth=4, generator=torch.Generator().manual_seed(0))
+    scipy.io.savemat(tmp_path / "net.mat", content(authors_layout(network.state_dict(), 4)))
+    with pytest.raises(WeightsError, match=words) as caught:
+        import_dae_mat(tmp_path / "net.mat")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a mat file", None])

@@ -200,11 +200,22 @@ def test_equal_logits_leave_a_relativistic_critic_at_one_half() -> None:
 # --- gradient penalty ---
 
 
+def test_the_penalty_is_that_over_images_from_minus_one_to_one() -> None:
+    """As published: a critic that rises by 1 over a step of length 1 in [-1, 1] pays nothing."""
+    slope = rand(3, 4, 5)
+    slope /= slope.norm()
+    real, fake = rand(6, 3, 4, 5, seed=1), rand(6, 3, 4, 5, seed=2)
+    penalty = gradient_penalty(
+        lambda image: ((2 * image - 1) * slope).sum((1, 2, 3)), real, fake, generator=generator()
+    )
+    assert float(penalty.detach()) == pytest.approx(0, abs=1e-12)
+
+
 def test_the_penalty_of_a_linear_critic_is_known() -> None:
     slope = rand(3, 4, 5)
     real, fake = rand(6, 3, 4, 5, seed=1), rand(6, 3, 4, 5, seed=2)
     penalty = gradient_penalty(lambda image: (image * slope).sum((1, 2, 3)), real, fake, generator=generator())
-    assert float(penalty.detach()) == pytest.approx((float(slope.square().sum().sqrt()) - 1) ** 2)
+    assert float(penalty.detach()) == pytest.approx((float(slope.square().sum().sqrt()) / 2 - 1) ** 2)
 
 
 def test_the_channel_norm_is_taken_at_each_pixel() -> None:
@@ -214,7 +225,7 @@ def test_the_channel_norm_is_taken_at_each_pixel() -> None:
         lambda image: (image * slope).sum((1, 2, 3)), real, fake, generator=generator(), norm="channel"
     )
     at_pixels = [
-        (math.sqrt(sum(float(slope[c, y, x]) ** 2 for c in range(3))) - 1) ** 2 for y in range(4) for x in range(5)
+        (math.sqrt(sum(float(slope[c, y, x]) ** 2 for c in range(3))) / 2 - 1) ** 2 for y in range(4) for x in range(5)
     ]
     assert float(penalty.detach()) == pytest.approx(sum(at_pixels) / 20)
 
@@ -226,7 +237,7 @@ def test_the_logits_of_patches_are_summed() -> None:
         return functional.avg_pool2d(image * slope, 2, divisor_override=1)
 
     penalty = gradient_penalty(patches, rand(2, 3, 4, 4), rand(2, 3, 4, 4, seed=1), generator=generator())
-    assert float(penalty.detach()) == pytest.approx((float(slope.norm()) - 1) ** 2)
+    assert float(penalty.detach()) == pytest.approx((float(slope.norm()) / 2 - 1) ** 2)
 
 
 def test_the_penalty_looks_between_the_images_at_one_point_for_each() -> None:
@@ -243,7 +254,7 @@ def test_the_penalty_looks_between_the_images_at_one_point_for_each() -> None:
     assert torch.equal(seen[0], shares.view(-1, 1, 1, 1).expand(64, 3, 2, 2))
     assert len(shares.unique()) == 64
     assert 0 <= float(shares.min()) < 0.1 < 0.9 < float(shares.max()) < 1
-    assert_close(penalty, (math.sqrt(12) * shares - 1).square().mean())
+    assert_close(penalty, (math.sqrt(12) / 2 * shares - 1).square().mean())
 
 
 def test_the_generator_decides_where_the_penalty_looks() -> None:

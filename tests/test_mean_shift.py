@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from resharp.degradations import Blur, checked_kernel, gaussian_kernel
+from resharp.errors import ArgumentError
 from resharp.priors import MeanShift
 from resharp.solvers import Step, mean_shift, until_settled
 from resharp.solvers.mean_shift import noise_blind_weight
@@ -193,3 +194,16 @@ def test_until_settled_stops_early_and_not_too_early() -> None:
         mean_shift(y, blur, prior, start, generator=torch.Generator(), noise_sigma=0.01, on_step=on_step)
         counts.append(seen)
     assert 10 < counts[0] < counts[1] < counts[2] == 300
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        *(({"noise_sigma": sigma}, "noise sigma") for sigma in (0.0, -0.01, float("nan"), 2.55)),
+        ({"n_iterations": 0}, "0 iterations"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings: dict[str, float], words: str) -> None:
+    blur, start = Blur(gaussian_kernel(0.6).double()), torch.zeros(3, 16, 16, dtype=torch.float64)
+    with pytest.raises(ArgumentError, match=words):
+        mean_shift(rand(3, 10, 10), blur, MeanShift(torch.sin, 0.1), start, generator=torch.Generator(), **settings)  # type: ignore[arg-type]

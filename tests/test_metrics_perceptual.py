@@ -82,9 +82,21 @@ def test_files_that_are_no_linear_weights_are_named(weights: Path, tmp_path: Pat
         assert "\n" not in str(caught.value)
 
 
-def test_kerass_weights_do_not_make_lpips() -> None:
+def test_kerass_weights_do_not_make_lpips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match=r"features\.h5: LPIPS was learned on torchvision's"):
         load_lpips(LINEAR / "squeeze.pth", "squeezenet1.1", weights=Path("features.h5"))
+    monkeypatch.setenv("RESHARP_WEIGHTS", str(tmp_path))
+    (tmp_path / "squeezenet1_1_features.h5").touch()
+    with pytest.raises(WeightsError, match=r"features\.h5: LPIPS was learned on torchvision's"):
+        load_lpips(LINEAR / "squeeze.pth", "squeezenet1.1")
+
+
+@pytest.mark.parametrize("weights", ["squeezenet1.1"], indirect=True)
+@pytest.mark.parametrize("content", [b".", b"a.", b"\x80\x02.", b"\x80\x02}q\x00X", b"\x80\x02X\x05\0\0\0\xff\xfe."])
+def test_damaged_linear_weights_are_named(weights: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "squeeze.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"squeeze\.pth: cannot be read as linear weights"):
+        load_lpips(tmp_path / "squeeze.pth", "squeezenet1.1", weights=weights)
 
 
 def test_networks_without_a_distance_are_refused() -> None:

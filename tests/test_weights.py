@@ -128,6 +128,15 @@ def of_no_size(tmp_path: Path) -> Path:
     return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": {"width": 10**12}})
 
 
+def of_more_than_there_is(tmp_path: Path) -> Path:
+    """A card of 300 GB over tensors of some bytes."""
+    return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": {"width": 4096, "depth": 512}})
+
+
+def with_a_number_as_licence(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": {}, "licence": 1})
+
+
 def of_another_network(tmp_path: Path) -> Path:
     path = tmp_path / "w.safetensors"
     save(path, small(), network="vnet")
@@ -149,7 +158,9 @@ def with_nan(tmp_path: Path) -> Path:
         (pickled, "pickle"),
         (torch_file, "pickle"),
         (without_card, "without resharp's card"),
-        (of_another_size, "do not fit"),
+        (of_another_size, "do not fit each other .size mismatch for convs.2.weight.*4, 3, 3.*5, 3, 3"),
+        (of_more_than_there_is, "do not fit"),
+        (with_a_number_as_licence, "'licence' is no text"),
         (of_another_network, "'vnet'"),
         (with_nan, "NaN"),
         (with_complex_tensors, "complex"),
@@ -160,6 +171,7 @@ def with_nan(tmp_path: Path) -> Path:
         (with_a_list_as_card, "without resharp's card"),
         (lambda tmp_path: tmp_path / "missing", "unknown weights.*dae-sigma11"),
         (lambda tmp_path: tmp_path, "folder"),
+        (lambda tmp_path: tmp_path / ("x" * 300), "unknown weights"),
     ],
 )
 def test_what_cannot_be_trusted_is_refused(tmp_path: Path, make, words: str) -> None:

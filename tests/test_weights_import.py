@@ -144,3 +144,12 @@ def test_the_command_line_imports_a_published_generator(tmp_path: Path, run: Run
     done = run("weights", "import", tmp_path / "no.pth", "--as", "deblurgan", "-o", tmp_path / "w.safetensors")
     assert done.code == 2
     assert "no.pth: no such file" in done.err
+
+
+def test_the_file_to_import_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    safetensors.torch.save_file(published_state(), path)
+    before = path.read_bytes()
+    with pytest.raises(WeightsError, match="is the file to import"):
+        import_weights(path, "deblurgan", tmp_path / "." / "net.safetensors")
+    assert path.read_bytes() == before

@@ -234,6 +234,7 @@ ADVERSARIAL = {
 
 # Which axes of a gradient (N, C, H, W) belong to one norm.
 _NORM_AXES = {"sample": (1, 2, 3), "channel": (1,)}
+_PUBLISHED_SPAN = 2  # of the pixels that critics are trained on elsewhere, [-1, 1]; ours span 1
 
 
 def gradient_penalty(
@@ -248,6 +249,7 @@ def gradient_penalty(
     """How far the critic's slope is from 1 (Gulrajani et al. 2017, arXiv 1704.00028): mean of (|gradient| - 1)^2.
 
     The gradient of the summed logits is taken at a point between each real and fake image (N, C, H, W), drawn evenly.
+    It is that over images in [-1, 1], as published, half of that over ours in [0, 1].
     norm: "sample" is the length of an image's whole gradient, "channel" that at each pixel, as DeblurGAN's code has it.
     The critic must not mix the samples of a batch.  autocast: what its convolutions run in, or None for float32
     (float64 for such images) even inside autocast; the norm is never less.  bfloat16 is off by about 5 % of the
@@ -261,5 +263,5 @@ def gradient_penalty(
     between = torch.lerp(fake, real, share.to(real.device)).requires_grad_()
     with torch.autocast(between.device.type, autocast, enabled=autocast is not None):
         (slope,) = torch.autograd.grad(_promoted(critic(between)).sum(), between, create_graph=True)
-        lengths: Tensor = torch.linalg.vector_norm(slope, dim=_NORM_AXES[norm])
+        lengths: Tensor = torch.linalg.vector_norm(slope, dim=_NORM_AXES[norm]) / _PUBLISHED_SPAN
         return (lengths - 1).square().mean()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -33,6 +34,7 @@ _CARD_KEY = "resharp"  # one key, since safetensors orders several at random and
 
 # How the usual pickle containers begin: torch's zip, and bare pickles of protocol 2 to 5.
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_TEXTS = ("name", "training_data", "licence", "quality")  # of a card
 _FORMAT = 1  # of the card; readers ignore keys that they do not know
 
 
@@ -56,9 +58,13 @@ def weights_path(name_or_file: str | Path) -> Path:
     if str(name_or_file) in SHIPPED:
         return Path(str(resources.files("resharp") / "assets" / SHIPPED[str(name_or_file)]))
     path = Path(name_or_file)
-    if path.is_dir():
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError:  # a name that is too long
+        is_folder = is_there = False
+    if is_folder:
         raise WeightsError(f"{path}: is a folder; name a .safetensors file or one of {', '.join(SHIPPED)}")
-    if not path.exists():
+    if not is_there:
         raise WeightsError(f"{name_or_file}: unknown weights; name a .safetensors file or one of {', '.join(SHIPPED)}")
     return path
 
@@ -81,6 +87,8 @@ def read_card(name_or_file: str | Path) -> Card:
         raise WeightsError(f"{path}: its card names no network with arguments; write it again with `save_weights`")
     if not (sigma is None or (type(sigma) in (int, float) and 0 < sigma <= 1)):
         raise WeightsError(f"{path}: its card gives noise sigma {sigma!r}; it lies above 0 and up to 1")
+    if odd := next((key for key in _TEXTS if not isinstance(stored.get(key, ""), str)), None):
+        raise WeightsError(f"{path}: its card's {odd!r} is no text; write it again with `save_weights`")
     known = {field.name for field in dataclasses.fields(Card)}
     card = Card(**{key: value for key, value in stored.items() if key in known})
     return dataclasses.replace(card, sha256=hashlib.sha256(data).hexdigest(), path=str(path))
@@ -92,13 +100,13 @@ def load_weights(name_or_file: str | Path) -> tuple[nn.Module, Card]:
     if card.network not in NETWORKS:
         raise WeightsError(f"{card.path}: is for network {card.network!r}; known here: {', '.join(NETWORKS)}")
     try:
-        network = NETWORKS[card.network](**card.arguments)
-        network.load_state_dict(read_state(card))
+        with torch.device("meta"):  # no memory is spent on what a card claims before its tensors bear it out
+            network = NETWORKS[card.network](**card.arguments)
+        network.load_state_dict(read_state(card), assign=True)
     except (TypeError, ValueError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"{card.path}: tensors and card do not fit each other ({reason})") from None
+        raise WeightsError(f"{card.path}: tensors and card do not fit each other ({_last_line(error)})") from None
     return network.eval(), card
 
 
@@ -130,6 +138,11 @@ def save_weights(network: nn.Module, path: Path, card: Card) -> None:
         file.write(safetensors.torch.save(state, {_CARD_KEY: json.dumps(stored)}))
 
 
+def _last_line(error: Exception) -> str:
+    """What torch names at the end: a tensor, and what it should be."""
+    return (str(error).splitlines() or [type(error).__name__])[-1].strip()
+
+
 def _read(path: Path) -> bytes:
     try:
         data = path.read_bytes()
@@ -156,9 +169,9 @@ def import_dae_mat(path: Path) -> DAE:
         layers = [cell for cell in read_mat(path)["net"].ravel() if "weights" in (cell.dtype.names or ())]
         pairs = [cell["weights"][0, 0] for cell in layers]
         pairs = [pair.ravel() for pair in pairs if pair.size == 2]
-        tensors = [
-            (torch.from_numpy(np.array(w.T)).float(), torch.from_numpy(np.array(b).ravel()).float()) for w, b in pairs
-        ]
+        if not pairs:
+            raise ValueError("no layers with weights")
+        tensors = [(_real(w.T), _real(b.ravel())) for w, b in pairs]
         dae = DAE(channels=3, width=tensors[0][0].shape[0], depth=len(tensors))
         state: dict[str, Tensor] = {}
         for index, (weight, bias) in enumerate(tensors):
@@ -169,9 +182,16 @@ def import_dae_mat(path: Path) -> DAE:
         state[f"convs.{last}.weight"] = state[f"convs.{last}.weight"].flip(0)
         state[f"convs.{last}.bias"] = state[f"convs.{last}.bias"].flip(0)
         dae.load_state_dict(state)
-    except (ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
-        raise WeightsError(f"{path}: is not a DAE of the DMSP authors' layout ({error})") from None
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        raise WeightsError(f"{path}: is not a DAE of the DMSP authors' layout ({_last_line(error)})") from None
     return dae.eval()
+
+
+def _real(array: NDArray[Any]) -> Tensor:
+    """A float32 copy.  Raises ValueError for other than finite real numbers."""
+    if not (np.isrealobj(array) and np.isfinite(array).all()):
+        raise ValueError("complex, NaN or infinite values")
+    return torch.from_numpy(np.array(array)).float()
 
 
 def _import_dae(path: Path) -> tuple[nn.Module, Card]:
@@ -283,7 +303,9 @@ def import_weights(path: str | Path, kind: str, out: str | Path) -> Card:
     """Convert a foreign file to our safetensors; the licence stays that of the source.  Raises WeightsError."""
     if kind not in IMPORTERS:
         raise WeightsError(f"{kind!r} is no kind of weights that can be imported; choose {', '.join(IMPORTERS)}")
-    network, card = IMPORTERS[kind](Path(path))
-    out = Path(out)
+    path, out = Path(path), Path(out)
+    if out.exists() and path.exists() and out.samefile(path):
+        raise WeightsError(f"{out}: is the file to import; choose another name for the result")
+    network, card = IMPORTERS[kind](path)
     save_weights(network, out, dataclasses.replace(card, name=out.stem))
     return read_card(out)

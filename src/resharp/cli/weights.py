@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ._batch import PLACE, json_option
+from ._batch import PLACE, json_option, say
 
 
 @click.group(invoke_without_command=True)
@@ -29,7 +29,7 @@ def list_weights(as_json: bool = False) -> None:
         return
     for card in cards:
         noise = "" if card.noise_sigma is None else f", noise sigma {card.noise_sigma:.4f}"
-        click.echo(f"{card.name}  {card.network}{noise}; {card.licence}; {card.quality}")
+        say(f"{card.name}  {card.network}{noise}; {card.licence}; {card.quality}")
 
 
 @weights.command()
@@ -44,7 +44,7 @@ def show(name: str, as_json: bool) -> None:
         click.echo(json.dumps(card))
         return
     for key, value in card.items():
-        click.echo(f"{key.replace('_', ' '):>14}  {value}")
+        say(f"{key.replace('_', ' '):>14}  {value}")
 
 
 @weights.command()
@@ -63,7 +63,7 @@ def fetch(kind: str, as_json: bool) -> None:
             bar.update(done - bar.n)
 
         path = features_file(kind, download=True, on_progress=on_progress)
-    click.echo(json.dumps({"path": str(path)}) if as_json else path)
+    say(json.dumps({"path": str(path)}) if as_json else str(path))
 
 
 @weights.command("import")
@@ -85,4 +85,4 @@ def import_command(file: Path, kind: str, out: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(card)))
         return
-    click.echo(f"{file} -> {out}  ({card.network}, {card.arguments})")
+    say(f"{file} -> {out}  ({card.network}, {card.arguments})")

@@ -5,7 +5,6 @@ so.  Images: float RGB (..., 3, H, W) in [0, 1]; lower is better, 0 for equal im
 """
 
 import functools
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from resharp.errors import ArgumentError, WeightsError, did_you_mean
-from resharp.networks import load_features
+from resharp.networks import features_file, load_features
 
 from .arguments import checked_pair, full_precision
 from .table import Metric
@@ -58,8 +57,9 @@ def load_feature_distance(
 
     weights, download: as for `networks.load_features`, whose errors it raises.
     """
-    features = _load(architecture, weights, download)
-    summary = f"feature distance over {architecture}: unit features of {len(LPIPS_LAYERS[architecture])} layers"
+    layers = _layers(architecture)
+    features = load_features(architecture, *layers, after_relu=True, weights=weights, download=download)
+    summary = f"feature distance over {architecture}: unit features of {len(layers)} layers"
     return Metric(functools.partial(feature_distance, features=features), "", False, True, summary)
 
 
@@ -71,10 +71,12 @@ def load_lpips(
     weights: of torchvision, on which the linear ones were learned; with others it would not be LPIPS.  Raises
     WeightsError for a file that does not fit, and the errors of `networks.load_features`.
     """
-    if weights is not None and weights.suffix == ".h5":
-        raise WeightsError(f"{weights}: LPIPS was learned on torchvision's weights; name those, or leave LPIPS be")
-    features = _load(architecture, weights, download)
-    learned = _read_linear(linear, len(LPIPS_LAYERS[architecture]))
+    layers = _layers(architecture)
+    used = weights or features_file(architecture, download=download)
+    if used.suffix == ".h5":
+        raise WeightsError(f"{used}: LPIPS was learned on torchvision's weights; name those, or leave LPIPS be")
+    features = load_features(architecture, *layers, after_relu=True, weights=used)
+    learned = _read_linear(linear, len(layers))
     measure = functools.partial(feature_distance, features=features, linear=learned)
     try:
         measure(torch.zeros(3, 64, 64), torch.zeros(3, 64, 64))
@@ -83,12 +85,11 @@ def load_lpips(
     return Metric(measure, "", False, True, f"LPIPS 0.1 over {architecture}")
 
 
-def _load(architecture: str, weights: Path | None, download: bool) -> Features:
+def _layers(architecture: str) -> tuple[str, ...]:
     if architecture not in LPIPS_LAYERS:
         known = did_you_mean(architecture, LPIPS_LAYERS, things="networks of feature distances")
         raise ArgumentError(f"{architecture!r} has no feature distance; {known}")
-    layers = LPIPS_LAYERS[architecture]
-    return load_features(architecture, *layers, after_relu=True, weights=weights, download=download)
+    return LPIPS_LAYERS[architecture]
 
 
 def _directions(features: Tensor) -> Tensor:
@@ -102,7 +103,7 @@ def _read_linear(path: Path, n_layers: int) -> list[Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         weights = [state[f"lin{layer}.model.1.weight"].detach().float().flatten() for layer in range(n_layers)]
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # damaged pickles fail in many ways; none is ours, and no code of the file is run
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsError(f"{path}: cannot be read as linear weights of LPIPS ({reason})") from None
     if not all(bool(torch.isfinite(tensor).all()) and bool((tensor >= 0).all()) for tensor in weights):

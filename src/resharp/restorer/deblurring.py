@@ -17,6 +17,7 @@ from typing import Protocol, cast, final
 import torch
 from torch import Tensor, nn
 
+from resharp.degradations.noise import checked_seed
 from resharp.device import checked_device, free_memory, is_out_of_memory
 from resharp.errors import ArgumentError, ResourceError, WeightsError
 from resharp.image import Picture, as_image, like_input
@@ -99,8 +100,8 @@ class Deblurrer:
             return
         if samples < 1:
             raise ArgumentError(f"the mean of {samples} samples; one is the least")
-        if not 0 <= seed < 2**63:
-            raise ArgumentError(f"a seed of {seed}; it lies between 0 and 2^63 - 1")
+        checked_seed(seed)
+        checked_seed(seed + samples - 1)
         if not getattr(self._network, "dropout", 0):
             raise ArgumentError("these weights have no dropout, so that all samples are the same; leave samples out")
 

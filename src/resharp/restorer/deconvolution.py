@@ -91,12 +91,12 @@ def load_prior(weights: str | Path = DEFAULT_DAE, *, precision: str = "auto", de
     if not isinstance(network, DAE) or card.noise_sigma is None or network.arguments["channels"] != 3:
         raise WeightsError(f"{card.path}: is no denoiser of RGB images ('dae' with 3 channels and a noise sigma)")
     network.requires_grad_(False).to(device=place, dtype=dtype)
-    return MeanShift(functools.partial(_denoise, network.residual, dtype), card.noise_sigma)
+    return MeanShift(functools.partial(_denoise, network.residual, place, dtype), card.noise_sigma)
 
 
 @torch.no_grad()
-def _denoise(residual: Callable[[Tensor], Tensor], dtype: torch.dtype, noisy: Tensor) -> Tensor:
-    """Z + f(z), the sum in the image's own precision whatever the network's."""
+def _denoise(residual: Callable[[Tensor], Tensor], device: torch.device, dtype: torch.dtype, noisy: Tensor) -> Tensor:
+    """Z + f(z), the sum in the image's own precision and on its device, whatever the network's."""
     flat = noisy.reshape(-1, *noisy.shape[-3:])
-    seen = flat.to(dtype=dtype, memory_format=torch.channels_last)
-    return (flat + residual(seen)).reshape(noisy.shape)
+    seen = flat.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    return (flat + residual(seen).to(noisy.device)).reshape(noisy.shape)

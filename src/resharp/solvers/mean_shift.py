@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from resharp.errors import ArgumentError
+
 
 class LinearMap(Protocol):
     """What the solver asks of a degradation; see `resharp.degradations.LinearDegradation`."""
@@ -62,7 +64,12 @@ def mean_shift(
 
     measurement: (..., C, h, w);  initial: (..., C, H, W), the domain of A, left untouched;  returns that shape.
     Each image of a batch has its own weight w.  `on_step` sees every iteration and stops the solver by returning False.
+    Raises ArgumentError for a noise sigma that is not above 0 and up to 1, and for no iterations.
     """
+    if noise_sigma is not None and not 0 < noise_sigma <= 1:
+        raise ArgumentError(f"noise sigma is {noise_sigma:g}; it lies above 0 and up to 1, or is None to be estimated")
+    if n_iterations < 1:
+        raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 300 are usual")
     image = initial.clone()
     velocity = torch.zeros_like(image)
     row_energy = degradation.row_energy
