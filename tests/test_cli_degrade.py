@@ -126,7 +126,8 @@ def test_downscaling_reproduces_a_published_test_photo(run: Run, tmp_path: Path)
 
 
 def test_transparency_shrinks_with_the_photo_and_metadata_stays(run: Run, tmp_path: Path) -> None:
-    photo = resharp.Photo(rand(3, 32, 40).float(), alpha=torch.full((32, 40), 0.5), depth=16, dpi=(72.0, 72.0))
+    ramp = torch.linspace(0.2, 0.8, 40).expand(32, 40)
+    photo = resharp.Photo(rand(3, 32, 40).float(), alpha=ramp, depth=16, dpi=(72.0, 72.0))
     resharp.write_photo(photo, tmp_path / "in.png")
     assert run("degrade", "downscale", tmp_path / "in.png", "-o", tmp_path / "out.png", "--no-rounding").code == 0
     small = resharp.read_photo(tmp_path / "out.png")
@@ -134,7 +135,8 @@ def test_transparency_shrinks_with_the_photo_and_metadata_stays(run: Run, tmp_pa
     assert small.depth == 16
     assert small.dpi is not None
     assert small.alpha is not None
-    assert_close(small.alpha, torch.full((8, 10), 0.5), atol=1e-4, rtol=0)
+    means = ramp.unfold(1, 4, 4).mean(-1)[:8]
+    assert_close(small.alpha[:, 2:-2], means[:, 2:-2], atol=1e-4, rtol=0)  # at the border it is mirrored
 
 
 def test_a_mosaic_is_one_grey_plane(run: Run, photo: Path, tmp_path: Path) -> None:
@@ -289,3 +291,33 @@ def test_a_name_of_any_bytes_is_printed_and_kept_in_recipes(photo: Path, tmp_pat
         done = subprocess.run(words, capture_output=True, env=strict, check=False)
         assert (done.returncode, done.stderr) == (0, b"")
         assert rb"\udcff.png ->" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("psf.png", ("degrade", "blur")), ("psf.npy", ("degrade", "blur")), ("psf.png", ("deconvolve",))],
+)
+def test_the_kernel_is_not_written_over(
+    run: Run, photo: Path, tmp_path: Path, name: str, arguments: tuple[str, ...]
+) -> None:
+    kernel = tmp_path / name
+    if name == "psf.npy":
+        np.save(kernel, np.ones((3, 3)))
+    else:
+        resharp.write_photo(resharp.Photo(torch.ones(3, 3, 3)), kernel)
+    before = kernel.read_bytes()
+    ends = ("-o", tmp_path / "out.png", "--recipe-out", kernel) if name == "psf.npy" else ("-o", kernel)
+    done = run(*arguments, photo, *ends, "--kernel", kernel)
+    assert done.code == 2
+    assert "read" in done.err
+    assert "by this command itself" in done.err
+    assert kernel.read_bytes() == before
+
+
+def test_no_recipe_is_left_where_nothing_was_done(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    recipe = tmp_path / "r.json"
+    assert run("degrade", "noise", tmp_path / "bad.jpg", "-o", tmp_path / "o.png", "--recipe-out", recipe).code == 2
+    assert not recipe.exists()
+    done = run("degrade", "noise", tmp_path / "bad.jpg", "-o", tmp_path / "new", "--recipe-out", tmp_path / "new")
+    assert "read or written by this command itself" in done.err

@@ -9,9 +9,9 @@ import scipy.io
 import torch
 from torch.testing import assert_close
 
-from resharp.degradations import disk_kernel, gaussian_kernel, load_kernel, motion_kernel, parse_kernel
+from resharp.degradations import checked_kernel, disk_kernel, gaussian_kernel, load_kernel, motion_kernel, parse_kernel
 from resharp.errors import KernelError
-from tests.conftest import reference
+from tests.conftest import rand, reference
 
 
 @pytest.mark.parametrize("text", ["gaussian:1.6", "gaussian:0.2", "disk:3", "disk:0.4", "motion:15,30", "motion:1,0"])
@@ -147,3 +147,15 @@ def test_misspelt_kernels_say_how_to_write_them(text: str) -> None:
     with pytest.raises(KernelError) as caught:
         parse_kernel(text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_kernel_that_is_normalised_stays_as_it_is() -> None:
+    for seed in range(200):
+        once = checked_kernel(rand(5, 7, seed=seed))
+        assert torch.equal(checked_kernel(once), once)
+
+
+@pytest.mark.parametrize("radius", [0.001, 0.05, 0.09])
+def test_a_disk_smaller_than_the_grid_is_one_pixel(radius: float) -> None:
+    kernel = disk_kernel(radius)
+    assert kernel.tolist() == [[1]]

@@ -18,7 +18,16 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
 from resharp.errors import OutputError, PhotoError, ResourceError
-from resharp.photo import Photo, check_encodable, decode_photo, encode_photo, output_format, read_photo, write_photo
+from resharp.photo import (
+    Photo,
+    check_encodable,
+    decode_photo,
+    encode_photo,
+    output_format,
+    photo_size,
+    read_photo,
+    write_photo,
+)
 
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="Z\xc3\xbcrich"/></x:xmpmeta>'
@@ -269,7 +278,7 @@ def _bomb() -> bytes:
         (_animation("GIF", 3), "animated"),
         (_animation("GIF", 1), "GIF"),
         (_animation("WEBP", 3), "animated"),
-        (_animation("TIFF", 2), "frame"),
+        (_animation("TIFF", 2), "holds 2 pages"),
         (_bomb(), "megapixels"),
     ],
 )
@@ -419,6 +428,88 @@ def test_clear_grey_of_a_sixteen_bit_png() -> None:
 
 def test_tiffs_without_resolution_gain_none() -> None:
     assert decode_photo(tiff(smooth_pixels(3, 8), photometric="rgb")).dpi is None
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(changes=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 255)), min_size=1, max_size=4))
+def test_damaged_exif_goes_in_and_out_of_a_tiff(changes: list[tuple[int, int]]) -> None:
+    exif = bytearray(exif_block(6).removeprefix(b"Exif\0\0"))
+    for place, value in changes:
+        exif[place % len(exif)] = value
+    photo = dataclasses.replace(decode_photo(_png(8)), exif=bytes(exif))
+    assert torch.equal(decode_photo(encode_photo(photo, "TIFF")).image, photo.image)
+
+
+def test_odd_types_of_tags_cross_formats() -> None:
+    """An altitude below the sea, as SRATIONAL instead of RATIONAL: -5/1, after a long text."""
+    gps = [struct.pack("<HHIHH", 5, 1, 1, 1, 0), struct.pack("<HHII", 6, 10, 1, 56)]
+    block = b"II*\0\x08\0\0\0" + struct.pack("<H", 1) + struct.pack("<HHII", 0x8825, 4, 1, 26) + b"\0" * 4
+    block += struct.pack("<H", 2) + b"".join(gps) + b"\0" * 4 + struct.pack("<ii", -5, 1)
+    photo = decode_photo(encode_photo(dataclasses.replace(decode_photo(_png(8)), exif=block), "TIFF"))
+    for fmt in ("TIFF", "JPEG", "PNG", "WEBP"):
+        header = Image.open(io.BytesIO(encode_photo(photo, fmt)))
+        assert float(header.getexif().get_ifd(0x8825)[6]) == -5
+
+
+@pytest.mark.parametrize("text", ["© Zoë".encode(), "© Zoë".encode("latin-1")], ids=["utf-8", "latin-1"])
+@pytest.mark.parametrize("through", [("TIFF",), ("TIFF", "TIFF"), ("TIFF", "JPEG"), ("TIFF", "PNG", "TIFF", "WEBP")])
+def test_text_in_exif_keeps_its_bytes(text: bytes, through: tuple[str, ...]) -> None:
+    where = {"first": text + b" wrote it", "below": text + b" took it"}
+    lengths = {name: len(value) + 1 for name, value in where.items()}
+    first = struct.pack("<HHHII", 2, 33432, 2, lengths["first"], 100) + struct.pack("<HHII", 0x8769, 4, 1, 200)
+    block = (b"II*\0\x08\0\0\0" + first).ljust(100, b"\0") + where["first"]
+    below = struct.pack("<HHHII", 1, 0xA430, 2, lengths["below"], 240)
+    block = (block.ljust(200, b"\0") + below).ljust(240, b"\0") + where["below"] + b"\0"
+    photo = dataclasses.replace(decode_photo(_png(8)), exif=block)
+    for fmt in through:
+        data = encode_photo(photo, fmt)
+        assert where["first"] in data
+        assert where["below"] in data
+        photo = decode_photo(data)
+
+
+def test_a_tiff_without_descriptive_tags_keeps_what_stands_below() -> None:
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    exif.get_ifd(0x8769)[0x9003] = "2021:03:04 05:06:07"
+    buffer = io.BytesIO()
+    Image.fromarray(smooth_pixels(3, 8)).save(buffer, "TIFF", exif=exif)
+    nothing_else = buffer.getvalue().replace(struct.pack("<HH", 271, 2), struct.pack("<HH", 269, 2))
+    header = Image.open(io.BytesIO(encode_photo(decode_photo(nothing_else), "PNG")))
+    assert 271 not in header.getexif()
+    assert header.getexif().get_ifd(0x8769)[0x9003] == "2021:03:04 05:06:07"
+
+
+@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP"])
+def test_an_orientation_that_stands_in_xmp_alone_counts(fmt: str, tmp_path: Path) -> None:
+    def saved(**settings: object) -> Path:
+        path = tmp_path / f"x.{fmt.lower()}"
+        if fmt == "PNG":
+            text = PngInfo()
+            text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+            settings["pnginfo"] = text
+        else:
+            settings["xmp"] = XMP
+        Image.fromarray(smooth_pixels(3, 8)).save(path, fmt, **settings)
+        return path
+
+    photo = read_photo(saved())
+    assert tuple(photo.image.shape[-2:]) == photo_size(saved()) == (WIDTH, HEIGHT)
+    assert photo.xmp == XMP.replace(b'Orientation="6"', b'Orientation="1"')
+    upright = exif_block(1)  # which counts before XMP
+    assert tuple(read_photo(saved(exif=upright)).image.shape[-2:]) == photo_size(saved(exif=upright)) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_clear_grey_of_a_png_of_few_bits(bits: int) -> None:
+    values = np.arange(2**bits)
+    row = np.packbits(((values[:, None] >> np.arange(bits)[::-1]) & 1).astype(np.uint8).ravel()).tobytes()
+    stream = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR" + struct.pack(">IIBBBBB", len(values), 1, bits, 0, 0, 0, 0))
+    stream += png_chunk(b"tRNS" + struct.pack(">H", 1)) + png_chunk(b"IDAT" + zlib.compress(b"\0" + row))
+    photo = decode_photo(stream + png_chunk(b"IEND"))
+    assert photo.alpha is not None
+    assert (photo.alpha[0] == torch.from_numpy(values != 1)).all()
+    assert torch.equal(photo.image[0, 0], torch.linspace(0, 1, len(values), dtype=torch.float64).float())
 
 
 def test_unreadable_exif_does_not_stop_a_tiff() -> None:

@@ -45,6 +45,9 @@ def test_a_point_of_light_draws_the_camera_s_path(seed: int) -> None:
     assert float((blurred[0].sum(1) * rows).sum()) == pytest.approx(path[:, 1].mean(), abs=0.3)
     mixed = float((blurred[0] * rows[:, None] * columns).sum())
     assert mixed == pytest.approx((path[:, 0] * path[:, 1]).mean(), abs=1)
+    for points, places, mass in ((path[:, 0], columns, blurred[0].sum(0)), (path[:, 1], rows, blurred[0].sum(1))):
+        skew = float((mass * places**3).sum())  # a picture of the path and not of its mirror image
+        assert skew == pytest.approx((points**3).mean(), abs=0.05 * (np.abs(points) ** 3).mean())
     seen = (blurred[0] > 1e-4).nonzero() - 50
     extent = (seen.amax(0) - seen.amin(0)).amax()
     assert 18 <= int(extent) <= 23

@@ -80,7 +80,7 @@ def test_published_facts_over_200_draws() -> None:
             sums = [float(canvas_psf(points, exposure).sum()) for exposure in EXPOSURES]
             assert sums == pytest.approx([0.01, 0.1, 0.5, 0.9995], abs=1e-9)
     assert 13 < np.mean(extents) < 17
-    assert max(extents) < 62
+    assert 40 < max(extents) < 50  # a path of 60 that nearly never turned
 
 
 def test_the_path_follows_the_recurrence() -> None:

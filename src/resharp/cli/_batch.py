@@ -66,8 +66,24 @@ def photo_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
     return photos(command)
 
 
-def planned_outputs(photos: Sequence[Path], out: Path) -> list[Path]:
-    """The file that each photo's result goes to.  Raises PhotoError for plans that would lose something."""
+def named_files(*names: str | None) -> list[Path]:
+    """Those of the names that are files, such as kernels and weights; `FILE.mat#2` names FILE.mat."""
+    paths = [Path(part) for name in names if name for part in (name, name.rpartition("#")[0]) if part]
+    return [path for path in paths if _is_file(path)]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
+def planned_outputs(photos: Sequence[Path], out: Path, read: Sequence[Path] = ()) -> list[Path]:
+    """The file that each photo's result goes to; `read` are other files that the command reads.
+
+    Raises PhotoError for plans that would lose something.
+    """
     from resharp.photo import SUFFIXES, output_format
 
     if len(photos) == 1 and out.suffix.lower() in SUFFIXES and not out.is_dir():
@@ -84,20 +100,23 @@ def planned_outputs(photos: Sequence[Path], out: Path) -> list[Path]:
     for photo, output in zip(photos, outputs, strict=True):
         if output.resolve() in originals or is_same(output, photo):
             raise PhotoError(f"{output}: is one of the photos themselves; choose another name or folder with -o")
+        if any(is_same(output, other) for other in read):
+            raise PhotoError(f"{output}: is read by this command itself; choose another name with -o")
         if output in taken:
             raise PhotoError(f"{taken[output]} and {photo} would both be written to {output}; restore them one by one")
         taken[output] = photo
     return outputs
 
 
-def run_over_photos(photos: Sequence[Path], out: Path, work: Work, *, as_json: bool) -> None:
-    """Do `work(photo, output)` for each photo; a bad one is named and does not stop the others.
+def run_over_photos(photos: Sequence[Path], out: Path, work: Work, *, as_json: bool, read: Sequence[Path] = ()) -> None:
+    """Do `work(photo, output)` for each photo; a bad one is named and does not stop the others.  read: other files that
+    the command reads.
 
     Ends the process with the gravest exit code of its photos: 1 (failure) before 2 (user's mistake) before 0.
     """
     records: list[dict[str, Any]] = []
     codes: list[int] = []
-    for photo, output in zip(photos, planned_outputs(photos, out), strict=True):
+    for photo, output in zip(photos, planned_outputs(photos, out, read), strict=True):
         started = time.perf_counter()
         record: dict[str, Any] = {"input": str(photo), "output": str(output)}
         try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ._batch import photo_arguments, run_over_photos
+from ._batch import named_files, photo_arguments, run_over_photos
 
 
 @click.command()
@@ -68,4 +68,4 @@ def deblur(
         resharp.write_photo(photo.with_planes(restored), output)
         return {"model": model}
 
-    run_over_photos(photos, out, work, as_json=as_json)
+    run_over_photos(photos, out, work, as_json=as_json, read=named_files(model))

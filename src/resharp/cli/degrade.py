@@ -1,6 +1,6 @@
 """resharp degrade: a command for each kind of degradation, all with the same ends: photos in, photos out, a recipe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import click
 
 from resharp.errors import RecipeError
 
-from ._batch import PLACE, is_same, photo_arguments, planned_outputs, run_over_photos
+from ._batch import PLACE, is_same, named_files, photo_arguments, planned_outputs, run_over_photos
 
 _COMMON = {"photos", "out", "as_json", "seed", "recipe", "recipe_out"}
 _GAMMA = "The camera's response: 1 takes pixel values for light, 2.2 is usual."
@@ -53,7 +53,7 @@ def blur(kernel: str | None, noise_sigma: float, gamma: float, **ends: Any) -> N
     if kernel is None and ends["recipe"] is None:
         raise click.UsageError("Missing option '--kernel'.")
     blurs = [] if kernel is None else [KernelBlur(kernel, gamma)]
-    _run("blur", [*blurs, *([Noise(noise_sigma)] if noise_sigma else [])], **ends)
+    _run("blur", [*blurs, *([Noise(noise_sigma)] if noise_sigma else [])], read=named_files(kernel), **ends)
 
 
 @degrade.command()
@@ -205,13 +205,15 @@ def _run(
     seed: int,
     recipe: Path | None,
     recipe_out: Path | None,
+    read: Sequence[Path] = (),
 ) -> None:
     import resharp
     from resharp.degradations import DegradationStep, read_recipes, write_recipes
 
-    outputs = planned_outputs(photos, out)
+    read = [*read, *([recipe] if recipe else [])]
+    outputs = planned_outputs(photos, out, read)
     if recipe_out is not None:
-        _refuse_loss(recipe_out, [*photos, *outputs, *([recipe] if recipe else [])])
+        _refuse_loss(recipe_out, [*photos, out, *outputs, *read])
     if recipe is None:
         names = [photo.name for photo in photos]
         recipes = [(name, [DegradationStep(one, seed + i) for one in degradations]) for i, name in enumerate(names)]
@@ -219,15 +221,18 @@ def _run(
         _refuse_other_options()
         recipes = read_recipes(recipe, [photo.name for photo in photos], kind=kind)
     steps = dict(zip(photos, (steps for _, steps in recipes), strict=True))
-    if recipe_out is not None and any(photo.is_file() for photo in photos):
-        write_recipes(recipes, recipe_out)
+    is_written = recipe_out is None
 
     def work(photo_path: Path, output: Path) -> dict[str, Any]:
+        nonlocal is_written
         resharp.output_format(output)
         resharp.write_photo(resharp.degrade(resharp.read_photo(photo_path), steps[photo_path]), output)
+        if recipe_out is not None and not is_written:  # where nothing succeeds, nothing is told
+            write_recipes(recipes, recipe_out)
+            is_written = True
         return {"steps": [step.as_json() for step in steps[photo_path]]}
 
-    run_over_photos(photos, out, work, as_json=as_json)
+    run_over_photos(photos, out, work, as_json=as_json, read=read)
 
 
 def _refuse_loss(recipe_out: Path, others: list[Path]) -> None:

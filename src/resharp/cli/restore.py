@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ._batch import photo_arguments, run_over_photos
+from ._batch import named_files, photo_arguments, run_over_photos
 
 
 @click.command()
@@ -83,4 +83,4 @@ def deconvolve(
         resharp.write_photo(photo.with_planes(restored), output)
         return {"noise_sigma": round(last[0], 6), "data_weight": round(last[1], 6), "iterations": iterations}
 
-    run_over_photos(photos, out, work, as_json=as_json)
+    run_over_photos(photos, out, work, as_json=as_json, read=named_files(kernel, weights))

@@ -20,6 +20,7 @@ from .arguments import shortened
 Kernel = Tensor | NDArray[Any] | str | Path
 """A kernel as the Python API takes it: tensor, array, or the text that `--kernel` takes."""
 
+_ROUNDED = 1e-6  # how far from 1 the sum of a normalised kernel may lie
 _FINE = 8  # subsamples per pixel and axis for shapes with an edge
 
 
@@ -30,6 +31,7 @@ def checked_kernel(kernel: Tensor, *, name: str = "kernel") -> Tensor:
         raise KernelError(f"{name}: a kernel is one plane (height, width), not an array of shape ({shape})")
     if kernel.is_complex():
         raise KernelError(f"{name}: holds complex values; a kernel holds numbers of 0 and above")
+    is_single = kernel.dtype == torch.float32
     kernel = kernel.detach().cpu().double()
     if not bool(torch.isfinite(kernel).all()):
         raise KernelError(f"{name}: holds NaN or infinite values; a kernel is finite, not negative, with a sum above 0")
@@ -39,6 +41,8 @@ def checked_kernel(kernel: Tensor, *, name: str = "kernel") -> Tensor:
         raise KernelError(f"{name}: is zero everywhere; a kernel has a sum above 0")
     if kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
         raise KernelError(f"{name}: is {shape}; height and width must be odd: add a row or column of zeros")
+    if is_single and abs(float(kernel.sum()) - 1) < _ROUNDED:
+        return kernel.float()  # as this function gave it: doing it again would change last bits
     kernel = kernel / kernel.max()  # its sum alone might overflow
     return (kernel / kernel.sum()).float()
 
@@ -67,6 +71,7 @@ def disk_kernel(radius: float) -> Tensor:
     """Defocus: a uniform disk, radius in pixels, its edge antialiased."""
     if not 0 < radius <= 200:
         raise KernelError(f"disk:{radius:g}: the radius must lie above 0 and up to 200 pixels")
+    radius = max(radius, 1 / _FINE)  # less falls between the points of the grid; it is one pixel all the same
     reach = max(1, math.ceil(radius))
     y, x = _fine_grid(reach)
     return checked_kernel(_to_pixels((y**2 + x**2 <= radius**2).double()))

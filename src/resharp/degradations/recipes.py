@@ -171,7 +171,8 @@ def apply_steps(
                     "a shake with moving objects or highlights changes the sharp photo; make it the first step"
                 )
             degraded, scene = step.degradation.expose(degraded, generator=generator, frame=frame)
-            clean = clean if index else scene
+            if step.degradation.n_objects or step.degradation.highlights:
+                clean = scene
         else:
             degraded = step.degradation(degraded, generator=generator)
     return degraded, clean

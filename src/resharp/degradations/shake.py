@@ -115,7 +115,7 @@ class Shake:
         poses = self._poses(frame, generator)
         ways = [_smooth_path(_N_TIMES, 2, generator) * self.object_extent for _ in range(self.n_objects)]
         times, shares = self._instants(poses, ways, height, width)
-        scene = np.ascontiguousarray(to_light(image.detach().float(), self.gamma).permute(1, 2, 0).numpy())
+        scene = np.ascontiguousarray(to_light(image.detach().float().cpu(), self.gamma).permute(1, 2, 0).numpy())
         if self.highlights:
             scene = _with_lamps(scene, self.highlights)
         cutouts = [_cut_out(scene, generator) for _ in ways]

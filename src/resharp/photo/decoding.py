@@ -6,7 +6,6 @@ without a word, so those pixels pass through OpenCV.  Paths are opened here and 
 
 import contextlib
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +21,15 @@ from resharp.device import is_out_of_memory
 from resharp.errors import PhotoError, ResharpError, ResourceError
 
 from .content import Photo, Pixels
-from .exif import exif_orientation, with_orientation_1, without_thumbnail
+from .exif import (
+    exif_orientation,
+    with_orientation_1,
+    without_thumbnail,
+    xmp_orientation,
+    xmp_with_orientation_1,
+)
 from .tiff import exif_of_tiff
 
-_XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>))[2-8]""")
 _KNOWN_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")
 _READABLE = "save it with 8 or 16 bits in grey, RGB or RGBA"
 
@@ -103,13 +107,12 @@ class _Stored(NamedTuple):
 def _stored(data: bytes, name: str) -> _Stored:
     if not data:
         raise PhotoError(f"{name}: is empty (0 bytes); get the file again")
-    turn = exif_orientation(data)  # a TIFF file is laid out as an EXIF block is
-    data = with_orientation_1(data)  # ... and decoders, which disagree on it, must find it upright
+    exif = exif_of_tiff(data)  # before it is turned
+    data = with_orientation_1(data)  # decoders, which disagree on it, must find a TIFF upright
     header = _open(data, name)
-    exif = exif_of_tiff(header) if _tags(header) else None
     pixels, depth = _pixels(data, header, name)
     exif = exif or _exif_beside(header)  # in a PNG it may stand behind the pixels
-    turn = max(turn, exif_orientation(exif or b""))
+    turn = exif_orientation(exif or b"") or xmp_orientation(_xmp(header) or b"") or 1
     return _Stored(_upright(pixels, turn), depth, header, exif, turn)
 
 
@@ -120,9 +123,7 @@ def _decode(data: bytes, name: str) -> Photo:
     if dpi is not None:
         dpi = (float(dpi[0]), float(dpi[1])) if turn < 5 else (float(dpi[1]), float(dpi[0]))
         dpi = dpi if min(dpi) > 0 and max(dpi) < 65536 else None  # what every format can hold
-    xmp = header.info.get("xmp")
-    xmp = xmp.encode() if isinstance(xmp, str) else xmp
-
+    xmp = _xmp(header)
     grey = pixels.ndim == 2 or pixels.shape[-1] == 2
     stored = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
     values = np.ascontiguousarray(stored, dtype=np.float32)  # one copy: large photos take gigabytes
@@ -136,7 +137,7 @@ def _decode(data: bytes, name: str) -> Photo:
         depth=depth,
         exif=without_thumbnail(with_orientation_1(exif)) if exif else None,  # it shows the photo as it was
         icc=header.info.get("icc_profile") or None,
-        xmp=_XMP_ORIENTATION.sub(rb"\g<1>1", xmp) if xmp else None,
+        xmp=xmp_with_orientation_1(xmp) if xmp else None,
         dpi=dpi,
     )
 
@@ -155,6 +156,8 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise PhotoError(f"{name}: is a BigTIFF; save it as a plain TIFF of up to 4 GB")
     frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
     if header.format == "GIF" or frames > 1:
+        if header.format == "TIFF":
+            raise PhotoError(f"{name}: holds {frames} pages; save one of them as PNG and restore that")
         kind = "an animated image" if frames > 1 else "a GIF"
         raise PhotoError(f"{name}: is {kind} ({header.format}); save one frame as PNG and restore that")
     return header
@@ -171,12 +174,15 @@ def _pixels(data: bytes, header: Image.Image, name: str) -> tuple[Pixels, int]:
         bits = max(_as_tuple(tags.get(258, 8)))
     else:
         bits = data[24] if header.format == "PNG" else 8
+    if bits > 8 and tags.get(284, 1) == 2:
+        raise PhotoError(f"{name}: stores its 16-bit planes apart; save it with interleaved channels")
     header.load()  # also for 16 bits: says what is damaged, and reads what stands behind a PNG's pixels
     if bits <= 8:
+        clear = header.info.get("transparency")
+        if header.format == "PNG" and data[25] == 0 and bits in (2, 4) and isinstance(clear, int):
+            header.info["transparency"] = clear * (255 // (2**bits - 1))  # Pillow stretches the pixels alone
         plain = _plain_mode(header)
         return np.asarray(header if header.mode == plain else header.convert(plain)), 8
-    if tags.get(284, 1) == 2:
-        raise PhotoError(f"{name}: stores its 16-bit colour planes apart; save it with interleaved channels")
     pixels = _decoded_by_opencv(data)
     if pixels is None or pixels.dtype != np.uint16:
         raise PhotoError(f"{name}: has samples that are neither 8 nor 16 bits; {_READABLE}")
@@ -229,6 +235,11 @@ def _plain_mode(header: Image.Image) -> str:
     transparent = header.has_transparency_data
     grey = header.mode in ("1", "L", "LA", "La")
     return {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}[grey, transparent]
+
+
+def _xmp(header: Image.Image) -> bytes | None:
+    xmp: bytes | str | None = header.info.get("xmp")
+    return xmp.encode() if isinstance(xmp, str) else xmp
 
 
 def _exif_beside(header: Image.Image) -> bytes | None:

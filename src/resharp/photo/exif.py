@@ -1,20 +1,101 @@
 """EXIF blocks as bytes, for `photo`: read and patched in place, so that all else in them stays as it was.
 
-A block begins with a TIFF header, and a TIFF file is laid out alike, so these functions take both.
+A block begins with a TIFF header, and a TIFF file is laid out alike, so these functions take both.  Tags go from one to
+the other with their bytes as they are: a text in whatever encoding, a number of whatever type.
 """
 
+import re
 import struct
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-_ORIENTATION = 0x0112
+import numpy as np
+
+ORIENTATION = 0x0112
+EXIF_IFD, GPS_IFD = 0x8769, 0x8825
+_INTEROPERABILITY = 0xA005  # a pointer into the block that it came from
+_XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>))([1-8])""")
+_NUMBERS = {1: (1, 1), 2: (1, 1), 3: (1, 2), 4: (1, 4), 5: (2, 4), 6: (1, 1), 7: (1, 1), 8: (1, 2), 9: (1, 4)}
+_NUMBERS |= {
+    10: (2, 4),
+    11: (1, 4),
+    12: (1, 8),
+    13: (1, 4),
+}  # TIFF's types: how many numbers of how many bytes a value has
 _INTEGERS = {1: "B", 3: "H", 4: "I"}  # TIFF types BYTE, SHORT, LONG
 
 
-def _entries(exif: bytes) -> tuple[str, int, int]:
-    """(byte order, offset of the first entry of IFD 0, number of entries); (_, 0, 0) where there is none."""
+class Tag(NamedTuple):
+    """One entry of an IFD: its number, TIFF's type, and the bytes of its values, little-endian."""
+
+    number: int
+    kind: int
+    value: bytes
+
+
+def tags_of(exif: bytes, at: int | None = None) -> dict[int, Tag]:
+    """The readable tags of the IFD at an offset, or of IFD 0, by number; what points out of the bytes is left out."""
+    order, start, count = _entries(exif, at)
+    found = {}
+    for entry in range(start, start + 12 * count, 12):
+        number, kind, n_values = struct.unpack_from(order + "HHI", exif, entry)
+        n_parts, size = _NUMBERS.get(kind, (0, 0))
+        length, place = n_parts * size * n_values, entry + 8
+        if length > 4:
+            place = struct.unpack_from(order + "I", exif, place)[0]
+        if length > 0 and place + length <= len(exif) and number != _INTEROPERABILITY:
+            value = np.frombuffer(exif, f"{order}u{size}", n_parts * n_values, place)
+            found[number] = Tag(number, kind, value.astype(f"<u{size}").tobytes())
+    return found
+
+
+def tags_below(exif: bytes) -> dict[int, dict[int, Tag]]:
+    """The tags of the EXIF and of the GPS IFD, where there are some."""
+    first = tags_of(exif)
+    pointers = {
+        kind: first[kind].value for kind in (EXIF_IFD, GPS_IFD) if kind in first and first[kind].kind in (4, 13)
+    }
+    below = {kind: tags_of(exif, int.from_bytes(value[:4], "little")) for kind, value in pointers.items()}
+    return {kind: tags for kind, tags in below.items() if tags}
+
+
+def ifd_bytes(tags: Sequence[Tag], offset: int) -> bytes:
+    """A little-endian IFD that stands at an even offset, its values behind it."""
+    tags = sorted(tags)
+    entries, values = struct.pack("<H", len(tags)), b""
+    behind = offset + 2 + 12 * len(tags) + 4
+    for tag in tags:
+        n_parts, size = _NUMBERS[tag.kind]
+        entries += struct.pack("<HHI", tag.number, tag.kind, len(tag.value) // (n_parts * size))
+        if len(tag.value) <= 4:
+            entries += tag.value.ljust(4, b"\0")
+        else:
+            entries += struct.pack("<I", behind + len(values))
+            values += tag.value + b"\0" * (len(tag.value) % 2)
+    return entries + b"\0" * 4 + values
+
+
+def block_of(first: Sequence[Tag], below: Mapping[int, Mapping[int, Tag]]) -> bytes:
+    """An EXIF block of these tags and the IFDs below them, little-endian."""
+
+    def head(places: Mapping[int, int]) -> bytes:
+        pointers = [Tag(kind, 4, struct.pack("<I", places.get(kind, 0))) for kind in below]
+        return b"II*\0\x08\0\0\0" + ifd_bytes([*first, *pointers], 8)
+
+    places, behind = {}, b""
+    for kind, tags in below.items():
+        places[kind] = len(head({})) + len(behind)
+        behind += ifd_bytes(list(tags.values()), places[kind])
+    return head(places) + behind
+
+
+def _entries(exif: bytes, at: int | None = None) -> tuple[str, int, int]:
+    """(byte order, offset of the first entry, number of entries) of the IFD at an offset, or of IFD 0; (_, 0, 0) where
+    there is none."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None or len(exif) < 10:
         return "<", 0, 0
-    start = struct.unpack_from(order + "I", exif, 4)[0]
+    start = struct.unpack_from(order + "I", exif, 4)[0] if at is None else at
     if start + 2 > len(exif):
         return "<", 0, 0
     count = struct.unpack_from(order + "H", exif, start)[0]
@@ -27,17 +108,28 @@ def _orientation_places(exif: bytes) -> list[tuple[str, int]]:
     places = []
     for at in range(start, start + 12 * count, 12):
         tag, kind = struct.unpack_from(order + "HH", exif, at)
-        if tag == _ORIENTATION and kind in _INTEGERS:
+        if tag == ORIENTATION and kind in _INTEGERS:
             places.append((order + _INTEGERS[kind], at + 8))
     return places
 
 
-def exif_orientation(exif: bytes) -> int:
-    """1 to 8, as TIFF 6.0 counts them; 1 for anything else."""
+def exif_orientation(exif: bytes) -> int | None:
+    """1 to 8, as TIFF 6.0 counts them, 1 for other numbers; None where the block does not tell."""
     for form, place in _orientation_places(exif):
         value: int = struct.unpack_from(form, exif, place)[0]
         return value if 1 <= value <= 8 else 1
-    return 1
+    return None
+
+
+def xmp_orientation(xmp: bytes) -> int | None:
+    """The same that an XMP packet tells, which counts where EXIF is silent."""
+    stated = _XMP_ORIENTATION.search(xmp)
+    return int(stated[2]) if stated else None
+
+
+def xmp_with_orientation_1(xmp: bytes) -> bytes:
+    """The same packet with orientation 1, if it tells one."""
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
 
 
 def with_orientation_1(exif: bytes) -> bytes:

@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from resharp.errors import PhotoError
 
-from .exif import exif_orientation
+from .exif import exif_orientation, xmp_orientation
 
 
 def photo_size(path: str | Path) -> tuple[int, int]:
@@ -47,11 +47,13 @@ def _stored_size(header: Image.Image) -> tuple[int, int]:
 
 def _orientation(header: Image.Image, path: Path) -> int:
     """1 to 8; Pillow's own way there would decode the pixels of a PNG."""
+    xmp = header.info.get("xmp") or b""
+    stated = xmp_orientation(xmp.encode() if isinstance(xmp, str) else xmp) or 1
     if header.format == "TIFF":
-        value = header.tag_v2.get(274, 1)  # type: ignore[attr-defined]
+        value = header.tag_v2.get(274, stated)  # type: ignore[attr-defined]
         return value if isinstance(value, int) and 1 <= value <= 8 else 1
     exif: bytes = header.info.get("exif") or (_exif_chunk(path) if header.format == "PNG" else b"")
-    return exif_orientation(exif.removeprefix(b"Exif\0\0"))
+    return exif_orientation(exif.removeprefix(b"Exif\0\0")) or stated
 
 
 def _exif_chunk(path: Path) -> bytes:
