@@ -473,7 +473,7 @@ def test_a_tiff_without_descriptive_tags_keeps_what_stands_below() -> None:
     exif[271] = "Maker"
     exif.get_ifd(0x8769)[0x9003] = "2021:03:04 05:06:07"
     buffer = io.BytesIO()
-    Image.fromarray(smooth_pixels(3, 8)).save(buffer, "TIFF", exif=exif)
+    Image.fromarray(smooth_pixels(3, 8)).save(buffer, "TIFF", exif=exif.tobytes())
     nothing_else = buffer.getvalue().replace(struct.pack("<HH", 271, 2), struct.pack("<HH", 269, 2))
     header = Image.open(io.BytesIO(encode_photo(decode_photo(nothing_else), "PNG")))
     assert 271 not in header.getexif()
