@@ -117,6 +117,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, tuple[Arguments, str, int
         "device": ([photo, "-o", out, *with_model, "--device", "abacus"], "'cpu' always can", 2),
         "precision": ([photo, "-o", out, *with_model, "--precision", "half"], "'half' is not one of", 2),
         "tile": ([photo, "-o", out, *with_model, "--tile", 8], "tiles of 8 pixels", 2),
+        "seed of nothing": ([photo, "-o", out, *with_model, "--seed", 5], "give --samples, too", 2),
         "no number": ([photo, "-o", out, *with_model, "--tile", "x"], "'x' is not a valid integer", 2),
         "onto itself": ([photo, "-o", photo, *with_model], "is one of the photos themselves", 2),
         "alpha to jpeg": ([folder / "alpha.png", "-o", folder / "o.jpg", *with_model], "transparency", 2),
@@ -127,7 +128,7 @@ def bad_inputs(folder: Path, model: Path) -> dict[str, tuple[Arguments, str, int
 
 CASES = [
     "missing photo", "folder", "no image", "denoiser", "unknown model", "pickle", "nan", "device", "precision", "tile",
-    "no number", "onto itself", "alpha to jpeg", "below a file", "no output",
+    "seed of nothing", "no number", "onto itself", "alpha to jpeg", "below a file", "no output",
 ]  # fmt: skip
 
 

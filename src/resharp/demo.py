@@ -19,7 +19,7 @@ from .solvers.mean_shift import OnStep
 
 SHAKE = Shake(extent=8.0, sway=1.0, roll=0.5, read_noise=0.002)
 NOISE_SIGMA = 2.55 / 255
-N_ITERATIONS = 200
+N_ITERATIONS = 150
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,6 +51,9 @@ def deblur(
     from resharp.restorer import deblur as restore
     from resharp.restorer import load_deblurrer
 
+    source = click.get_current_context().get_parameter_source("seed")
+    if samples is None and source is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--seed is of the samples; give --samples, too, or leave it out.")
     deblurrer = load_deblurrer(model, device=device, precision=precision)
     deblurrer.check_tile(tile)  # a mistake here is one mistake, not one for each photo
     deblurrer.check_samples(samples, seed)
