@@ -321,3 +321,13 @@ def test_no_recipe_is_left_where_nothing_was_done(run: Run, tmp_path: Path) -> N
     assert not recipe.exists()
     done = run("degrade", "noise", tmp_path / "bad.jpg", "-o", tmp_path / "new", "--recipe-out", tmp_path / "new")
     assert "read or written by this command itself" in done.err
+
+
+def test_a_recipe_that_cannot_be_written_ends_the_run_once(run: Run, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    recipe = tmp_path / "file" / "r.json"
+    done = run("degrade", "noise", photo, "-o", tmp_path / "out.png", "--recipe-out", recipe)
+    assert done.code == 1
+    assert done.err.count("\n") == 1
+    assert "r.json" in done.err
+    assert (tmp_path / "out.png").exists()

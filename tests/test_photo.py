@@ -28,6 +28,7 @@ from resharp.photo import (
     read_photo,
     write_photo,
 )
+from resharp.photo.exif import tags_of
 
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="Z\xc3\xbcrich"/></x:xmpmeta>'
@@ -498,6 +499,32 @@ def test_an_orientation_that_stands_in_xmp_alone_counts(fmt: str, tmp_path: Path
     assert photo.xmp == XMP.replace(b'Orientation="6"', b'Orientation="1"')
     upright = exif_block(1)  # which counts before XMP
     assert tuple(read_photo(saved(exif=upright)).image.shape[-2:]) == photo_size(saved(exif=upright)) == (HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_an_orientation_that_stands_in_the_xmp_of_a_tiff_counts(depth: int, tmp_path: Path) -> None:
+    pixels = smooth_pixels(3, depth)
+    data = tiff(pixels, photometric="rgb", extratags=[(700, 1, len(XMP), XMP, True)], resolution=(300, 150))
+    (tmp_path / "x.tif").write_bytes(data)
+    photo = read_photo(tmp_path / "x.tif")
+    assert tuple(photo.image.shape[-2:]) == photo_size(tmp_path / "x.tif") == (WIDTH, HEIGHT)
+    levels = photo.image.permute(1, 2, 0).numpy() * (2**depth - 1)
+    np.testing.assert_allclose(levels, np.rot90(pixels, -1), atol=0.01)
+    assert photo.xmp == XMP.replace(b'Orientation="6"', b'Orientation="1"')
+
+
+def test_xmp_behind_the_pixels_of_a_png_counts(tmp_path: Path) -> None:
+    chunk = png_chunk(b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + XMP)
+    Image.fromarray(smooth_pixels(3, 8)).save(tmp_path / "x.png")
+    stream = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(stream[:-12] + png_chunk(b"iTXtComment\0\0\0\0\0x") + chunk + stream[-12:])
+    assert photo_size(tmp_path / "x.png") == tuple(read_photo(tmp_path / "x.png").image.shape[-2:]) == (WIDTH, HEIGHT)
+
+
+def test_tags_that_claim_more_than_the_file_holds_take_no_memory() -> None:
+    entries = b"".join(struct.pack("<HHII", number, 7, 900_000, 0) for number in range(1, 60_000))
+    data = (b"II*\0\x08\0\0\0" + struct.pack("<H", 59_999) + entries).ljust(1_000_000, b"\0")
+    assert sum(len(tag.value) for tag in tags_of(data).values()) <= len(data)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])

@@ -3,6 +3,7 @@
 Nothing here runs code from a file: pickles are refused, foreign files pass through importers with a written key map.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -60,8 +61,8 @@ def weights_path(name_or_file: str | Path) -> Path:
     path = Path(name_or_file)
     try:
         is_folder, is_there = path.is_dir(), path.exists()
-    except OSError:  # a name that is too long
-        is_folder = is_there = False
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
     if is_folder:
         raise WeightsError(f"{path}: is a folder; name a .safetensors file or one of {', '.join(SHIPPED)}")
     if not is_there:
@@ -111,14 +112,14 @@ def load_weights(name_or_file: str | Path) -> tuple[nn.Module, Card]:
 
 
 def read_state(card: Card) -> dict[str, Tensor]:
-    """The tensors of the file that a card was read from, in float32 on the CPU.  Raises WeightsError."""
+    """The tensors of the file that a card was read from, fractions in float32, on the CPU.  Raises WeightsError."""
     try:
         stored = safetensors.torch.load(_read(Path(card.path)))
     except (SafetensorError, ValueError) as error:
         raise WeightsError(f"{card.path}: is damaged ({str(error).splitlines()[0]}); get the file again") from None
     if any(tensor.is_complex() for tensor in stored.values()):
         raise WeightsError(f"{card.path}: holds complex numbers; weights are real")
-    state = {key: tensor.float() for key, tensor in stored.items()}
+    state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in stored.items()}
     if not all(bool(torch.isfinite(tensor).all()) for tensor in state.values()):
         raise WeightsError(f"{card.path}: holds NaN or infinite values; train or fetch it again")
     return state
@@ -304,8 +305,9 @@ def import_weights(path: str | Path, kind: str, out: str | Path) -> Card:
     if kind not in IMPORTERS:
         raise WeightsError(f"{kind!r} is no kind of weights that can be imported; choose {', '.join(IMPORTERS)}")
     path, out = Path(path), Path(out)
-    if out.exists() and path.exists() and out.samefile(path):
-        raise WeightsError(f"{out}: is the file to import; choose another name for the result")
+    with contextlib.suppress(OSError):  # reading and writing will tell
+        if out.samefile(path):
+            raise WeightsError(f"{out}: is the file to import; choose another name for the result")
     network, card = IMPORTERS[kind](path)
     save_weights(network, out, dataclasses.replace(card, name=out.stem))
     return read_card(out)

@@ -221,18 +221,19 @@ def _run(
         _refuse_other_options()
         recipes = read_recipes(recipe, [photo.name for photo in photos], kind=kind)
     steps = dict(zip(photos, (steps for _, steps in recipes), strict=True))
-    is_written = recipe_out is None
+    done = list[Path]()
 
     def work(photo_path: Path, output: Path) -> dict[str, Any]:
-        nonlocal is_written
         resharp.output_format(output)
         resharp.write_photo(resharp.degrade(resharp.read_photo(photo_path), steps[photo_path]), output)
-        if recipe_out is not None and not is_written:  # where nothing succeeds, nothing is told
-            write_recipes(recipes, recipe_out)
-            is_written = True
+        done.append(output)
         return {"steps": [step.as_json() for step in steps[photo_path]]}
 
-    run_over_photos(photos, out, work, as_json=as_json, read=read)
+    try:
+        run_over_photos(photos, out, work, as_json=as_json, read=read)
+    finally:
+        if recipe_out is not None and done:  # also of what Ctrl-C cut short
+            write_recipes(recipes, recipe_out)
 
 
 def _refuse_loss(recipe_out: Path, others: list[Path]) -> None:

@@ -62,7 +62,7 @@ def fetch(kind: str, as_json: bool) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        path = features_file(kind, download=True, on_progress=on_progress)
+        path = features_file(kind, download=True, keras=False, on_progress=on_progress)
     say(json.dumps({"path": str(path)}) if as_json else str(path))
 
 

@@ -72,7 +72,7 @@ def load_lpips(
     WeightsError for a file that does not fit, and the errors of `networks.load_features`.
     """
     layers = _layers(architecture)
-    used = weights or features_file(architecture, download=download)
+    used = weights or features_file(architecture, download=download, keras=False)
     if used.suffix == ".h5":
         raise WeightsError(f"{used}: LPIPS was learned on torchvision's weights; name those, or leave LPIPS be")
     features = load_features(architecture, *layers, after_relu=True, weights=used)

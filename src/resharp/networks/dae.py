@@ -58,8 +58,9 @@ class DAE(nn.Module):
         nn.init.kaiming_normal_(head.weight, nonlinearity="relu", generator=generator)
         for conv in inner:
             spread = math.sqrt(2 / (9 * conv.in_channels))
-            nn.init.dirac_(conv.weight)
+            nn.init.zeros_(conv.weight)
             with torch.no_grad():
+                conv.weight[:, :, 1, 1].fill_diagonal_(1)
                 conv.weight.add_(torch.randn(conv.weight.shape, generator=generator), alpha=0.2 * spread)
         nn.init.normal_(tail.weight, std=0.1 * math.sqrt(2 / (9 * tail.in_channels)), generator=generator)
 

@@ -35,16 +35,18 @@ def weights_folder() -> Path:
     return Path(named).expanduser() if named else Path.home() / ".cache" / "resharp"
 
 
-def features_file(architecture: str, *, download: bool = False, on_progress: OnProgress | None = None) -> Path:
+def features_file(
+    architecture: str, *, download: bool = False, keras: bool = True, on_progress: OnProgress | None = None
+) -> Path:
     """The file of weights for a row of FEATURE_NETWORKS: torchvision's where `weights_folder()` has it, else Keras's
-    from there, else torchvision's, fetched if `download`.
+    from there if `keras`, else torchvision's, fetched if `download`.
 
     Raises WeightsError that says what to put where, OutputError for what the disk refuses.
     """
     checked_architecture(architecture)
     known, folder = FEATURE_NETWORKS[architecture], weights_folder()
     published = folder / known.url.rpartition("/")[2]
-    for path in (published, folder / known.keras_file):
+    for path in (published, folder / known.keras_file) if keras else (published,):
         if path.is_file():
             return path
     if not download:

@@ -110,9 +110,12 @@ def _stored(data: bytes, name: str) -> _Stored:
     exif = exif_of_tiff(data)  # before it is turned
     data = with_orientation_1(data)  # decoders, which disagree on it, must find a TIFF upright
     header = _open(data, name)
+    stated = xmp_orientation(_xmp(header) or b"")
+    if header.format == "TIFF" and stated is not None:  # Pillow would turn its pixels, and no others
+        header.info["xmp"] = xmp_with_orientation_1(_xmp(header) or b"")
     pixels, depth = _pixels(data, header, name)
-    exif = exif or _exif_beside(header)  # in a PNG it may stand behind the pixels
-    turn = exif_orientation(exif or b"") or xmp_orientation(_xmp(header) or b"") or 1
+    exif = exif or _exif_beside(header)  # in a PNG it and XMP may stand behind the pixels
+    turn = exif_orientation(exif or b"") or stated or xmp_orientation(_xmp(header) or b"") or 1
     return _Stored(_upright(pixels, turn), depth, header, exif, turn)
 
 

@@ -6,7 +6,7 @@ the other with their bytes as they are: a text in whatever encoding, a number of
 
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,17 +33,23 @@ class Tag(NamedTuple):
     value: bytes
 
 
-def tags_of(exif: bytes, at: int | None = None) -> dict[int, Tag]:
-    """The readable tags of the IFD at an offset, or of IFD 0, by number; what points out of the bytes is left out."""
+def tags_of(exif: bytes, at: int | None = None, *, only: Collection[int] | None = None) -> dict[int, Tag]:
+    """The readable tags of the IFD at an offset, or of IFD 0, by number; `only` those, if numbers are given.
+
+    What points out of the bytes is left out, and what would, all together, be longer than they are.
+    """
     order, start, count = _entries(exif, at)
-    found = {}
+    found, room = {}, len(exif)
     for entry in range(start, start + 12 * count, 12):
         number, kind, n_values = struct.unpack_from(order + "HHI", exif, entry)
+        if number == _INTEROPERABILITY or (only is not None and number not in only):
+            continue
         n_parts, size = _NUMBERS.get(kind, (0, 0))
         length, place = n_parts * size * n_values, entry + 8
         if length > 4:
             place = struct.unpack_from(order + "I", exif, place)[0]
-        if length > 0 and place + length <= len(exif) and number != _INTEROPERABILITY:
+        if 0 < length <= room and place + length <= len(exif):
+            room -= length
             value = np.frombuffer(exif, f"{order}u{size}", n_parts * n_values, place)
             found[number] = Tag(number, kind, value.astype(f"<u{size}").tobytes())
     return found
@@ -51,7 +57,7 @@ def tags_of(exif: bytes, at: int | None = None) -> dict[int, Tag]:
 
 def tags_below(exif: bytes) -> dict[int, dict[int, Tag]]:
     """The tags of the EXIF and of the GPS IFD, where there are some."""
-    first = tags_of(exif)
+    first = tags_of(exif, only=(EXIF_IFD, GPS_IFD))
     pointers = {
         kind: first[kind].value for kind in (EXIF_IFD, GPS_IFD) if kind in first and first[kind].kind in (4, 13)
     }

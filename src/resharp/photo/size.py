@@ -47,22 +47,27 @@ def _stored_size(header: Image.Image) -> tuple[int, int]:
 
 def _orientation(header: Image.Image, path: Path) -> int:
     """1 to 8; Pillow's own way there would decode the pixels of a PNG."""
-    xmp = header.info.get("xmp") or b""
-    stated = xmp_orientation(xmp.encode() if isinstance(xmp, str) else xmp) or 1
+    xmp: bytes | str = header.info.get("xmp") or b""
     if header.format == "TIFF":
-        value = header.tag_v2.get(274, stated)  # type: ignore[attr-defined]
+        value = header.tag_v2.get(274) or xmp_orientation(_as_bytes(xmp)) or 1  # type: ignore[attr-defined]
         return value if isinstance(value, int) and 1 <= value <= 8 else 1
-    exif: bytes = header.info.get("exif") or (_exif_chunk(path) if header.format == "PNG" else b"")
-    return exif_orientation(exif.removeprefix(b"Exif\0\0")) or stated
+    exif: bytes = header.info.get("exif") or b""
+    if header.format == "PNG":
+        exif, xmp = exif or _chunk(path, b"eXIf"), xmp or _chunk(path, b"iTXt", b"XML:com.adobe.xmp\0")
+    return exif_orientation(exif.removeprefix(b"Exif\0\0")) or xmp_orientation(_as_bytes(xmp)) or 1
 
 
-def _exif_chunk(path: Path) -> bytes:
-    """The EXIF block of a PNG wherever it stands, the pixels stepped over; empty where there is none."""
+def _as_bytes(text: bytes | str) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _chunk(path: Path, wanted: bytes, beginning: bytes = b"") -> bytes:
+    """The first such chunk of a PNG wherever it stands, the pixels stepped over; empty where there is none."""
     with path.open("rb") as file:
         file.seek(8)
         while len(head := file.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
-            if kind == b"eXIf":
-                return file.read(length)
-            file.seek(length + 4, os.SEEK_CUR)  # its checksum, too
+            if kind == wanted and (content := file.read(length)).startswith(beginning):
+                return content
+            file.seek(4 if kind == wanted else length + 4, os.SEEK_CUR)  # its checksum, too
     return b""

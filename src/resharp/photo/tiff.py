@@ -18,9 +18,8 @@ _TEXTS = (1, 2, 7)  # the types that they come in: bytes, text, undefined
 
 def exif_of_tiff(data: bytes) -> bytes | None:
     """The descriptive tags of a TIFF file as an EXIF block, or None where it has none."""
-    stored, below = tags_of(data), tags_below(data)
-    first = [stored[number] for number in (*_DESCRIPTIVE, ORIENTATION) if number in stored]
-    return block_of(first, below) if first or below else None
+    first, below = tags_of(data, only=(*_DESCRIPTIVE, ORIENTATION)), tags_below(data)
+    return block_of(list(first.values()), below) if first or below else None
 
 
 def encode_tiff(
@@ -37,7 +36,7 @@ def encode_tiff(
         tags.append((34675, 7, len(icc), icc, True))
     if xmp is not None:
         tags.append((700, 1, len(xmp), xmp, True))
-    first, below = (tags_of(exif), tags_below(exif)) if exif is not None else ({}, {})
+    first, below = (tags_of(exif, only=_DESCRIPTIVE), tags_below(exif)) if exif is not None else ({}, {})
     for number in _DESCRIPTIVE:
         if number in first and first[number].kind in _TEXTS:
             text = first[number].value.rstrip(b"\0") + b"\0"

@@ -76,8 +76,9 @@ def held_out(sources: Sequence[Source], n_holdout: int) -> tuple[list[Source], S
             "data.n_holdout, or bring more photos"
         )
     picked = [out[round((i + 0.5) * len(out) / n_holdout - 0.5)] for i in range(n_holdout)]
-    judging = {source.group(number) for number in out}
-    return [_without(one, judging) for one in sources], Part(source, picked)
+    judging, left = {source.group(number) for number in out}, set(out)
+    training = Part(source, [number for number in range(len(source)) if number not in left])
+    return [training, *(_without(one, judging) for one in sources[1:])], Part(source, picked)
 
 
 def _without(source: Source, groups: Collection[str]) -> Source:

@@ -35,5 +35,7 @@ def _refuse_loss(out: Path, place: Path, pairs: tuple[str, str] | None, subset: 
     shown = [place] if listing is None else [place, *listing.degraded, *listing.clean]
     if any(is_same(out, other) for other in shown):
         raise PhotoError(f"{out}: is one of the photos themselves; choose another name with -o")
-    if out.parent.resolve() in {photo.parent.resolve() for photo in shown[1:]}:
+    folder, root = out.parent.resolve(), place.resolve()
+    is_below = root in folder.parents or (folder == root and listing is not None and not listing.paired)
+    if is_below and any(folder in photo.resolve().parents for photo in shown[1:]):
         raise PhotoError(f"{out}: would lie among the photos and be taken for one; choose another folder with -o")

@@ -102,7 +102,7 @@ LIMITS: tuple[Limit, ...] = (
     # Healthy outputs keep 0.9 of the spread, slow beginners 0.4 after 200 steps; a collapse leaves 0.01.
     Limit("collapse", "spread", "below", 0.2, "the outputs' spread relative to the photos'"),
     Limit("collapse", "response", "below", 0.2, "the outputs' response to their inputs"),
-    # 1 is the bound of Wasserstein critics; logits that saturate reached 4, critics without any hold 1e2 to 1e5.
+    # Wasserstein critics over [0, 1] are bound to 2; logits that saturate reached 4, critics without hold 1e2 to 1e5.
     Limit("exploding-critic", "critic_slope", "above", 30, "the critic's slope"),
     # Published weights (1e-3 on a cross entropy) leave the critic some hundredths.
     Limit("vanishing-generator", "adversarial_share", "below", 1e-3, "the critic's share of the generator's gradient"),
