@@ -22,9 +22,11 @@ from resharp.errors import PhotoError, ResharpError, ResourceError
 
 from .content import Photo, Pixels
 from .exif import (
+    exif_beside,
     exif_orientation,
     with_orientation_1,
     without_thumbnail,
+    xmp_beside,
     xmp_orientation,
     xmp_with_orientation_1,
 )
@@ -110,12 +112,12 @@ def _stored(data: bytes, name: str) -> _Stored:
     exif = exif_of_tiff(data)  # before it is turned
     data = with_orientation_1(data)  # decoders, which disagree on it, must find a TIFF upright
     header = _open(data, name)
-    stated = xmp_orientation(_xmp(header) or b"")
+    stated = xmp_orientation(xmp_beside(header.info))
     if header.format == "TIFF" and stated is not None:  # Pillow would turn its pixels, and no others
-        header.info["xmp"] = xmp_with_orientation_1(_xmp(header) or b"")
+        header.info["xmp"] = xmp_with_orientation_1(xmp_beside(header.info))
     pixels, depth = _pixels(data, header, name)
-    exif = exif or _exif_beside(header)  # in a PNG it and XMP may stand behind the pixels
-    turn = exif_orientation(exif or b"") or stated or xmp_orientation(_xmp(header) or b"") or 1
+    exif = exif or exif_beside(header.info) or None  # in a PNG it and XMP may stand behind the pixels
+    turn = exif_orientation(exif or b"") or stated or xmp_orientation(xmp_beside(header.info)) or 1
     return _Stored(_upright(pixels, turn), depth, header, exif, turn)
 
 
@@ -126,7 +128,6 @@ def _decode(data: bytes, name: str) -> Photo:
     if dpi is not None:
         dpi = (float(dpi[0]), float(dpi[1])) if turn < 5 else (float(dpi[1]), float(dpi[0]))
         dpi = dpi if min(dpi) > 0 and max(dpi) < 65536 else None  # what every format can hold
-    xmp = _xmp(header)
     grey = pixels.ndim == 2 or pixels.shape[-1] == 2
     stored = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
     values = np.ascontiguousarray(stored, dtype=np.float32)  # one copy: large photos take gigabytes
@@ -140,7 +141,7 @@ def _decode(data: bytes, name: str) -> Photo:
         depth=depth,
         exif=without_thumbnail(with_orientation_1(exif)) if exif else None,  # it shows the photo as it was
         icc=header.info.get("icc_profile") or None,
-        xmp=xmp_with_orientation_1(xmp) if xmp else None,
+        xmp=xmp_with_orientation_1(xmp_beside(header.info)) or None,
         dpi=dpi,
     )
 
@@ -238,17 +239,6 @@ def _plain_mode(header: Image.Image) -> str:
     transparent = header.has_transparency_data
     grey = header.mode in ("1", "L", "LA", "La")
     return {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}[grey, transparent]
-
-
-def _xmp(header: Image.Image) -> bytes | None:
-    xmp: bytes | str | None = header.info.get("xmp")
-    return xmp.encode() if isinstance(xmp, str) else xmp
-
-
-def _exif_beside(header: Image.Image) -> bytes | None:
-    """The EXIF block of a JPEG, PNG or WebP from its TIFF header on, or None."""
-    exif: bytes = header.info.get("exif") or b""
-    return exif.removeprefix(b"Exif\0\0") or None
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

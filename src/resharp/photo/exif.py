@@ -7,7 +7,7 @@ the other with their bytes as they are: a text in whatever encoding, a number of
 import re
 import struct
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,13 +15,9 @@ ORIENTATION = 0x0112
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 _INTEROPERABILITY = 0xA005  # a pointer into the block that it came from
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>))([1-8])""")
-_NUMBERS = {1: (1, 1), 2: (1, 1), 3: (1, 2), 4: (1, 4), 5: (2, 4), 6: (1, 1), 7: (1, 1), 8: (1, 2), 9: (1, 4)}
-_NUMBERS |= {
-    10: (2, 4),
-    11: (1, 4),
-    12: (1, 8),
-    13: (1, 4),
-}  # TIFF's types: how many numbers of how many bytes a value has
+# TIFF's types: how many numbers of how many bytes a value has.
+_NUMBERS = dict.fromkeys((1, 2, 6, 7), (1, 1)) | dict.fromkeys((3, 8), (1, 2)) | dict.fromkeys((4, 9, 11, 13), (1, 4))
+_NUMBERS |= {12: (1, 8)} | dict.fromkeys((5, 10), (2, 4))  # doubles and fractions
 _INTEGERS = {1: "B", 3: "H", 4: "I"}  # TIFF types BYTE, SHORT, LONG
 
 
@@ -125,6 +121,18 @@ def exif_orientation(exif: bytes) -> int | None:
         value: int = struct.unpack_from(form, exif, place)[0]
         return value if 1 <= value <= 8 else 1
     return None
+
+
+def exif_beside(info: Mapping[str | tuple[int, int], Any]) -> bytes:
+    """The EXIF block among what Pillow found beside the pixels, from its TIFF header on; empty where there is none."""
+    exif: bytes = info.get("exif") or b""
+    return exif.removeprefix(b"Exif\0\0")
+
+
+def xmp_beside(info: Mapping[str | tuple[int, int], Any]) -> bytes:
+    """The XMP packet there; empty where there is none."""
+    xmp: bytes | str = info.get("xmp") or b""
+    return xmp.encode() if isinstance(xmp, str) else xmp
 
 
 def xmp_orientation(xmp: bytes) -> int | None:

@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from resharp.errors import PhotoError
 
-from .exif import exif_orientation, xmp_orientation
+from .exif import exif_beside, exif_orientation, xmp_beside, xmp_orientation
 
 
 def photo_size(path: str | Path) -> tuple[int, int]:
@@ -47,18 +47,13 @@ def _stored_size(header: Image.Image) -> tuple[int, int]:
 
 def _orientation(header: Image.Image, path: Path) -> int:
     """1 to 8; Pillow's own way there would decode the pixels of a PNG."""
-    xmp: bytes | str = header.info.get("xmp") or b""
+    exif, xmp = exif_beside(header.info), xmp_beside(header.info)
     if header.format == "TIFF":
-        value = header.tag_v2.get(274) or xmp_orientation(_as_bytes(xmp)) or 1  # type: ignore[attr-defined]
+        value = header.tag_v2.get(274) or xmp_orientation(xmp) or 1  # type: ignore[attr-defined]
         return value if isinstance(value, int) and 1 <= value <= 8 else 1
-    exif: bytes = header.info.get("exif") or b""
     if header.format == "PNG":
         exif, xmp = exif or _chunk(path, b"eXIf"), xmp or _chunk(path, b"iTXt", b"XML:com.adobe.xmp\0")
-    return exif_orientation(exif.removeprefix(b"Exif\0\0")) or xmp_orientation(_as_bytes(xmp)) or 1
-
-
-def _as_bytes(text: bytes | str) -> bytes:
-    return text.encode() if isinstance(text, str) else text
+    return exif_orientation(exif) or xmp_orientation(xmp) or 1
 
 
 def _chunk(path: Path, wanted: bytes, beginning: bytes = b"") -> bytes:
