@@ -13,6 +13,8 @@ import safetensors.torch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from resharp.data.listing import Item
+from resharp.data.sources import PhotoFiles
 from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, WeightsError
 from resharp.networks import NETWORKS
 from resharp.photo import photo_size
@@ -20,6 +22,7 @@ from resharp.restorer import load_deblurrer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
 from resharp.training.building import sources_of
 from resharp.training.launching import launched
+from resharp.training.validation import held_out
 from resharp.weights import load_weights
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
 
@@ -245,6 +248,25 @@ def test_what_is_judged_by_is_in_no_source(photos: Path, tmp_path: Path) -> None
     synthesis, _ = sources_of(recipe)
     names = [{source.name(index) for index in range(len(source))} for source in synthesis.sources]
     assert names[0] == names[1] == {"0.png", "2.png", "3.png", "5.png"}
+
+
+def test_photos_to_judge_by_come_from_many_groups() -> None:
+    """Pairs made of six photos, seven of each: any one photo holds as many as are asked for."""
+    items = [Item(None, Path(f"{number}.png"), group=f"photo-{number // 7}") for number in range(42)]
+    source = PhotoFiles(items)
+
+    def judged_by(n_groups: int) -> list[str]:
+        training, kept = held_out([source], 6, n_groups)
+        of = [{part.group(number) for number in range(len(part))} for part in (training[0], kept)]
+        assert not of[0] & of[1]
+        assert len(of[0] | of[1]) == 6
+        assert len(kept) == 6
+        return sorted(of[1])
+
+    assert judged_by(1) == ["photo-2"]
+    assert judged_by(3) == ["photo-0", "photo-2", "photo-4"]
+    with pytest.raises(ArgumentError, match="6 of 6 groups at least"):
+        judged_by(6)
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def sources_of(recipe: Recipe) -> tuple[Synthesis, HeldOut]:
     if data.plan.crop == 0 and any(stage.batch_size > 1 for stage in recipe.stages):
         raise RecipeError("data.plan.crop: whole photos make no batches; set a crop, or batch_size = 1")
     sources = open_sources(data.photos, data.plan, split=data.split or None, kept_bytes=data.kept_megabytes * 2**20)
-    training, kept = held_out(sources, data.n_holdout)
+    training, kept = held_out(sources, data.n_holdout, data.n_holdout_groups)
     weights = data.mix or (1,) * len(training)
     synthesis = Synthesis(list(zip(weights, training, strict=True)), data.plan, seed=recipe.seed)
     judged = HeldOut(

@@ -21,9 +21,9 @@ class _Strict(BaseModel):
 class DataRecipe(_Strict):
     """What is trained on: clean photos that a plan spoils, real pairs, packs, mixed by weights.
 
-    Of the first source `n_holdout` items, whole groups, evenly spread, are kept for validation; groups of those names
-    leave the other sources, too.  noise_sigma: white noise on the [0, 1] scale that is added in floating point,
-    unclipped, as denoisers are trained.
+    Of the first source whole groups, evenly spread, leave the training, `n_holdout_groups` at least and as many as hold
+    `n_holdout` items, which are kept for validation; groups of those names leave the other sources, too.
+    noise_sigma: white noise on the [0, 1] scale that is added in floating point, unclipped, as denoisers are trained.
     """
 
     photos: Annotated[tuple[Path, ...], Field(min_length=1)]
@@ -32,6 +32,7 @@ class DataRecipe(_Strict):
     plan: Plan
     noise_sigma: Annotated[float, Field(ge=0, le=1)] = 0.0
     n_holdout: Positive = 10
+    n_holdout_groups: Positive = 1  # many where a group is large, such as all pairs that were made of one photo
     n_workers: Annotated[int, Field(ge=0, le=256)] = 0
     kept_megabytes: Positive = 256  # of decoded photos, in each process that reads
 

@@ -55,25 +55,26 @@ class Part:
         return self.source.fingerprint()
 
 
-def held_out(sources: Sequence[Source], n_holdout: int) -> tuple[list[Source], Source]:
+def held_out(sources: Sequence[Source], n_holdout: int, n_groups_least: int = 1) -> tuple[list[Source], Source]:
     """(training, held out): whole groups of the first source leave the training, evenly spread over their order, until
-    `n_holdout` photos are out; so many of them are kept to judge by.  Of the other sources, which may be made of the
-    same photos, groups of the same names leave, too.  Raises ArgumentError where nothing would be left to train on."""
+    `n_holdout` photos and `n_groups_least` groups are out; so many photos, evenly spread, are kept to judge by.  Of the
+    other sources, which may be made of the same photos, groups of the same names leave, too.  Raises ArgumentError
+    where nothing would be left to train on."""
     source = sources[0]
     groups: dict[str, list[int]] = {}
     for number in range(len(source)):
         groups.setdefault(source.group(number), []).append(number)
     names = list(groups)
     n_groups, out = len(names), list[int]()
-    for count in range(1, n_groups):
+    for count in range(n_groups_least, n_groups):
         chosen = {round((i + 0.5) * n_groups / count - 0.5) for i in range(count)}
         out = sorted(number for index in chosen for number in groups[names[index]])
         if len(out) >= n_holdout:
             break
     if not n_holdout <= len(out) < len(source):
         raise ArgumentError(
-            f"cannot hold {n_holdout} of {len(source)} photos in {n_groups} groups out of the training; lower "
-            "data.n_holdout, or bring more photos"
+            f"cannot hold {n_holdout} of {len(source)} photos, and {n_groups_least} of {n_groups} groups at least, "
+            "out of the training; lower data.n_holdout or data.n_holdout_groups, or bring more photos"
         )
     picked = [out[round((i + 0.5) * len(out) / n_holdout - 0.5)] for i in range(n_holdout)]
     judging, left = {source.group(number) for number in out}, set(out)
