@@ -288,6 +288,12 @@ def test_photos_to_judge_by_come_from_many_groups() -> None:
         ({"compile": '"no"'}, RecipeError, "compile: input should be a valid boolean"),
         ({"network": "{ kind = 'torch.nn:Identity' }"}, RecipeError, "has no parameters to train"),
         ({"network": "{ kind = ':Name' }"}, RecipeError, "is no network"),
+        ({"stages.0.jitter": 8}, RecipeError, "stages.0: jitter is for stages with"),
+        (
+            {"stages.0.jitter": 33, "stages.0.losses": "{ style = 1.0 }"},
+            RecipeError,
+            "stages.0.jitter is more than half",
+        ),
         ({"data.photos": '""'}, RecipeError, "photos is an empty name"),
         ({"data.photos": "2024"}, RecipeError, 'photos is no name; write it in quotes, such as "2024"'),
         ({"data.photos": "[2024-05-01]"}, RecipeError, "photos is no name"),

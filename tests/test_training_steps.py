@@ -33,7 +33,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def toy_game(
-    *, rate: float, adversarial: str = "wgan", penalty: float = 10.0, critic_steps: int = 1, fresh: bool = False
+    *,
+    rate: float,
+    adversarial: str = "wgan",
+    penalty: float = 10.0,
+    critic_steps: int = 1,
+    fresh: bool = False,
+    jitter: int = 0,
 ) -> Game:
     """Both sides in float64 with plain gradient descent."""
     generator = DeblurGAN(width=4, n_blocks=1, dropout=0.0, generator=torch.Generator().manual_seed(1)).double()
@@ -43,11 +49,11 @@ def toy_game(
         Optimizers(network, torch.optim.SGD(network.parameters(), lr=rate), schedule=kept, n_images=9)
         for network in (generator, critic)
     ]
-    loss = GeneratorLoss({"l1": (1.0, LOSSES["l1"])}, critic=critic, adversarial=kind, weight=1.0)
+    loss = GeneratorLoss({"l1": (1.0, LOSSES["l1"])}, critic=critic, adversarial=kind, weight=1.0, jitter=jitter)
     return Game(
         generator=Generator(generator, generator, loss, descents[0]),
         critic=critic,
-        critic_objective=CriticObjective(critic, kind, penalty=penalty, norm="sample"),
+        critic_objective=CriticObjective(critic, kind, penalty=penalty, norm="sample", jitter=jitter),
         critic_optimizers=descents[1],
         critic_steps=critic_steps,
         batches_per_step=1 + critic_steps if fresh else 1,
@@ -67,13 +73,13 @@ def parameters(game: Game) -> dict[str, torch.nn.Parameter]:
     return {f"{owner}.{name}": value for owner, network in networks for name, value in network.named_parameters()}
 
 
-@pytest.mark.parametrize("accumulate", [2, 3, 5])
-def test_accumulated_pieces_have_the_gradients_of_the_whole_batch(accumulate: int) -> None:
+@pytest.mark.parametrize(("accumulate", "jitter"), [(2, 0), (3, 0), (5, 0), (2, 4)])
+def test_accumulated_pieces_have_the_gradients_of_the_whole_batch(accumulate: int, jitter: int) -> None:
     """Of both sides of a GAN with gradient penalty, also where the pieces are of unequal size."""
     clean, degraded = rand(5, 3, 24, 24), rand(5, 3, 24, 24, seed=1)
 
     def gradients(pieces: int) -> dict[str, torch.Tensor]:
-        game = toy_game(rate=0.0)
+        game = toy_game(rate=0.0, jitter=jitter)
         gan_step(game, machinery(pieces), (degraded, clean), NOW)
         return {name: value.grad for name, value in parameters(game).items() if value.grad is not None}
 
@@ -110,6 +116,30 @@ def descend(network: torch.nn.Module, gradients: tuple[torch.Tensor, ...]) -> No
     with torch.no_grad():
         for value, gradient in zip(network.parameters(), gradients, strict=True):
             value -= 0.01 * gradient
+
+
+def test_a_jittered_loss_is_that_of_windows_somewhere() -> None:
+    """Pixel losses see whole photos; the critic and features the same window of both, another for each sample."""
+    clean, restored = rand(4, 3, 24, 24), rand(4, 3, 24, 24, seed=1)
+    seen: list[torch.Tensor] = []
+
+    def difference(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.cat([one, other], dim=1))
+        return (one - other).abs().mean()
+
+    loss = GeneratorLoss({"l1": (1.0, difference), "perceptual": (1.0, difference)}, jitter=4)
+    loss(restored, clean, 5, 0)
+    whole, cut = seen
+    assert whole.shape[-2:] == (24, 24)
+    assert cut.shape[-2:] == (20, 20)
+    places = [
+        {(y, x) for y in range(5) for x in range(5) if torch.equal(whole[n, :, y : y + 20, x : x + 20], cut[n])}
+        for n in range(4)
+    ]
+    assert all(len(found) == 1 for found in places)
+    assert len(set.union(*places)) > 1
+    loss(restored[2:], clean[2:], 5, 2)
+    assert torch.equal(seen[-1], cut[2:]), "the same windows in another piece or process"
 
 
 def test_the_generator_runs_once_where_one_pass_serves_both_sides() -> None:
@@ -226,6 +256,7 @@ def test_a_step_tells_all_that_is_watched() -> None:
     [
         ({"clip_gradient": 1e-4}, {}),
         ({"precision": "bfloat16"}, {}),
+        ({"jitter": 8}, {}),
         ({}, {"penalty_norm": "channel"}),
         ({}, {"penalty_precision": "bfloat16"}),
         ({}, {"weight": 1.0}),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from resharp.data.plan import Plan
+from resharp.losses import FEATURE_LOSSES
 
 Positive = Annotated[int, Field(gt=0, le=2**53, strict=True)]
 NotNegative = Annotated[int, Field(ge=0, le=2**53, strict=True)]
@@ -143,7 +144,8 @@ class StageRecipe(_Strict):
     """A stretch of the run with its own losses and optimisers: supervised, or with `adversarial` a GAN.
 
     losses: weights by name of the table of losses, "perceptual" among them;  batch_size counts all processes together;
-    accumulate: pieces that a batch goes through in.
+    accumulate: pieces that a batch goes through in;  jitter: critic and feature losses see windows that are so many
+    pixels smaller, each at a random offset, against the chequered pattern that their strides leave (8 for both here).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "train"
@@ -151,6 +153,7 @@ class StageRecipe(_Strict):
     batch_size: Positive
     accumulate: Positive = 1
     losses: Annotated[dict[str, Rate], Field(min_length=1)] = {"l2": 1.0}
+    jitter: Annotated[int, Field(ge=0, le=64)] = 0
     optimizer: OptimizerRecipe
     adversarial: AdversarialRecipe | None = None
     clip_gradient: Annotated[float, Field(ge=0)] = 0.0
@@ -172,6 +175,8 @@ class StageRecipe(_Strict):
             raise ValueError("muon and float16 do not go together; take bfloat16")
         if self.accumulate > 1 and self.adversarial and self.adversarial.kind == "relativistic":
             raise ValueError("a relativistic loss compares with the mean of the whole batch; set accumulate = 1")
+        if self.jitter and self.adversarial is None and not self.losses.keys() & set(FEATURE_LOSSES):
+            raise ValueError("jitter is for stages with an adversarial or a feature loss; leave it out")
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate is more than the {self.batch_size} images of a batch")
         return self
@@ -221,6 +226,13 @@ class Recipe(_Strict):
     rhythm: RhythmRecipe = RhythmRecipe()
     divergence: DivergenceRecipe = DivergenceRecipe()
     weights: WeightsRecipe
+
+    @model_validator(mode="after")
+    def _windows_within_crops(self) -> "Recipe":
+        for index, stage in enumerate(self.stages):
+            if stage.jitter > self.data.plan.crop // 2:
+                raise ValueError(f"stages.{index}.jitter is more than half of data.plan.crop; lower it")
+        return self
 
     @property
     def n_images(self) -> int:

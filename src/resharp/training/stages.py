@@ -60,11 +60,11 @@ def _generator(recipe: Recipe, stage: StageRecipe, run: Run, losses: WeightedLos
     network, game = run.networks["generator"], stage.adversarial
     seen_by = torch.compile(network) if recipe.compile else network
     assert isinstance(seen_by, nn.Module)
-    loss = GeneratorLoss(losses)
-    if game is not None:
-        loss = GeneratorLoss(
-            losses, critic=run.networks["critic"], adversarial=ADVERSARIAL[game.kind], weight=game.weight
-        )
+    if game is None:
+        loss = GeneratorLoss(losses, jitter=stage.jitter)
+    else:
+        critic, adversarial = run.networks["critic"], ADVERSARIAL[game.kind]
+        loss = GeneratorLoss(losses, critic=critic, adversarial=adversarial, weight=game.weight, jitter=stage.jitter)
     return Generator(network, wrap(seen_by), loss, build_optimizers(network, stage.optimizer, stage.n_images))
 
 
@@ -75,6 +75,7 @@ def _game(stage: StageRecipe, recipe: AdversarialRecipe, generator: Generator, c
         penalty=recipe.gradient_penalty,
         norm=recipe.penalty_norm,
         autocast=_TYPES[recipe.penalty_precision],
+        jitter=stage.jitter,
     )
     return Game(
         generator=generator,

@@ -16,7 +16,9 @@ from .objectives import GeneratorLoss, Parts, at_least_float32
 from .optimizers import Optimizers
 
 _LEAST_SCALE = 2.0**-24  # of a gradient scaler: 40 halvings below where it begins
-_MASKS, _PENALTY = 1, 2  # what a step draws: dropout masks, and where the penalty is taken
+# what a step draws: dropout masks, what the critic looks at and where its penalty is taken, what the generator's losses
+# look at
+_MASKS, _CRITIC, _WINDOWS = 1, 2, 3
 Batch = tuple[Tensor, Tensor]  # degraded, clean: float32 (N, 3, H, W), the degraded one perhaps smaller
 
 
@@ -107,7 +109,7 @@ def supervised_step(generator: Generator, machinery: Machinery, batch: Batch, mo
     """One step of a network on its loss; returns the loss, its parts, the gradient norm and the schedule's factor."""
     generator.network.train()
     torch.manual_seed(moment.drawn(_MASKS, moment.place))
-    report = _generator_turn(generator, batch, machinery)
+    report = _generator_turn(generator, batch, machinery, moment)
     norm, scheduled = machinery.descend(generator.optimizers, moment.n_seen, moment.factor, "generator")
     return report | _norms(norm) | _rates(generator, scheduled * moment.factor)
 
@@ -160,7 +162,7 @@ def gan_step(game: Game, machinery: Machinery, batch: Batch, moment: Moment) -> 
     torch.manual_seed(moment.drawn(_MASKS, moment.place, *([game.critic_steps] if game.fresh else [])))
     game.critic.requires_grad_(False)
     try:
-        report |= _generator_turn(game.generator, rounds[-1], machinery, restored)
+        report |= _generator_turn(game.generator, rounds[-1], machinery, moment, restored)
     finally:
         game.critic.requires_grad_(True)
     norm, scheduled = machinery.descend(game.generator.optimizers, moment.n_seen, moment.factor, "generator")
@@ -190,7 +192,7 @@ def _critic_turn(
     for real, fake, is_last in _with_last(_pieces(clean, machinery), _pieces(fakes, machinery)):
         with _synchronised(game.critic_objective, is_last):
             with machinery.precision(clean.device):
-                loss, parts, *both = game.critic_objective(real, fake, moment.drawn(_PENALTY, turn), place)
+                loss, parts, *both = game.critic_objective(real, fake, moment.drawn(_CRITIC, turn), place)
             machinery.backward(loss * (len(real) / len(clean)))
         sums.add(parts, len(real) / len(clean))
         scores.append((both[0], both[1]))
@@ -200,19 +202,21 @@ def _critic_turn(
 
 
 def _generator_turn(
-    generator: Generator, batch: Batch, machinery: Machinery, restored: Tensor | None = None
+    generator: Generator, batch: Batch, machinery: Machinery, moment: Moment, restored: Tensor | None = None
 ) -> dict[str, float]:
     """The generator's gradients on one batch; returns its losses.  restored: what it made of it, if it did already."""
     _forget_gradients(generator.network)
     sums = _Sums(machinery)
+    place = moment.place
     for degraded, clean, is_last in _with_last(*(_pieces(part, machinery) for part in batch)):
         share = len(degraded) / len(batch[0])
         with _synchronised(generator.run, is_last):
             pictures = generator.restored(degraded, machinery) if restored is None else restored
             with machinery.precision(degraded.device):
-                loss, parts = generator.loss(pictures, clean)
+                loss, parts = generator.loss(pictures, clean, moment.drawn(_WINDOWS), place)
             machinery.backward(loss * share)
         sums.add(parts, share)
+        place += len(degraded)
     report = sums.report(generator.network, "generator")
     pulls = generator.loss.pulls
     if "adversarial" in pulls:
