@@ -22,7 +22,9 @@ from resharp.networks import DAE
 from resharp.photo import read_photo
 from resharp.restorer import load_prior
 from resharp.weights import SHIPPED, Card, load_weights, read_card, save_weights, weights_path
-from tests.conftest import rand, reference
+from tests.conftest import Run, rand, reference
+
+DEBLURRERS = [name for name in SHIPPED if read_card(name).noise_sigma is None]
 
 
 def save(path: Path, model: DAE, **changes: object) -> None:
@@ -55,6 +57,51 @@ def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
     loaded, _ = load_weights(tmp_path / "a.safetensors")
     save(tmp_path / "b.safetensors", loaded)
     assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "a.safetensors").read_bytes()
+
+
+def test_a_mixture_is_the_mean_of_its_parts(tmp_path: Path, run: Run) -> None:
+    first, second = small(), DAE(width=4, depth=3, generator=torch.Generator().manual_seed(1))
+    save(tmp_path / "a.safetensors", first)
+    save(tmp_path / "b.safetensors", second, name="b", licence="MIT")
+    files = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    done = run("weights", "mix", *files, "-o", tmp_path / "c.safetensors", "--share", "3", "--share", "1", "--json")
+    assert done.code == 0
+    mixed, card = load_weights(tmp_path / "c.safetensors")
+    for key, tensor in mixed.state_dict().items():
+        assert_close(tensor, 0.75 * first.state_dict()[key] + 0.25 * second.state_dict()[key])
+    assert json.loads(done.out)["sha256"] == card.sha256
+    assert (card.name, card.noise_sigma, card.licence) == ("c", 0.04, "CC0-1.0; MIT")
+    assert card.quality == "a mixture, 3 of a, 1 of b"
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "words"),
+    [
+        ("ab", ("--share", "1"), "a mixture of 2 needs as many shares above 0"),
+        ("ab", ("--share", "1", "--share", "nan"), "needs as many shares above 0"),
+        ("ab", ("--share", "1", "--share", "-1"), "needs as many shares above 0"),
+        ("a", (), "needs two or more weights"),
+        ("aw", (), "w.safetensors: its arguments is"),
+        ("as", (), "s.safetensors: its noise_sigma is 0.1, not 0.04"),
+        ("ab", ("-o", "a.safetensors"), "a.safetensors: is one of the files to mix"),
+        ("ax", (), "x.safetensors: unknown weights"),
+    ],
+)
+def test_what_cannot_be_mixed_is_named(
+    files: str, options: tuple[str, ...], words: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(Path("a.safetensors"), small())
+    save(Path("b.safetensors"), small())
+    save(Path("s.safetensors"), small(), noise_sigma=0.1)
+    wide = DAE(width=8, depth=3)
+    save(Path("w.safetensors"), wide)
+    before = Path("a.safetensors").read_bytes()
+    done = run("weights", "mix", *(f"{name}.safetensors" for name in files), "-o", "out.safetensors", *options)
+    assert done.code != 0
+    assert words in done.err
+    assert not Path("out.safetensors").exists()
+    assert Path("a.safetensors").read_bytes() == before
 
 
 def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(tmp_path: Path) -> None:
@@ -223,22 +270,24 @@ def test_shipped_denoiser_has_the_quality_of_its_card() -> None:
     assert mean == pytest.approx(float(claimed[1]), abs=0.03)
 
 
-def test_shipped_deblurrer_on_a_shipped_photo() -> None:
+@pytest.mark.parametrize("name", DEBLURRERS)
+def test_shipped_deblurrers_on_a_shipped_photo(name: str) -> None:
     """Stands in for real pairs where none are at hand: a shaken photo gains, a sharp one stays as it is."""
     sharp, _ = demo_inputs()
     shaken = SHAKE(sharp, generator=torch.Generator().manual_seed(1)).clamp(0, 1)
-    assert float(psnr(resharp.deblur(shaken), sharp)) > float(psnr(shaken, sharp)) + 0.3
-    assert float(psnr(resharp.deblur(sharp), sharp)) > 35
+    assert float(psnr(resharp.deblur(shaken, weights=name), sharp)) > float(psnr(shaken, sharp)) + 0.25
+    assert float(psnr(resharp.deblur(sharp, weights=name), sharp)) > 35
 
 
-def test_shipped_deblurrer_has_the_quality_of_its_card() -> None:
+@pytest.mark.parametrize("name", DEBLURRERS)
+def test_shipped_deblurrers_have_the_quality_of_their_card(name: str) -> None:
     """The mean over eight real pairs of GoPro, 256x256."""
     pairs = open_listing(reference("gopro/crops")).pairs
     gains = []
     for degraded, clean in ((read_photo(a).image, read_photo(b).image) for a, b in pairs):
-        restored = resharp.deblur(degraded).mul(255).round().div(255)
+        restored = resharp.deblur(degraded, weights=name).mul(255).round().div(255)
         gains.append(float(psnr(restored, clean) - psnr(degraded, clean)))
-    card = weights_path("deblur").with_suffix(".md").read_text(encoding="utf-8")
+    card = weights_path(name).with_suffix(".md").read_text(encoding="utf-8")
     claimed = re.search(r"GoPro, 8 crops.*\| \*\*\+([\d.]+) dB", card)
     assert claimed is not None
     assert float(np.mean(gains)) == pytest.approx(float(claimed[1]), abs=0.02)

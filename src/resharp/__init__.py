@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from .weights import Card as Card
     from .weights import import_weights as import_weights
     from .weights import load_weights as load_weights
+    from .weights import mix_weights as mix_weights
     from .weights import read_card as read_card
     from .weights import save_weights as save_weights
 
@@ -119,7 +120,7 @@ _HOMES = {
     "showing": "dataset_sheet",
     "solvers": "Step mean_shift until_settled",
     "training": "Recipe load_recipe train_weights",
-    "weights": "Card import_weights load_weights read_card save_weights",
+    "weights": "Card import_weights load_weights mix_weights read_card save_weights",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
