@@ -30,11 +30,13 @@ def gradients(accelerator: Accelerator, accumulate: int) -> dict[str, Any]:
         for n in (generator, critic)
     ]
     kind = ADVERSARIAL["wgan"]
-    loss = GeneratorLoss({"l1": (1.0, LOSSES["l1"])}, critic=critic, adversarial=kind, weight=1.0)
+    loss = GeneratorLoss({"l1": (1.0, LOSSES["l1"])}, critic=critic, adversarial=kind, weight=1.0, jitter=4)
     game = Game(
         generator=Generator(generator, accelerator.prepare_model(generator), loss, still[0]),
         critic=critic,
-        critic_objective=accelerator.prepare_model(CriticObjective(critic, kind, penalty=10.0, norm="sample")),
+        critic_objective=accelerator.prepare_model(
+            CriticObjective(critic, kind, penalty=10.0, norm="sample", jitter=4)
+        ),
         critic_optimizers=still[1],
         critic_steps=2,
         batches_per_step=1,

@@ -263,6 +263,9 @@ def test_photos_to_judge_by_come_from_many_groups() -> None:
         assert len(kept) == 6
         return sorted(of[1])
 
+    uneven = [Item(None, Path(f"{n}.png"), group=group) for n, group in enumerate("aaaaaaaabbcdddddddddd")]
+    _, kept = held_out([PhotoFiles(uneven)], 6, 3)
+    assert [kept.group(number) for number in range(len(kept))] == ["a", "a", "a", "c", "d", "d"]
     assert judged_by(1) == ["photo-2"]
     assert judged_by(3) == ["photo-0", "photo-2", "photo-4"]
     with pytest.raises(ArgumentError, match="6 of 6 groups at least"):
@@ -288,6 +291,12 @@ def test_photos_to_judge_by_come_from_many_groups() -> None:
         ({"compile": '"no"'}, RecipeError, "compile: input should be a valid boolean"),
         ({"network": "{ kind = 'torch.nn:Identity' }"}, RecipeError, "has no parameters to train"),
         ({"network": "{ kind = ':Name' }"}, RecipeError, "is no network"),
+        ({"data.n_holdout_groups": 3}, RecipeError, "data: n_holdout is less than the 3 of n_holdout_groups"),
+        (
+            {"stages.0.jitter": 8, "stages.0.losses": "{ style = 1.0 }", "data.plan.crop": 0},
+            RecipeError,
+            "toml: stages.0.jitter needs crops",
+        ),
         ({"stages.0.jitter": 8}, RecipeError, "stages.0: jitter is for stages with"),
         (
             {"stages.0.jitter": 33, "stages.0.losses": "{ style = 1.0 }"},

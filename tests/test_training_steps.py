@@ -142,6 +142,30 @@ def test_a_jittered_loss_is_that_of_windows_somewhere() -> None:
     assert torch.equal(seen[-1], cut[2:]), "the same windows in another piece or process"
 
 
+def test_a_jittered_critic_sees_windows_of_both_photos_alike() -> None:
+    real, fake = rand(4, 3, 24, 24), rand(4, 3, 24, 24, seed=1)
+    seen: list[torch.Tensor] = []
+
+    class Recording(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            seen.append(image)
+            return image.mean((1, 2, 3), keepdim=True)
+
+    objective = CriticObjective(Recording(), ADVERSARIAL["wgan"], penalty=0.0, norm="sample", jitter=4)
+    for seed, first in ((5, 0), (6, 0), (5, 2)):
+        objective(real[first:], fake[first:], seed, first)
+    once, other, later = (image.unflatten(0, (2, -1)) for image in seen)
+    assert once.shape == (2, 4, 3, 20, 20)
+    for n in range(4):
+        cut = [
+            (y, x) for y in range(5) for x in range(5) if torch.equal(real[n, :, y : y + 20, x : x + 20], once[0, n])
+        ]
+        assert len(cut) == 1
+        assert torch.equal(fake[n, :, cut[0][0] : cut[0][0] + 20, cut[0][1] : cut[0][1] + 20], once[1, n])
+    assert not torch.equal(once, other), "other windows for another turn"
+    assert torch.equal(later, once[:, 2:]), "the same windows in another piece or process"
+
+
 def test_the_generator_runs_once_where_one_pass_serves_both_sides() -> None:
     passes: list[bool] = []
     batch = rand(2, 3, 24, 24, seed=1), rand(2, 3, 24, 24)
@@ -277,7 +301,7 @@ def test_no_setting_of_a_stage_is_without_effect(
         recipe = Recipe.model_validate(gan(photos).model_dump() | {"stages": [stages[0] | own]})
         train_weights(recipe, tmp_path / name, device="cpu")
         weights.append(read_checkpoint(checkpoints(tmp_path / name)[0])["networks"])
-    for side in ("generator",) if changes else ("critic",):
+    for side in ("generator", "critic") if "jitter" in changes else ("generator",) if changes else ("critic",):
         assert any(not torch.equal(value, weights[1][side][key]) for key, value in weights[0][side].items())
 
 

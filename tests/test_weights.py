@@ -80,9 +80,10 @@ def test_a_mixture_is_the_mean_of_its_parts(tmp_path: Path, run: Run) -> None:
         ("ab", ("--share", "1"), "a mixture of 2 needs as many shares above 0"),
         ("ab", ("--share", "1", "--share", "nan"), "needs as many shares above 0"),
         ("ab", ("--share", "1", "--share", "-1"), "needs as many shares above 0"),
+        ("ab", ("--share", "1e308", "--share", "1e308"), "needs as many shares above 0 and below a million"),
         ("a", (), "needs two or more weights"),
-        ("aw", (), "w.safetensors: its arguments is"),
-        ("as", (), "s.safetensors: its noise_sigma is 0.1, not 0.04"),
+        ("aw", (), "w.safetensors: has arguments"),
+        ("as", (), "s.safetensors: has noise_sigma 0.1, a.safetensors 0.04; mix weights of one network"),
         ("ab", ("-o", "a.safetensors"), "a.safetensors: is one of the files to mix"),
         ("ax", (), "x.safetensors: unknown weights"),
     ],
@@ -275,7 +276,9 @@ def test_shipped_deblurrers_on_a_shipped_photo(name: str) -> None:
     """Stands in for real pairs where none are at hand: a shaken photo gains, a sharp one stays as it is."""
     sharp, _ = demo_inputs()
     shaken = SHAKE(sharp, generator=torch.Generator().manual_seed(1)).clamp(0, 1)
-    assert float(psnr(resharp.deblur(shaken, weights=name), sharp)) > float(psnr(shaken, sharp)) + 0.25
+    assert float(psnr(resharp.deblur(shaken, weights=name), sharp)) > float(psnr(shaken, sharp)) + (
+        0.25 if name == "deblur" else 0.45
+    )
     assert float(psnr(resharp.deblur(sharp, weights=name), sharp)) > 35
 
 

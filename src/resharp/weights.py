@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,7 +60,7 @@ def weights_path(name_or_file: str | Path) -> Path:
         return Path(str(resources.files("resharp") / "assets" / SHIPPED[str(name_or_file)]))
     path = Path(name_or_file)
     try:
-        is_folder, is_there = path.is_dir(), path.exists()
+        is_folder, is_there = path.is_dir() and str(name_or_file) != "", path.is_file()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
     if is_folder:
@@ -166,13 +165,15 @@ def mix_weights(files: Sequence[str | Path], out: str | Path, *, shares: Sequenc
     Between weights of pixel losses and of a GAN it lies between faithful and crisp (Wang et al. 2018, arXiv 1809.00219,
     section 3.4); of several fine-tunings it is mostly better than each (Wortsman et al. 2022, arXiv 2203.05482).
     files: two or more, by name or file;  shares: of each, above 0, relative to each other, or () for equal ones.
-    Raises WeightsError for different networks, ArgumentError for shares that do not fit, OutputError.
+    Whether they have one origin is not checked: the mean of others restores nothing.  Whole numbers are the first
+    file's; statistics of batch norms are averaged, too.  Raises WeightsError for different networks, files that are no
+    weights, and an `out` that is one of them or no .safetensors; ArgumentError for shares that do not fit, OutputError.
     """
     if len(files) < 2:
         raise ArgumentError("a mixture needs two or more weights; name another file")
     shares = list(shares) or [1.0] * len(files)
-    if len(shares) != len(files) or not all(0 < share < math.inf for share in shares):
-        raise ArgumentError(f"a mixture of {len(files)} needs as many shares above 0, not {shares}")
+    if len(shares) != len(files) or not all(0 < share < 1e6 for share in shares):
+        raise ArgumentError(f"a mixture of {len(files)} needs as many shares above 0 and below a million, not {shares}")
     loaded, out = [load_weights(file) for file in files], Path(out)
     network, first = loaded[0]
     for _, card in loaded:
@@ -182,9 +183,7 @@ def mix_weights(files: Sequence[str | Path], out: str | Path, *, shares: Sequenc
         for key in ("network", "arguments", "noise_sigma"):
             ours, theirs = getattr(first, key), getattr(card, key)
             if ours != theirs:
-                raise WeightsError(
-                    f"{card.path}: its {key} is {theirs}, not {ours} as of {first.path}; mix weights alike"
-                )
+                raise WeightsError(f"{card.path}: has {key} {theirs}, {first.path} {ours}; mix weights of one network")
     states = [one.state_dict() for one, _ in loaded]
     for key, value in network.state_dict().items():
         if value.is_floating_point():

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def train(
 
         def on_step(record: dict[str, Any]) -> None:
             if "validation_psnr" in record:
-                bar.write(f"{record['n_seen']:>10,} images: validation {record['validation_psnr']:.3f} dB")
+                bar.write(
+                    f"{record['n_seen']:>10,} images: validation {record['validation_psnr']:.3f} dB", file=sys.stderr
+                )
             shown = {"loss": "loss", "critic": "critic", "learning_rate": "rate"}
             bar.set_postfix({text: f"{record[key]:.4g}" for key, text in shown.items() if key in record}, refresh=False)
             if not bar.n:  # what was seen before this command took no time of it

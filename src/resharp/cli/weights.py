@@ -102,4 +102,7 @@ def mix(files: tuple[str, ...], out: Path, shares: tuple[float, ...], as_json: b
     from resharp.weights import mix_weights
 
     card = mix_weights(files, out, shares=shares)
-    say(json.dumps(dataclasses.asdict(card)) if as_json else f"{out}  ({card.quality})")
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(card)))
+        return
+    say(f"{out}  ({card.quality})")

@@ -170,8 +170,8 @@ def check_networks(networks: Mapping[str, nn.Module], judged: HeldOut, recipe: R
             f"network: {recipe.network.kind} makes {_size(made)} of photos of {_size(tuple(given.shape))}, and their "
             f"truth has {_size(wanted)}; take a network of another scale, or another downscale in data.plan"
         )
-    if "critic" in networks:
-        side = recipe.data.plan.crop or None
+    for jitter in {stage.jitter for stage in recipe.stages if stage.adversarial is not None}:
+        side = recipe.data.plan.crop - jitter or None
         _tried(networks["critic"], judged.clean[:1, :, :side, :side], f"critic: {recipe.critic.kind}")
 
 

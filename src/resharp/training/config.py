@@ -37,6 +37,12 @@ class DataRecipe(_Strict):
     n_workers: Annotated[int, Field(ge=0, le=256)] = 0
     kept_megabytes: Positive = 256  # of decoded photos, in each process that reads
 
+    @model_validator(mode="after")
+    def _one_of_each_group(self) -> "DataRecipe":
+        if self.n_holdout < self.n_holdout_groups:
+            raise ValueError(f"n_holdout is less than the {self.n_holdout_groups} of n_holdout_groups; raise it")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _one_folder_or_several(cls, values: Any) -> Any:
@@ -145,7 +151,8 @@ class StageRecipe(_Strict):
 
     losses: weights by name of the table of losses, "perceptual" among them;  batch_size counts all processes together;
     accumulate: pieces that a batch goes through in;  jitter: critic and feature losses see windows that are so many
-    pixels smaller, each at a random offset, against the chequered pattern that their strides leave (8 for both here).
+    pixels smaller, each at a random offset, against the chequered pattern that their strides leave; the product of the
+    strides less 1 is enough, 7 for "patchgan", 3 for conv3_3 and fire3.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "train"
@@ -153,7 +160,7 @@ class StageRecipe(_Strict):
     batch_size: Positive
     accumulate: Positive = 1
     losses: Annotated[dict[str, Rate], Field(min_length=1)] = {"l2": 1.0}
-    jitter: Annotated[int, Field(ge=0, le=64)] = 0
+    jitter: Annotated[int, Field(ge=0, le=64, strict=True)] = 0
     optimizer: OptimizerRecipe
     adversarial: AdversarialRecipe | None = None
     clip_gradient: Annotated[float, Field(ge=0)] = 0.0
@@ -230,6 +237,8 @@ class Recipe(_Strict):
     @model_validator(mode="after")
     def _windows_within_crops(self) -> "Recipe":
         for index, stage in enumerate(self.stages):
+            if stage.jitter and not self.data.plan.crop:
+                raise ValueError(f"stages.{index}.jitter needs crops; set data.plan.crop, or leave it out")
             if stage.jitter > self.data.plan.crop // 2:
                 raise ValueError(f"stages.{index}.jitter is more than half of data.plan.crop; lower it")
         return self

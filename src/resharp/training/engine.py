@@ -264,9 +264,14 @@ class Workshop:
             noise_sigma=(recipe.data.noise_sigma or None) if self._learns_noise_alone() else None,
             training_data=recipe.weights.training_data,
             licence=recipe.weights.licence,
-            quality=f"{psnr:.2f} dB on {recipe.data.n_holdout} held-out training photos",
+            quality=f"{psnr:.2f} dB on {self._judged_by()}",
         )
         save_weights(deployed, path, card)
+
+    def _judged_by(self) -> str:
+        n_photos, n_groups = len(self.held_out.clean), self.held_out.n_groups
+        of_groups = "" if n_groups == n_photos else f" of {n_groups} groups"
+        return f"{n_photos} held-out training photos{of_groups}"
 
     def _learns_noise_alone(self) -> bool:
         """Whether white noise is all that is done to the photos: what comes out then is a denoiser."""

@@ -40,8 +40,8 @@ class GeneratorLoss:
     def __call__(self, restored: Tensor, clean: Tensor, seed: int, place: int) -> tuple[Tensor, Parts]:
         """(the whole loss, its parts; among them "loss", what there is of it without the critic); `seed` draws the
         windows, `place` counts the samples of the whole batch that stand before these."""
-        compared = self._watched(restored, "fidelity"), clean
-        seen = windows(compared, self.jitter, seed, place)
+        compared: Sequence[Tensor] = (self._watched(restored, "fidelity"), clean)
+        seen = windows(compared, self.jitter, seed, place) if self.losses.keys() & set(FEATURE_LOSSES) else compared
         parts = {name: loss(*(seen if name in FEATURE_LOSSES else compared)) for name, (_, loss) in self.losses.items()}
         total = torch.stack([self.losses[name][0] * part for name, part in parts.items()]).sum()
         parts["loss"] = total
@@ -89,7 +89,7 @@ class CriticObjective(nn.Module):
     def forward(self, real: Tensor, fake: Tensor, seed: int, place: int) -> tuple[Tensor, Parts, Tensor, Tensor]:
         """(loss, its parts, the scores of both); `seed` draws windows and where the penalty is taken, `place` counts
         the samples of the whole batch that stand before these."""
-        real, fake = windows((real, fake), self.jitter, seed + 1, place)
+        real, fake = windows((real, fake), self.jitter, seed + 1, place)  # apart from what the penalty draws
         real_scores, fake_scores = self._scores(real, fake)
         total = self.adversarial.critic(real_scores, fake_scores)
         parts = {"critic": total.detach()}

@@ -110,7 +110,7 @@ def _explain(error: Any) -> str:
     name = ".".join(str(part) for part in location if part not in OPTIMIZER_KINDS)
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] != "extra_forbidden":
-        return f"{name}: {message[0].lower()}{message[1:]}"
+        return f"{name}: {message[0].lower()}{message[1:]}" if name else message  # else it names the setting itself
     return f"{name} is not a setting; {did_you_mean(str(location[-1]), _settings_at(location[:-1]))}"
 
 

@@ -1,5 +1,6 @@
 """What a run is judged by: held-out photos, spoiled once as the training ones are, and the numbers on them."""
 
+import collections
 import dataclasses
 from collections.abc import Collection, Sequence
 
@@ -57,18 +58,18 @@ class Part:
 
 def held_out(sources: Sequence[Source], n_holdout: int, n_groups_least: int = 1) -> tuple[list[Source], Source]:
     """(training, held out): whole groups of the first source leave the training, evenly spread over their order, until
-    `n_holdout` photos and `n_groups_least` groups are out; so many photos, evenly spread, are kept to judge by.  Of the
-    other sources, which may be made of the same photos, groups of the same names leave, too.  Raises ArgumentError
-    where nothing would be left to train on."""
+    `n_holdout` photos and `n_groups_least` groups are out; so many photos, of each group as many as of the others where
+    it has them, are kept to judge by.  Of the other sources, which may be made of the same photos, groups of the same
+    names leave, too.  Raises ArgumentError where nothing would be left to train on."""
     source = sources[0]
     groups: dict[str, list[int]] = {}
     for number in range(len(source)):
         groups.setdefault(source.group(number), []).append(number)
     names = list(groups)
-    n_groups, out = len(names), list[int]()
+    n_groups, out, chosen = len(names), list[int](), list[list[int]]()
     for count in range(n_groups_least, n_groups):
-        chosen = {round((i + 0.5) * n_groups / count - 0.5) for i in range(count)}
-        out = sorted(number for index in chosen for number in groups[names[index]])
+        chosen = [groups[names[index]] for index in {*_spread(n_groups, count)}]
+        out = [number for group in chosen for number in group]
         if len(out) >= n_holdout:
             break
     if not n_holdout <= len(out) < len(source):
@@ -76,10 +77,17 @@ def held_out(sources: Sequence[Source], n_holdout: int, n_groups_least: int = 1)
             f"cannot hold {n_holdout} of {len(source)} photos, and {n_groups_least} of {n_groups} groups at least, "
             "out of the training; lower data.n_holdout or data.n_holdout_groups, or bring more photos"
         )
-    picked = [out[round((i + 0.5) * len(out) / n_holdout - 0.5)] for i in range(n_holdout)]
+    turns = [place for turn in range(len(out)) for place, group in enumerate(chosen) if turn < len(group)]
+    n_each = collections.Counter(turns[:n_holdout])
+    picked = sorted(chosen[place][index] for place, n in n_each.items() for index in _spread(len(chosen[place]), n))
     judging, left = {source.group(number) for number in out}, set(out)
     training = Part(source, [number for number in range(len(source)) if number not in left])
     return [training, *(_without(one, judging) for one in sources[1:])], Part(source, picked)
+
+
+def _spread(n: int, count: int) -> list[int]:
+    """`count` of the numbers below n, evenly."""
+    return [round((i + 0.5) * n / count - 0.5) for i in range(count)]
 
 
 def _without(source: Source, groups: Collection[str]) -> Source:
@@ -87,13 +95,13 @@ def _without(source: Source, groups: Collection[str]) -> Source:
     if not kept:
         raise ArgumentError(
             f"all photos like {source.name(0)} are of groups that are held out of the first source; lower "
-            "data.n_holdout, or leave that source out"
+            "data.n_holdout or data.n_holdout_groups, or leave that source out"
         )
     return Part(source, kept)
 
 
 class HeldOut:
-    """Fixed samples of held-out photos, one of each, in a crop of up to `crop` pixels."""
+    """Fixed samples of held-out photos of `n_groups` groups, one of each photo, in a crop of up to `crop` pixels."""
 
     def __init__(self, source: Source, plan: Plan, *, crop: int, noise_sigma: float, seed: int) -> None:
         smallest = min(min(source.size(index)) for index in range(len(source))) // (2 if plan.half else 1)
@@ -108,6 +116,7 @@ class HeldOut:
             if isinstance(sample, ResharpError):
                 raise sample
             pairs.append(tuple(as_float(part) for part in sample))
+        self.n_groups = len({source.group(number) for number in range(len(source))})
         self.degraded, self.clean = (torch.stack([pair[half] for pair in pairs]) for half in (0, 1))
 
     @torch.no_grad()

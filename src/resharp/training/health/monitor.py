@@ -62,7 +62,8 @@ WARNINGS: dict[str, WarningKind] = {
     ),
     "checkerboard": WarningKind(
         "a pattern repeats over the outputs at the pitch of the network's strides",
-        "resize and convolve where the network has transposed convolutions, or lower the adversarial weight",
+        "set the stage's jitter if critics or features teach it, resize and convolve where the network has transposed "
+        "convolutions, or lower the adversarial weight",
         ("collapse", "exploding-critic"),
     ),
     "loss-trend": WarningKind(
