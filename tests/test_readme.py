@@ -59,11 +59,13 @@ def test_commands_parse(place: str, line: str) -> None:
             assert (ROOT / word).is_file()
 
 
-def test_gains_of_the_shipped_deblurrer_are_its_card_s() -> None:
+@pytest.mark.parametrize("name", ["deblur", "deblur-psnr"])
+def test_gains_of_the_shipped_deblurrers_are_their_cards(name: str) -> None:
     """The README's are copied by hand; the card's own are tested on the photos."""
-    card = (ROOT / "src/resharp/assets/deblur.md").read_text(encoding="utf-8")
-    measured = [float(gain) for gain in re.findall(r"\*\*\+(\d\.\d+) dB\*\*", card)]
-    pairs = re.findall(r"\*\*\+(\d\.\d+) / \+(\d\.\d+) dB\*\*", (ROOT / "README.md").read_text(encoding="utf-8"))
+    card = (ROOT / f"src/resharp/assets/{name}.md").read_text(encoding="utf-8")
+    measured = [float(gain) for gain in re.findall(r"\| \*\*\+(\d\.\d+) dB\*\*, ", card)]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pairs = re.findall(rf"\+(\d\.\d+) / \+(\d\.\d+)(?: dB\*\*)? \(`{name}`\)", readme)
     assert len(measured) == 4
     assert [float(gain) for pair in pairs for gain in pair] == pytest.approx(measured, abs=0.0051)
 
