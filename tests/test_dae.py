@@ -11,10 +11,10 @@ import torch
 from torch.testing import assert_close
 
 from resharp.errors import WeightsError
+from resharp.importers import import_dae_mat
 from resharp.metrics import psnr
 from resharp.networks import DAE
 from resharp.photo import read_photo
-from resharp.weights import import_dae_mat
 from tests.conftest import rand, reference
 
 

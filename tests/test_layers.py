@@ -13,7 +13,7 @@ LADDER = [
     {"cli"},
     {"training", "demo", "showing"},
     {"evaluation"},
-    {"restorer"},
+    {"restorer", "importers"},
     {"tiling", "weights"},
     {"solvers"},
     {"losses", "metrics", "priors", "data", "figures"},

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from .evaluation import read_result as read_result
     from .evaluation import write_report as write_report
     from .evaluation import write_result as write_result
+    from .importers import import_weights as import_weights
     from .metrics import multi_scale_ssim as multi_scale_ssim
     from .metrics import niqe as niqe
     from .metrics import psnr as psnr
@@ -87,7 +88,6 @@ if TYPE_CHECKING:
     from .training import load_recipe as load_recipe
     from .training import train_weights as train_weights
     from .weights import Card as Card
-    from .weights import import_weights as import_weights
     from .weights import load_weights as load_weights
     from .weights import mix_weights as mix_weights
     from .weights import read_card as read_card
@@ -112,6 +112,7 @@ _HOMES = {
     "errors": "ArgumentError DatasetError KernelError OutputError PhotoError RecipeError ResharpError "
     "ResourceError WeightsError",
     "evaluation": "Comparison Protocol Result compare evaluate make_protocol read_result write_report write_result",
+    "importers": "import_weights",
     "metrics": "multi_scale_ssim niqe psnr ssim",
     "networks": "DAE",
     "photo": "Photo output_format read_photo write_photo",
@@ -120,7 +121,7 @@ _HOMES = {
     "showing": "dataset_sheet",
     "solvers": "Step mean_shift until_settled",
     "training": "Recipe load_recipe train_weights",
-    "weights": "Card import_weights load_weights mix_weights read_card save_weights",
+    "weights": "Card load_weights mix_weights read_card save_weights",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -1,31 +1,26 @@
 """Weights by name or file: safetensors that carry their network, arguments, data, licence and hash.
 
-Nothing here runs code from a file: pickles are refused, foreign files pass through importers with a written key map.
+Nothing here runs code from a file: pickles are refused, foreign files pass through `importers`.
 """
 
 import contextlib
 import dataclasses
 import hashlib
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from .device import is_out_of_memory
-from .errors import ArgumentError, ResourceError, WeightsError
-from .files import REFUSED, reason_of, written_whole
-from .matlab import read_mat
-from .networks import DAE, NETWORKS, DeblurGAN
+from .errors import ArgumentError, WeightsError
+from .files import written_whole
+from .networks import NETWORKS
 
 SHIPPED = {name: f"{name}.safetensors" for name in ("dae-sigma11", "deblur", "deblur-psnr")}
 DEFAULT_DAE = "dae-sigma11"
@@ -107,7 +102,7 @@ def load_weights(name_or_file: str | Path) -> tuple[nn.Module, Card]:
     except (TypeError, ValueError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
-        raise WeightsError(f"{card.path}: tensors and card do not fit each other ({_last_line(error)})") from None
+        raise WeightsError(f"{card.path}: tensors and card do not fit each other ({last_line(error)})") from None
     return network.eval(), card
 
 
@@ -139,7 +134,7 @@ def save_weights(network: nn.Module, path: Path, card: Card) -> None:
         file.write(safetensors.torch.save(state, {_CARD_KEY: json.dumps(stored)}))
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
     """What torch names at the end: a tensor, and what it should be."""
     return (str(error).splitlines() or [type(error).__name__])[-1].strip()
 
@@ -198,161 +193,4 @@ def mix_weights(files: Sequence[str | Path], out: str | Path, *, shares: Sequenc
         quality="a mixture, " + ", ".join(f"{share:g} of {c.name}" for share, c in zip(shares, cards, strict=True)),
     )
     save_weights(network, out, mixed)
-    return read_card(out)
-
-
-# --- importers --------------------------------------------------------------------------------------------------------
-
-
-def import_dae_mat(path: Path) -> DAE:
-    """The DMSP authors' `DAE_sigma11.mat` as a DAE.
-
-    Key map: cell `net`, entry 2i -> `convs.i`, weights stored (a, b, in, out) with both spatial axes transposed
-    against torch's, so a full transpose; colours BGR -> RGB at both ends; values 0..255 -> [0, 1], for which all
-    biases are divided by 255, since a ReLU network is positively homogeneous.
-    """
-    try:
-        layers = [cell for cell in read_mat(path)["net"].ravel() if "weights" in (cell.dtype.names or ())]
-        pairs = [cell["weights"][0, 0] for cell in layers]
-        pairs = [pair.ravel() for pair in pairs if pair.size == 2]
-        if not pairs:
-            raise ValueError("no layers with weights")
-        tensors = [(_real(w.T), _real(b.ravel())) for w, b in pairs]
-        dae = DAE(channels=3, width=tensors[0][0].shape[0], depth=len(tensors))
-        state: dict[str, Tensor] = {}
-        for index, (weight, bias) in enumerate(tensors):
-            state[f"convs.{index}.weight"] = weight
-            state[f"convs.{index}.bias"] = bias / 255
-        last = len(tensors) - 1
-        state["convs.0.weight"] = state["convs.0.weight"].flip(1)
-        state[f"convs.{last}.weight"] = state[f"convs.{last}.weight"].flip(0)
-        state[f"convs.{last}.bias"] = state[f"convs.{last}.bias"].flip(0)
-        dae.load_state_dict(state)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
-        raise WeightsError(f"{path}: is not a DAE of the DMSP authors' layout ({_last_line(error)})") from None
-    return dae.eval()
-
-
-def _real(array: NDArray[Any]) -> Tensor:
-    """A float32 copy.  Raises ValueError for other than finite real numbers."""
-    if not (np.isrealobj(array) and np.isfinite(array).all()):
-        raise ValueError("complex, NaN or infinite values")
-    return torch.from_numpy(np.array(array)).float()
-
-
-def _import_dae(path: Path) -> tuple[nn.Module, Card]:
-    dae = import_dae_mat(path)
-    card = Card(
-        network="dae",
-        arguments=dae.arguments,
-        noise_sigma=11 / 255,
-        training_data="ImageNet, by the DMSP authors",
-        licence="CC BY-NC-SA 4.0, if the file is the DMSP authors'",
-    )
-    return dae, card
-
-
-# Statistics of instance norms, which some versions of torch and of the authors' code stored and none used.
-_NORM_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
-
-
-def import_deblurgan(path: Path) -> DeblurGAN:
-    """A generator of the DeblurGAN authors' code (`latest_net_G.pth`, or the same tensors as safetensors).
-
-    Its size is that of the tensors, its dropout 0.5 or 0 as their names say.  Raises WeightsError, which names the
-    first tensor that is missing, unknown or of another shape.
-    """
-    stored = {key.removeprefix("module."): tensor for key, tensor in _foreign_tensors(path).items()}
-    blocks = {match[1] for key in stored if (match := re.match(r"model\.(\d+)\.conv_block\.", key))}
-    first = stored.get("model.1.weight")
-    if first is None or first.ndim != 4 or not blocks:
-        raise WeightsError(f"{path}: has no 'model.1.weight' or no residual blocks, thus is no generator of DeblurGAN")
-    dropout = 0.0 if any(".conv_block.5." in key for key in stored) else 0.5
-    try:
-        with torch.device("meta"):  # no memory is spent on what a file claims before its tensors bear it out
-            network = DeblurGAN(channels=first.shape[1], width=first.shape[0], n_blocks=len(blocks), dropout=dropout)
-    except ValueError as error:
-        raise WeightsError(f"{path}: is no generator of DeblurGAN ({error})") from None
-    expected, state = network.state_dict(), dict[str, Tensor]()
-    for theirs, ours in deblurgan_keys(len(blocks), dropout=dropout > 0).items():
-        if theirs not in stored:
-            raise WeightsError(f"{path}: {theirs!r} is missing; a generator has 3 + 2 per block + 3 convolutions")
-        state[ours] = stored.pop(theirs)
-        found, wanted = tuple(state[ours].shape), tuple(expected[ours].shape)
-        if found != wanted:
-            raise WeightsError(f"{path}: {theirs!r} has shape {found} where DeblurGAN's generator has {wanted}")
-    for unknown in stored:
-        if not unknown.endswith(_NORM_STATISTICS):
-            raise WeightsError(f"{path}: {unknown!r} is unknown in DeblurGAN with instance normalisation")
-    network.load_state_dict(state, assign=True)
-    return network.eval()
-
-
-def deblurgan_keys(n_blocks: int, *, dropout: bool) -> dict[str, str]:
-    """The authors' name of each tensor -> ours.  Theirs count all layers in one row, also paddings, norms and ReLUs;
-    a dropout layer moves the second convolution of a block on by one.
-    """
-    after, second = 10 + n_blocks, 6 if dropout else 5
-    layers = {"model.1": "head.0", "model.4": "head.1", "model.7": "head.2"}
-    for index in range(n_blocks):
-        layers[f"model.{10 + index}.conv_block.1"] = f"blocks.{index}.conv1"
-        layers[f"model.{10 + index}.conv_block.{second}"] = f"blocks.{index}.conv2"
-    layers |= {f"model.{after}": "ups.0", f"model.{after + 3}": "ups.1", f"model.{after + 7}": "tail"}
-    return {f"{theirs}.{kind}": f"{ours}.{kind}" for theirs, ours in layers.items() for kind in ("weight", "bias")}
-
-
-def _foreign_tensors(path: Path) -> Mapping[str, Tensor]:
-    """The named tensors of a state dict that others wrote, float32; of a pickle only tensors are read, nothing is run.
-
-    Raises WeightsError for everything else, and for values that are not finite.
-    """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; name the weights to import")
-    try:
-        if path.suffix == ".safetensors":
-            stored: Any = safetensors.torch.load_file(path)
-        else:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-        if any(tensor.is_complex() for tensor in stored.values()):
-            raise ValueError("complex numbers")
-        tensors = {str(key): tensor.detach().to(torch.float32, copy=True) for key, tensor in stored.items()}
-        finite = all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
-    except Exception as error:  # damaged pickles fail in many ways; none is ours, and no code of the file is run
-        if is_out_of_memory(error):
-            raise ResourceError(f"{path}: not enough memory to read it; close other programs") from None
-        if isinstance(error, OSError) and error.errno in REFUSED:
-            raise WeightsError(f"{path}: cannot be read ({reason_of(error)})") from None
-        raise WeightsError(
-            f"{path}: holds other things than named tensors, or is damaged; nothing in it was run; get a file that "
-            "holds a state dict alone"
-        ) from None
-    if not finite:
-        raise WeightsError(f"{path}: holds NaN or infinite values; get the file again")
-    return tensors
-
-
-def _import_deblurgan(path: Path) -> tuple[nn.Module, Card]:
-    generator = import_deblurgan(path)
-    card = Card(
-        network="deblurgan",
-        arguments=generator.arguments,
-        training_data="GoPro, if the file is the DeblurGAN authors'",
-        licence="BSD-style, if the file is the DeblurGAN authors'",
-    )
-    return generator, card
-
-
-IMPORTERS: dict[str, Callable[[Path], tuple[nn.Module, Card]]] = {"dae": _import_dae, "deblurgan": _import_deblurgan}
-
-
-def import_weights(path: str | Path, kind: str, out: str | Path) -> Card:
-    """Convert a foreign file to our safetensors; the licence stays that of the source.  Raises WeightsError."""
-    if kind not in IMPORTERS:
-        raise WeightsError(f"{kind!r} is no kind of weights that can be imported; choose {', '.join(IMPORTERS)}")
-    path, out = Path(path), Path(out)
-    with contextlib.suppress(OSError):  # reading and writing will tell
-        if out.samefile(path):
-            raise WeightsError(f"{out}: is the file to import; choose another name for the result")
-    network, card = IMPORTERS[kind](path)
-    save_weights(network, out, dataclasses.replace(card, name=out.stem))
     return read_card(out)

@@ -79,7 +79,7 @@ def fetch(kind: str, as_json: bool) -> None:
 @json_option
 def import_command(file: Path, kind: str, out: Path, as_json: bool) -> None:
     """Convert a foreign weights file into safetensors; its licence stays that of its source."""
-    from resharp.weights import import_weights
+    from resharp.importers import import_weights
 
     card = import_weights(file, kind, out)
     if as_json:
