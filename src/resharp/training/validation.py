@@ -68,7 +68,7 @@ def held_out(sources: Sequence[Source], n_holdout: int, n_groups_least: int = 1)
     names = list(groups)
     n_groups, out, chosen = len(names), list[int](), list[list[int]]()
     for count in range(n_groups_least, n_groups):
-        chosen = [groups[names[index]] for index in {*_spread(n_groups, count)}]
+        chosen = [groups[names[index]] for index in _spread(n_groups, count)]
         out = [number for group in chosen for number in group]
         if len(out) >= n_holdout:
             break
@@ -77,7 +77,7 @@ def held_out(sources: Sequence[Source], n_holdout: int, n_groups_least: int = 1)
             f"cannot hold {n_holdout} of {len(source)} photos, and {n_groups_least} of {n_groups} groups at least, "
             "out of the training; lower data.n_holdout or data.n_holdout_groups, or bring more photos"
         )
-    turns = [place for turn in range(len(out)) for place, group in enumerate(chosen) if turn < len(group)]
+    turns = [place for turn in range(max(map(len, chosen))) for place, group in enumerate(chosen) if turn < len(group)]
     n_each = collections.Counter(turns[:n_holdout])
     picked = sorted(chosen[place][index] for place, n in n_each.items() for index in _spread(len(chosen[place]), n))
     judging, left = {source.group(number) for number in out}, set(out)
