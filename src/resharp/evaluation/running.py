@@ -60,8 +60,10 @@ def evaluate(
     subset: str | None = None,
     match: str = "name",
     limit: int | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "auto",
+    network: str | None = None,
+    samples: int | None = None,
     workers: int = 2,
     on_row: OnRow | None = None,
     say: Callable[[str], None] | None = None,
@@ -72,6 +74,7 @@ def evaluate(
     callable (also as "package.module:name") that is given the image, float32 (3, H, W), and whichever of kernel,
     noise_sigma, scale and pattern its signature names and the protocol knows.
     data: a folder, manifest, pack or Listing;  protocol: a row of PROTOCOLS by name, or what `make_protocol` gave.
+    device, precision, network, samples: of a model, as `open_restorer` takes them.
     out: a folder for results.json, results.csv and the restored pictures in 16 bits; a run that was stopped there goes
     on.  workers: threads that read and judge beside the method.  on_row: sees (row, number, count);  say: is told
     what the user ought to know before it begins, in lines.
@@ -83,7 +86,8 @@ def evaluate(
     checked_device(device)
     checked_workers(workers)
     cases = open_cases(data, protocol, split=split, subset=subset, limit=limit)
-    opened = open_method(method, protocol, cases.dataset, match=match, device=device, precision=precision)
+    settings: dict[str, Any] = {"device": device, "precision": precision, "network": network, "samples": samples}
+    opened = open_method(method, protocol, cases.dataset, match=match, **settings)
     folder = None if out is None else _checked_folder(Path(out), cases.dataset, method, data)
     run = _Run(protocol, opened, cases, open_scorer(protocol, cases.dataset), folder)
     if say is not None:

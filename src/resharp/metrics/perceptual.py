@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from resharp.errors import ArgumentError, WeightsError, did_you_mean
-from resharp.networks import features_file, load_features
+from resharp.models import features_file, load_features
 
 from .arguments import checked_pair, full_precision
 from .table import Metric
@@ -55,7 +55,7 @@ def load_feature_distance(
 ) -> Metric:
     """The feature distance over a row of LPIPS_LAYERS: LPIPS's layers without its linear weights, and not LPIPS.
 
-    weights, download: as for `networks.load_features`, whose errors it raises.
+    weights, download: as for `models.load_features`, whose errors it raises.
     """
     layers = _layers(architecture)
     features = load_features(architecture, *layers, after_relu=True, weights=weights, download=download)
@@ -69,7 +69,7 @@ def load_lpips(
     """LPIPS 0.1 with the linear weights of a file as the authors' vgg.pth and squeeze.pth (lin0.model.1.weight, ...).
 
     weights: of torchvision, on which the linear ones were learned; with others it would not be LPIPS.  Raises
-    WeightsError for a file that does not fit, and the errors of `networks.load_features`.
+    WeightsError for a file that does not fit, and the errors of `models.load_features`.
     """
     layers = _layers(architecture)
     used = weights or features_file(architecture, download=download, keras=False)

@@ -14,8 +14,8 @@ from resharp.data.synthesis import Synthesis, open_sources
 from resharp.device import is_out_of_memory
 from resharp.errors import RecipeError, WeightsError, did_you_mean
 from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, LOSSES, PixelLoss, perceptual, style, total_variation
-from resharp.networks import CRITICS, NETWORKS, load_features
-from resharp.weights import read_card, read_state
+from resharp.models import load_features, read_card, read_state
+from resharp.networks import CRITICS, NETWORKS
 
 from .config import AdversarialRecipe, FeaturesRecipe, NetworkRecipe, Recipe
 from .loop import Run

@@ -18,7 +18,7 @@ from resharp.errors import RecipeError
 from resharp.files import clear_unfinished, refusals_named
 from resharp.networks import DAE
 from resharp.photo import Photo, write_photo
-from resharp.weights import Card, save_weights
+from resharp.models import Card, contract_of, save_model
 
 from .building import check_networks, prepared_run, sources_of
 from .checkpoint import checkpoint_path, latest_state, read_checkpoint, save_checkpoint
@@ -257,16 +257,18 @@ class Workshop:
     def _write_weights(self, path: Path, psnr: float) -> None:
         recipe, network = self.recipe, self.run.judged
         deployed = network.folded() if isinstance(network, DAE) else network
+        sigma = (recipe.data.noise_sigma or None) if self._learns_noise_alone() else None
+        task, levels = ("deblur", None) if sigma is None else ("denoise", (sigma, sigma))
         card = Card(
             network=recipe.network.kind,
             arguments=dict(getattr(deployed, "arguments", recipe.network.arguments)),
+            contract=contract_of(deployed, task, noise_sigma=levels),
             name=path.stem,
-            noise_sigma=(recipe.data.noise_sigma or None) if self._learns_noise_alone() else None,
             training_data=recipe.weights.training_data,
             licence=recipe.weights.licence,
             quality=f"{psnr:.2f} dB on {self._judged_by()}",
         )
-        save_weights(deployed, path, card)
+        save_model(deployed, path, card)
 
     def _judged_by(self) -> str:
         n_photos, n_groups = len(self.held_out.clean), self.held_out.n_groups

@@ -7,8 +7,7 @@ from typing import Any
 
 from resharp.data.synthesis import Synthesis
 from resharp.losses import FEATURE_LOSSES
-from resharp.networks import features_file
-from resharp.weights import read_card
+from resharp.models import features_file, read_card
 
 from .config import Recipe
 
