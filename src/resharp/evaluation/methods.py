@@ -28,6 +28,7 @@ from .protocols import PROTOCOLS, Protocol
 from .provenance import file_sha256, files_sha256
 from .results import RESULTS
 
+
 @dataclasses.dataclass(frozen=True)
 class Method:
     """A method ready to run.
@@ -246,4 +247,3 @@ def _same_name(stem: str, wanted: str) -> bool:
 
 def _goes_on(stem: str, wanted: str) -> bool:
     return stem.startswith(wanted) and not stem[len(wanted) :][:1].isalnum()
-

@@ -63,16 +63,23 @@ class Contract:
         if not isinstance(stored, Mapping):
             raise WeightsError(f"{name}: its card holds no contract; write it again with `save_model`")
         known = {field.name for field in dataclasses.fields(cls)}
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in stored.items() if key in known}
+        values: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in stored.items() if key in known
+        }
         try:
             return cls(**values)
         except (ArgumentError, TypeError, ValueError) as error:
-            raise WeightsError(f"{name}: its contract does not hold ({error}); write it again with `save_model`") from None
-
+            raise WeightsError(
+                f"{name}: its contract does not hold ({error}); write it again with `save_model`"
+            ) from None
 
 
 def contract_of(
-    network: nn.Module, task: str, *, takes: tuple[str, ...] = ("image",), noise_sigma: tuple[float, float] | None = None
+    network: nn.Module,
+    task: str,
+    *,
+    takes: tuple[str, ...] = ("image",),
+    noise_sigma: tuple[float, float] | None = None,
 ) -> Contract:
     """The contract of a network that states its own scale, multiple_of and halo, as those of `resharp.networks` do.
 

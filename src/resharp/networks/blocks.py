@@ -1,6 +1,5 @@
 """What several networks share: corrections added to photos, means over the photo, initial weights."""
 
-import math
 from collections.abc import Callable
 
 import torch

@@ -5,7 +5,7 @@ Its nonlinearities are products: half of the channels times the other half.
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn

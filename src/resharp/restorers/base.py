@@ -42,9 +42,7 @@ class Restorer(Protocol):
     contract: Contract
     accepts: tuple[str, ...]
 
-    def __call__(
-        self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any
-    ) -> Restored: ...
+    def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored: ...
 
 
 def check_known(known: Mapping[str, object], accepts: tuple[str, ...], *, name: str) -> None:

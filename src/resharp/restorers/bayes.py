@@ -1,7 +1,6 @@
 """Bayesian restoration: a known degradation, a denoiser as the prior, and a solver that weighs them."""
 
 import dataclasses
-import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -104,7 +103,7 @@ class BayesRestorer:
         if n_iterations < 1:
             raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 300 are usual")
         check_noise(noise_sigma)
-        self.accepts = ("kernel", "noise_sigma") if degradation is None else ("noise_sigma",)
+        self.accepts: tuple[str, ...] = ("kernel", "noise_sigma") if degradation is None else ("noise_sigma",)
         self.denoiser, self.n_iterations = denoiser, n_iterations
         self._solver = SOLVERS[solver] if isinstance(solver, str) else solver
         self._degradation, self._noise_sigma, self._tile = degradation, noise_sigma, tile
@@ -176,11 +175,11 @@ class BayesRestorer:
         seed: int,
         report: Callable[[int, dict[str, float | str]], bool | None],
     ) -> Tensor:
-        is_blur = isinstance(operator, Blur)
-        initial = edge_padded(measurement, operator.margin) if is_blur else operator.adjoint(measurement).clamp(0, 1)
+        margin = operator.margin if isinstance(operator, Blur) else None
+        initial = operator.adjoint(measurement).clamp(0, 1) if margin is None else edge_padded(measurement, margin)
         problem = Problem(measurement, operator, initial, noise_sigma, seed, report)
         solved = self._solver(problem, self.denoiser, self.n_iterations)
-        return without_margin(solved, operator.margin) if is_blur else solved
+        return solved if margin is None else without_margin(solved, margin)
 
     def _parts(self, flat: Tensor, operator: LinearDegradation) -> tuple[int, int]:
         """(side, halo) of the parts of images (N, C, H, W)."""

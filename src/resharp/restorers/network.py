@@ -42,7 +42,7 @@ class _Network(Protocol):
     reach: int  # of a network that measures on the whole photo: how far around a pixel it looks apart from that
     dropout: float  # in (0, 1), only where `forward` takes a generator
 
-    def __call__(self, image: Tensor, *beside: Tensor, **options: Any) -> Tensor: ...
+    def __call__(self, image: Tensor, /, *beside: Tensor, **options: Any) -> Tensor: ...
 
 
 @final
@@ -142,7 +142,9 @@ class TiledNetwork:
     def _called(self, whole: Tensor, *, options: _Options, **shared: Any) -> Tensor:
         """The network on padded pixels, its photo in float32: it keeps that precision beside its own."""
         parts = (whole,) if whole.shape[1] == 3 else (whole[:, :3], whole[:, 3:])
-        drawn = {} if options["seed"] is None else {"generator": torch.Generator().manual_seed(options["seed"])}
+        drawn: dict[str, Any] = (
+            {} if options["seed"] is None else {"generator": torch.Generator().manual_seed(options["seed"])}
+        )
         return self._network(*parts, *options["beside"], **drawn, **shared).float()
 
     def _measured(self, image: Tensor, side: int, options: _Options) -> list[Tensor]:
@@ -248,7 +250,9 @@ class NetworkRestorer:
         if colour.shape[-3] != 3:
             raise ArgumentError(f"a restorer takes RGB images (..., 3, H, W), not {tuple(colour.shape)}")
         run = functools.partial(self.network, colour, *self._beside(known), planes=known.get("segmentation"))
-        return Restored(self._mean([run], seed, progress) if self._samples is None else self._sampled(run, seed, progress))
+        return Restored(
+            self._mean([run], seed, progress) if self._samples is None else self._sampled(run, seed, progress)
+        )
 
     def _beside(self, known: Mapping[str, Any]) -> list[Tensor]:
         if "noise_sigma" not in self.accepts:

@@ -4,7 +4,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ def open_restorer(
     if isinstance(found, type) or not callable(found):
         raise ArgumentError(f"{what}: is no function of an image; of a network's class, name the file of its weights")
     if isinstance(getattr(found, "contract", None), Contract):
-        return found  # type: ignore[no-any-return]
+        return cast(Restorer, found)
     return FunctionRestorer(found, name=str(what) if isinstance(what, str) else getattr(found, "__qualname__", "it"))
 
 
@@ -99,7 +99,11 @@ def check_task(card: Card, task: str | None) -> None:
     found = card.contract.task
     if task is None or found == task:
         return
-    takers = {"denoise": "resharp denoise, or deconvolve --model", "deblur": "resharp deblur", "upscale": "resharp upscale"}
+    takers = {
+        "denoise": "resharp denoise, or deconvolve --model",
+        "deblur": "resharp deblur",
+        "upscale": "resharp upscale",
+    }
     serves = f"; it serves {takers[found]}" if found in takers else ""
     raise WeightsError(f"{card.path}: is for the task {found!r}, not for {task!r}{serves}")
 

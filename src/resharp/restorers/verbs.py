@@ -67,7 +67,7 @@ def denoise(
 ) -> Picture:
     """Take white noise off a photo.  noise_sigma: on the [0, 1] scale, where the model asks for it; else as `deblur`."""
     restorer = open_restorer(model, device=device, precision=precision, task=_task(model, "denoise"), tile=tile)
-    known = {} if noise_sigma is None else {"noise_sigma": noise_sigma}
+    known: dict[str, Any] = {} if noise_sigma is None else {"noise_sigma": noise_sigma}
     return restore(image, restorer, progress=progress, **known)
 
 

@@ -16,9 +16,9 @@ from resharp.data.loading import batches
 from resharp.data.synthesis import Synthesis
 from resharp.errors import RecipeError
 from resharp.files import clear_unfinished, refusals_named
+from resharp.models import Card, contract_of, save_model
 from resharp.networks import DAE
 from resharp.photo import Photo, write_photo
-from resharp.models import Card, contract_of, save_model
 
 from .building import check_networks, prepared_run, sources_of
 from .checkpoint import checkpoint_path, latest_state, read_checkpoint, save_checkpoint
