@@ -21,7 +21,7 @@ from resharp.degradations import Defocus, Shake, as_kernel, blurred
 from resharp.evaluation import Row
 from resharp.evaluation.detection import DetectionScorer, OnnxDetector, read_labels
 from resharp.photo import read_photo
-from resharp.restorer import load_deblurrer
+from resharp.restorers import load_deblurrer
 
 Spoil = Callable[[Tensor, int], Tensor]
 FIGURES = ("precision", "recall", "f1", "map", "map50")

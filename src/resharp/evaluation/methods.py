@@ -60,8 +60,8 @@ def open_method(
     """The method that `what` names: a row of BASELINES, a model by name or file, a folder of restored pictures (which
     belong to the cases by their names, or by their order with match="order"), `package.module:callable`, a callable.
 
-    network, samples: as `open_restorer` takes them.  Raises ArgumentError, WeightsError or DatasetError for a method that
-    is not there, cannot run under the protocol, or whose name means two things.
+    network, samples: as `open_restorer` takes them.  Raises ArgumentError, WeightsError or DatasetError for a method
+    that is not there, cannot run under the protocol, or whose name means two things.
     """
     if match not in ("name", "order"):
         raise ArgumentError(f"pictures are matched by name or by order, not by {match!r}")
