@@ -4,6 +4,7 @@ The public names, each loaded on first use: `import resharp` costs no torch.
 """
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ if TYPE_CHECKING:
     from .metrics import ssim as ssim
     from .networks import DAE as DAE
     from .photo import Photo as Photo
+    from .photo import decode_photo as decode_photo
+    from .photo import encode_photo as encode_photo
     from .photo import output_format as output_format
+    from .photo import photo_size as photo_size
     from .photo import read_photo as read_photo
     from .photo import write_photo as write_photo
     from .priors import MeanShift as MeanShift
@@ -115,7 +119,7 @@ _HOMES = {
     "importers": "import_weights",
     "metrics": "multi_scale_ssim niqe psnr ssim",
     "networks": "DAE",
-    "photo": "Photo output_format read_photo write_photo",
+    "photo": "Photo decode_photo encode_photo output_format photo_size read_photo write_photo",
     "priors": "MeanShift",
     "restorer": "Deblurrer blur deblur deconvolve degrade load_deblurrer load_prior",
     "showing": "dataset_sheet",
@@ -123,6 +127,7 @@ _HOMES = {
     "training": "Recipe load_recipe train_weights",
     "weights": "Card load_weights mix_weights read_card save_weights",
 }
+logging.getLogger("resharp").addHandler(logging.NullHandler())  # who listens hears it, and nobody else
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = sorted(_HOME)

@@ -72,8 +72,8 @@ def _out_of_range(low: float, high: float, way_back: str) -> str:
 
 
 def _way_back(low: float, high: float) -> str:
-    for white, most in ((255, 400), (65535, 70000)):  # beyond 255 there may be noise
-        if -most / 4 < low and high < most and (high - low) > 10:
+    for white, most in ((255, 600), (65535, 70000)):  # beyond 255 there may be noise
+        if -most / 2 < low and high < most and (high - low) > 10:
             return f"they seem to count from 0 to {white}: give x / {white}"
     if high - low <= 10:
         return "they seem to be normalised: multiply by the deviation and add the mean that were taken"

@@ -25,7 +25,7 @@ def checked_image(image: Any, *, n_channels: tuple[int, ...] = ()) -> Tensor:
 
 
 def checked_scene(image: Any) -> Tensor:
-    """`image` if it is one finite image (1 or 3, H, W), on the scale [0, 1].  Raises ArgumentError that says why not."""
+    """`image` if it is one finite image (1 or 3, H, W), on the scale [0, 1].  Raises ArgumentError that says why."""
     scene = checked_image(image, n_channels=(1, 3))
     if scene.ndim != 3:
         raise ArgumentError(f"steps are applied to one image (1 or 3, H, W), not {tuple(scene.shape)}")
