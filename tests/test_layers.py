@@ -13,14 +13,15 @@ LADDER = [
     {"cli"},
     {"training", "demo", "showing"},
     {"evaluation"},
+    {"restorers"},
     {"restorer", "importers"},
     {"tiling", "weights"},
     {"solvers"},
     {"losses", "metrics", "priors", "data", "figures"},
     {"degradations", "networks"},
     {"image", "photo"},
-    {"locks"},
-    {"files", "matlab", "device"},
+    {"locks", "pages"},
+    {"files", "matlab", "device", "parallel"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
