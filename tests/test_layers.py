@@ -20,8 +20,8 @@ LADDER = [
     {"degradations", "networks"},
     {"photo"},
     {"image"},
-    {"locks"},
-    {"files", "matlab", "device", "own_code"},
+    {"locks", "pages"},
+    {"files", "matlab", "device", "own_code", "parallel"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
