@@ -18,9 +18,10 @@ LADDER = [
     {"losses", "metrics", "priors", "data", "figures"},
     {"models"},
     {"degradations", "networks"},
-    {"image", "photo"},
-    {"locks"},
-    {"files", "matlab", "device", "own_code"},
+    {"photo"},
+    {"image"},
+    {"locks", "pages"},
+    {"files", "matlab", "device", "own_code", "parallel"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LADDER) for room in rooms}

@@ -23,6 +23,7 @@ from resharp.device import checked_device, is_out_of_memory
 from resharp.errors import ArgumentError, OutputError, ResharpError
 from resharp.files import refusals_named
 from resharp.locks import exclusive
+from resharp.parallel import in_stages, threads
 from resharp.photo import Photo, write_photo
 
 from .cases import Case, CaseSet, Sample, Source, open_cases, read_sample
@@ -32,7 +33,6 @@ from .protocols import Protocol, make_protocol
 from .provenance import code_commit
 from .results import RESULTS, Card, Result, Row, read_result, write_result
 from .scoring import Scorer, open_scorer
-from .threads import ahead, threads
 
 PROGRESS = "progress.jsonl"
 WRITTEN = ("restored", "degraded", "clean")  # folders of a run's own pictures
@@ -161,8 +161,7 @@ class _Run:
         """A row for each case in their order, each written down before it is given out."""
         left = [case for case in self.cases.cases if case.file not in finished]
         with threads(workers) as pool:
-            read = ahead(self._read, left, pool, 1)
-            new = ahead(self._row, map(self._restored, read), pool, workers)
+            new = in_stages(left, self._read, self._restored, self._row, pool=pool, n_behind=workers)
             for case in self.cases.cases:
                 if case.file in finished:
                     yield finished[case.file]
