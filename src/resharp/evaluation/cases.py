@@ -21,9 +21,9 @@ from resharp.degradations import Blur, Mosaic, Noise, demosaic_bilinear, parse_k
 from resharp.errors import ArgumentError, DatasetError
 from resharp.metrics import METRICS
 from resharp.photo import photo_size, read_photo
+from resharp.provenance import file_sha256
 
 from .protocols import Protocol
-from .provenance import file_sha256
 
 _pack_lock = threading.Lock()
 

@@ -14,8 +14,8 @@ from resharp.degradations.arguments import checked_whole, shortened
 from resharp.degradations.noise import checked_seed, checked_sigma
 from resharp.errors import ArgumentError, did_you_mean
 from resharp.metrics import METRICS
+from resharp.provenance import path_sha256
 
-from .provenance import path_sha256
 from .results import Column
 
 ROUNDINGS = ("round", "truncate", "none")

@@ -25,12 +25,12 @@ from resharp.files import refusals_named
 from resharp.locks import exclusive
 from resharp.parallel import in_stages, threads
 from resharp.photo import Photo, write_photo
+from resharp.provenance import code_commit
 
 from .cases import Case, CaseSet, Sample, Source, open_cases, read_sample
 from .methods import Method, open_method
 from .progress import finished_rows, note_row, refuse_other
 from .protocols import Protocol, make_protocol
-from .provenance import code_commit
 from .results import RESULTS, Card, Result, Row, read_result, write_result
 from .scoring import Scorer, open_scorer
 

@@ -180,7 +180,9 @@ def _checked(jobs: Iterable[Job], read: Sequence[Path]) -> list[Job]:
             raise PhotoError(f"{job.output}: is read by this command itself; choose another name with -o")
         first = kept.setdefault(place, job)
         if places.of(first.photo) != places.of(job.photo):
-            raise PhotoError(f"{first.photo} and {job.photo} would both be written to {job.output}; {_way_out(first, job)}")
+            raise PhotoError(
+                f"{first.photo} and {job.photo} would both be written to {job.output}; {_way_out(first, job)}"
+            )
     return list(kept.values())
 
 
