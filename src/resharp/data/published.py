@@ -113,8 +113,9 @@ def is_kohler(root: Path) -> bool:
 
 def levin(root: Path, *, strict: bool = True) -> Listing:
     """Levin et al. 2009: blur/im1_kernel1.png, ..., each beside the sharp photo of its number, sharp/im1.png."""
-    blurred = sorted(path for path in photos_below(root / "blur") if _LEVIN_SHOT.match(path.stem))
-    sharp = {path.stem: path for path in photos_below(root / "sharp")}
+    photos = photos_below(root)
+    blurred = [path for path in photos if path.parent.name == "blur" and _LEVIN_SHOT.match(path.stem)]
+    sharp = {path.stem: path for path in photos if path.parent.name == "sharp"}
     lone = [path.name for path in blurred if path.stem.partition("_")[0] not in sharp]
     if lone and strict:
         raise DatasetError(f"{root / 'sharp'}: lacks the sharp photos of {some(lone)}")
