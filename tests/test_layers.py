@@ -21,7 +21,7 @@ LADDER = [
     {"photo"},
     {"image"},
     {"locks", "pages"},
-    {"files", "matlab", "device", "own_code", "parallel"},
+    {"files", "matlab", "device", "own_code", "parallel", "shipped"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
