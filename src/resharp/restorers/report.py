@@ -1,7 +1,7 @@
 """A page that shows every photo before and after, beside a folder of small pictures; it works without a network.
 
-The pictures are small JPEGs without metadata (a page may be passed on; places where photos were taken stay at home): the
-whole photo, and a square of the result in its own pixels where it was changed most.
+The pictures are small JPEGs without metadata, for a page may be passed on: the whole photo, and a square of the result
+in its own pixels where it was changed most.
 """
 
 import contextlib
@@ -65,18 +65,18 @@ class Report:
         write_page(self.page, "resharp.restorers", "restored.html", context, script="compare.js")
 
     def _shown(self, row: Row) -> dict[str, Any]:
-        facts = self._facts(row.job)
+        job, facts = row.job, self._facts(row.job)
         if facts is None:
-            facts = self._make(row.job, read_photo(row.job.photo), read_photo(row.job.output))
-        pictures = {kind: self._picture(row.job, kind) for kind in _KINDS}
+            facts = self._make(job, read_photo(job.photo), read_photo(job.output))
+        pictures = {kind: self._picture(job, kind) for kind in _KINDS}
         return {
-            "name": str(row.job.photo),
-            "links": [(words, self._link(path)) for words, path in (("before", row.job.photo), ("after", row.job.output))],
+            "name": str(job.photo),
+            "links": [("before", self._link(job.photo)), ("after", self._link(job.output))],
             "facts": _in_words(row, facts),
             "change": facts["change"],
             "pictures": {kind: self._link(path) for kind, path in pictures.items()},
             "sizes": {kind: photo_size(pictures[kind]) for kind in ("after", "crop-after")},
-        }  # fmt: skip
+        }
 
     def _make(self, job: Job, before: Photo, after: Photo) -> dict[str, Any]:
         """The four pictures, and then what the page says of them."""
