@@ -119,7 +119,8 @@ def speed(photos: int, megapixels: float, workers: int, rounds: int) -> None:
         print(f"{photos} JPEGs of {megapixels:g} megapixels, {torch.get_num_threads()} torch threads, photos a second")
         print(f"one after the other          {best['serial']:7.3f}")
         print(f"restore_files, {workers} workers     {best['engine']:7.3f}")
-        print(f"ratio                        {best['engine'] / best['serial']:7.2f}   bytes {'same' if same else 'DIFFER'}")
+        print(f"ratio                        {best['engine'] / best['serial']:7.2f}")
+        print(f"bytes                        {'   same' if same else ' DIFFER'}")
     sys.exit(0 if same else 1)
 
 
@@ -182,7 +183,9 @@ def kills(photos: int, kills: int, seed: int) -> None:
         left = [path for path in out.rglob("*") if path.name.endswith(".part")]
         same = files(out) == files(place / "whole") and not left and not any(row.problem for row in rows)
         n_seen = len(diary.read_bytes())
-        print(f"{n_hits} kills, {photos} photos, {n_seen - photos} restored twice, bytes {'same' if same else 'DIFFER'}")
+        print(
+            f"{n_hits} kills, {photos} photos, {n_seen - photos} restored twice, bytes {'same' if same else 'DIFFER'}"
+        )
     sys.exit(0 if same else 1)
 
 

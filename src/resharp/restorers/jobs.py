@@ -94,10 +94,7 @@ def plan_jobs(
     shard = Shard.parse(shard) if isinstance(shard, str) else shard
     paths, out = [Path(one) for one in inputs], Path(out)
     is_file = _names_a_file(paths, out)
-    if is_file:
-        jobs, passed_over = [Job(paths[0], out)], []
-    else:
-        jobs, passed_over = _mirrored(paths, out)
+    jobs, passed_over = ([Job(paths[0], out)], list[Path]()) if is_file else _mirrored(paths, out)
     if suffix is not None:
         jobs = [Job(job.photo, job.output.with_suffix(suffix)) for job in jobs]
         output_format(Path(f"photo{suffix}"))  # says which there are
@@ -180,7 +177,9 @@ def _checked(jobs: Iterable[Job], read: Sequence[Path]) -> list[Job]:
             raise PhotoError(f"{job.output}: is read by this command itself; choose another name with -o")
         first = kept.setdefault(place, job)
         if places.of(first.photo) != places.of(job.photo):
-            raise PhotoError(f"{first.photo} and {job.photo} would both be written to {job.output}; {_way_out(first, job)}")
+            raise PhotoError(
+                f"{first.photo} and {job.photo} would both be written to {job.output}; {_way_out(first, job)}"
+            )
     return list(kept.values())
 
 
