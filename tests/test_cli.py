@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from resharp.weights import Card, save_weights
 
 import resharp
 from resharp import cli
 from resharp.networks import DAE
-from resharp.weights import Card, save_weights
 from tests.conftest import Run, rand
 
 FAST = ("--iterations", "2")

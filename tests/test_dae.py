@@ -8,10 +8,10 @@ import pytest
 import scipy.io
 import scipy.sparse
 import torch
+from resharp.importers import import_dae_mat
 from torch.testing import assert_close
 
 from resharp.errors import WeightsError
-from resharp.importers import import_dae_mat
 from resharp.metrics import psnr
 from resharp.networks import DAE
 from resharp.photo import read_photo

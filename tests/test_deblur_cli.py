@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from resharp.restorer import deblur
 
 import resharp
 from resharp.networks import UNet
-from resharp.restorer import deblur
 from tests.conftest import Run, rand
 from tests.test_deblurring import SMALL, saved
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from resharp.restorer import Deblurrer, deblur, load_deblurrer
+from resharp.weights import Card, save_weights
 from torch import Tensor, nn
 
 import resharp
@@ -15,8 +17,6 @@ from resharp.device import free_memory, has_fast_bfloat16
 from resharp.errors import ArgumentError, ResourceError, WeightsError
 from resharp.networks import NETWORKS, DeblurGAN, NAFNet, UNet
 from resharp.networks.blocks import instance_normalised, photo_mean
-from resharp.restorer import Deblurrer, deblur, load_deblurrer
-from resharp.weights import Card, save_weights
 from tests.conftest import rand
 
 CPU = torch.device("cpu")

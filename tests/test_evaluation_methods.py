@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from resharp.restorer import deconvolve, load_prior
+from resharp.weights import Card, save_weights
 from torch import Tensor
 
 from resharp.errors import ArgumentError, DatasetError, WeightsError
 from resharp.evaluation import Protocol, Result, evaluate, make_protocol
 from resharp.networks import DAE, DeblurGAN
 from resharp.photo import read_photo, write_photo
-from resharp.restorer import deconvolve, load_prior
-from resharp.weights import Card, save_weights
 from tests.conftest import rand
 from tests.evaluation_sets import pairs_of, smooth, spoiled, written
 

@@ -11,6 +11,8 @@ import jsonschema
 import pytest
 import safetensors.torch
 import torch
+from resharp.restorer import load_deblurrer
+from resharp.weights import load_weights
 from torch.utils.flop_counter import FlopCounterMode
 
 from resharp.data.listing import Item
@@ -18,12 +20,10 @@ from resharp.data.sources import PhotoFiles
 from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, WeightsError
 from resharp.networks import NETWORKS
 from resharp.photo import photo_size
-from resharp.restorer import load_deblurrer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
 from resharp.training.building import sources_of
 from resharp.training.launching import launched
 from resharp.training.validation import held_out
-from resharp.weights import load_weights
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
@@ -37,7 +37,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_shipped_recipes_validate_and_name_their_command(path: Path) -> None:
     load_recipe(path)
-    assert f"resharp train recipes/{path.name}" in path.read_text(encoding="utf-8")
+    assert f"resharp train {path.stem}" in path.read_text(encoding="utf-8")
 
 
 def test_it_learns_and_says_what_it_did(photos: Path, tmp_path: Path) -> None:
@@ -363,10 +363,10 @@ def test_files_that_are_no_recipe_are_named(tmp_path: Path, text: str | None, wo
 
 
 def test_the_schema_for_editors_is_the_recipe_s() -> None:
-    published = Path(__file__).parent.parent / "docs" / "recipe.schema.json"
+    published = Path(resharp.__file__).parent / "recipes" / "recipe.schema.json"
     assert json.loads(published.read_text()) == recipe_schema(), "write it again: tools/write_schema.py"
     for path in RECIPES:
-        assert path.read_text().startswith("#:schema ../docs/recipe.schema.json")
+        assert path.read_text().startswith("#:schema recipe.schema.json")
         jsonschema.validate(tomllib.loads(path.read_text(encoding="utf-8")), recipe_schema())
 
 

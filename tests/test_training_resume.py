@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from resharp.weights import load_weights
 
 from resharp.errors import RecipeError, ResharpError, ResourceError
 from resharp.networks import FEATURE_NETWORKS
@@ -16,7 +17,6 @@ from resharp.training import train_weights
 from resharp.training.checkpoint import checkpoints, read_checkpoint, save_checkpoint
 from resharp.training.identity import Identity
 from resharp.training.validation import HeldOut, Scores
-from resharp.weights import load_weights
 from tests.feature_stacks import stack_of, state_of
 from tests.toy_training import ADAM, cut_photos, gan, history, killed_at, tiny, trained
 

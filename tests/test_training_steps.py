@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from resharp.weights import load_weights
 
 from resharp.losses import ADVERSARIAL, LOSSES, gradient_penalty
 from resharp.networks import DAE, DeblurGAN, NAFNet, UNet
@@ -20,7 +21,6 @@ from resharp.training.objectives import CriticObjective, GeneratorLoss
 from resharp.training.optimizers import ConvMuon, Optimizers, build_optimizers
 from resharp.training.schedule import rate_factor
 from resharp.training.steps import DivergedError, Game, Generator, Machinery, Moment, gan_step, supervised_step
-from resharp.weights import load_weights
 from tests.conftest import rand
 from tests.toy_training import cut_photos, gan, history, tiny
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from resharp.restorer import load_prior
+from resharp.weights import SHIPPED, Card, load_weights, read_card, save_weights, weights_path
 from torch.testing import assert_close
 
 import resharp
@@ -20,8 +22,6 @@ from resharp.errors import WeightsError
 from resharp.metrics import psnr
 from resharp.networks import DAE
 from resharp.photo import read_photo
-from resharp.restorer import load_prior
-from resharp.weights import SHIPPED, Card, load_weights, read_card, save_weights, weights_path
 from tests.conftest import Run, rand, reference
 
 DEBLURRERS = [name for name in SHIPPED if read_card(name).noise_sigma is None]

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from resharp.importers import deblurgan_keys, import_weights
+from resharp.weights import load_weights, read_card
 from torch.testing import assert_close
 
 from resharp.errors import ResourceError, WeightsError
-from resharp.importers import deblurgan_keys, import_weights
 from resharp.networks import DeblurGAN
-from resharp.weights import load_weights, read_card
 from tests.conftest import Run, rand
 from tests.test_deblurgan import Published
 

@@ -8,10 +8,10 @@ from typing import Any
 import safetensors.torch
 import torch
 from PIL import Image
+from resharp.weights import weights_path
 
 from resharp.training import Recipe, load_recipe, train_weights
 from resharp.training.config import AdversarialRecipe
-from resharp.weights import weights_path
 
 DAE = Path(__file__).parent.parent / "recipes" / "dae.toml"
 ADAM = "{ kind = 'adam', learning_rate = 1e-3 }"

@@ -49,4 +49,4 @@ def found(what: str | Path, kind: str, *, folder: Path | None = None) -> Path:
 
 def _title(path: Path) -> str:
     comments = (line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
-    return next(comments, "").removeprefix("# ").rstrip(".")
+    return next(comments, "").removeprefix("# ").partition(". ")[0].rstrip(".")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from resharp.weights import Card, load_weights, save_weights
 from torch import nn
 from torch.testing import assert_close
 
 from resharp.networks import NETWORKS
-from resharp.weights import Card, load_weights, save_weights
 from tests.conftest import rand
 
 SHORT_SIGHTED: dict[str, dict[str, Any]] = {

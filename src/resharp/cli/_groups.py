@@ -26,10 +26,9 @@ class SectionedGroup(Group):
             self.add_command(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
         width = max(len(name) for name in self.commands)
         for heading, commands in self._sections.items():
             limit = formatter.width - width - 6
             with formatter.section(heading):
-                formatter.write_dl(
-                    [(f"{one.name or '':<{width}}", one.get_short_help_str(limit)) for one in commands]
-                )
+                formatter.write_dl([(f"{one.name or '':<{width}}", one.get_short_help_str(limit)) for one in commands])

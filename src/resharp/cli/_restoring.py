@@ -94,7 +94,9 @@ def _options(model: str | None, of: str) -> list[Decorator]:
             metavar="N",
             help="Of JPEG and WebP.  [default: that of the photo as it came, else 95]",
         ),
-        click.option("--report", type=PLACE, metavar="PAGE.html", help="Write a page with all photos before and after."),
+        click.option(
+            "--report", type=PLACE, metavar="PAGE.html", help="Write a page with all photos before and after."
+        ),
     ]
 
 
@@ -139,7 +141,7 @@ def run_restorer(
 
     jobs = _planned(wanted, read)
     checked_seed(wanted.seed)
-    report = None if wanted.report is None else _report(wanted.report, jobs)
+    report = None if wanted.report is None else _report(wanted.report)
     restorer = open_it()
     check_known(known or {}, restorer.accepts, name=wanted.model)
     jobs.check_writable()
@@ -167,16 +169,14 @@ def _planned(wanted: Wanted, read: tuple[str, ...]) -> "Jobs":
     from resharp.restorers import plan_jobs
 
     files = named_files(wanted.model, *read)
-    jobs = plan_jobs(
-        wanted.photos, wanted.out, shard=wanted.shard, skip_existing=wanted.skip_existing, read=files
-    )
+    jobs = plan_jobs(wanted.photos, wanted.out, shard=wanted.shard, skip_existing=wanted.skip_existing, read=files)
     outputs = [job.output for job in (*jobs.jobs, *jobs.existing)]
     if wanted.quality is not None and not any(path.suffix.lower() in _WITH_QUALITY for path in outputs):
         raise click.UsageError("--quality is of JPEG and WebP, and no result is written as one; leave it out.")
     return jobs
 
 
-def _report(page: Path, jobs: "Jobs") -> Any:
+def _report(page: Path) -> Any:
     from resharp.errors import ArgumentError
     from resharp.restorers import Report
 
@@ -195,6 +195,4 @@ def _journal(wanted: Wanted, made_by: Mapping[str, Any], jobs: "Jobs") -> Any:
     model = wanted.model if is_own(wanted.model) else read_card(wanted.model).sha256
     shared = {name: getattr(wanted, name) for name in ("precision", "tile", "seed", "quality")}
     assert jobs.folder is not None
-    return Journal(
-        jobs.folder, {"resharp": resharp.__version__, "model": model, **shared, **made_by}, shard=jobs.shard
-    )
+    return Journal(jobs.folder, {"resharp": resharp.__version__, "model": model, **shared, **made_by}, shard=jobs.shard)

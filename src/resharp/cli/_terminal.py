@@ -1,4 +1,4 @@
-"""What all commands share: lines for people whatever the names in them hold, `--json`, places, devices, interruptions."""
+"""What all commands share: lines for people, whatever the names in them hold, places, devices, interruptions."""
 
 import sys
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""resharp degrade: a command for each kind of degradation, its options those of the kind; photos in, photos out, a plan.
+"""resharp degrade: a command for each kind of degradation; photos in, photos out, a plan of what was done.
 
 Kinds, options, defaults and help come from DEGRADATIONS, where a field annotated with a text is an option.
 """
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._rows import Telling, photos_and_out
 from ._groups import Group
+from ._rows import Telling, photos_and_out
 from ._terminal import PLACE, is_given, is_same, named_files
 
 if TYPE_CHECKING:
@@ -27,9 +27,11 @@ class _Kinds(Group):
     """A command for each kind, made when it is asked for: torch is slow to load."""
 
     def list_commands(self, context: click.Context) -> list[str]:
+        del context
         return list(_KINDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        del context
         return _command(name) if name in _KINDS else None
 
 
@@ -59,7 +61,7 @@ def _own_options(kind: str) -> list[click.Option]:
     types = typing.get_type_hints(made, include_extras=True)
     defaults = {field.name: field.default for field in dataclasses.fields(made)}  # type: ignore[arg-type]  # all are
     options = [
-        _option(name, *typing.get_args(types[name]), default)
+        _option(name, typing.get_args(types[name])[0], typing.get_args(types[name])[1], default)
         for name, default in defaults.items()
         if typing.get_origin(types[name]) is typing.Annotated
     ]
@@ -121,7 +123,9 @@ def _run(kind: str, photos: Sequence[Path], out: Path, options: dict[str, Any], 
     telling.end(rows, more=lambda row: {"steps": [step.as_json() for step in told[row.job]]})
 
 
-def _steps(kind: str, jobs: "Jobs", plan: Path | None, options: Mapping[str, Any]) -> "dict[str, list[DegradationStep]]":
+def _steps(
+    kind: str, jobs: "Jobs", plan: Path | None, options: Mapping[str, Any]
+) -> "dict[str, list[DegradationStep]]":
     """What is done to each photo, by its name: below the folder of the results, where there is one."""
     from resharp.degradations import DEGRADATIONS, DegradationStep, Noise, read_steps
 
@@ -169,4 +173,6 @@ def _refuse_other_options() -> None:
     ends = ("photos", "out", "as_json", "plan", "plan_out")
     given = [name for name in click.get_current_context().params if name not in ends and is_given(name)]
     if given:
-        raise click.UsageError(f"--plan holds every setting; leave --{_dashed(given[0])} out, or change it in the plan.")
+        raise click.UsageError(
+            f"--plan holds every setting; leave --{_dashed(given[0])} out, or change it in the plan."
+        )

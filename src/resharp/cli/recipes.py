@@ -27,11 +27,17 @@ def recipes(name: str | None, as_json: bool) -> None:
         text = every[name].path.read_text(encoding="utf-8")
         click.echo(json.dumps({"name": name, "text": text}) if as_json else text, nl=as_json)
     elif as_json:
-        rows = {f"{kind}s": [dataclasses.asdict(one) | {"path": str(one.path)} for one in found.values()] for kind, found in known.items()}
+        rows = {
+            f"{kind}s": [dataclasses.asdict(one) | {"path": str(one.path)} for one in found.values()]
+            for kind, found in known.items()
+        }
         click.echo(json.dumps(rows))
     else:
         width = max(map(len, every)) + 2
-        for heading, kind in (("recipes, for `resharp train NAME`", "recipe"), ("plans, for `resharp data synthesize --plan NAME`", "plan")):
+        for heading, kind in (
+            ("recipes, for `resharp train NAME`", "recipe"),
+            ("plans, for `resharp data synthesize --plan NAME`", "plan"),
+        ):
             say(heading)
             for one in known[kind].values():
                 say(f"  {one.name:<{width}}{one.title}")

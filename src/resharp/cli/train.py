@@ -31,7 +31,9 @@ def train(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Train what a recipe says, a TOML file or one that comes with resharp (`resharp recipes`); the same command again goes on where it was stopped.
+    """Train what a recipe says: a TOML file, or one that comes with resharp (see `resharp recipes`).
+
+    The same command again goes on where it was stopped.
 
     Several processes or machines: torchrun --nproc-per-node 2 -m resharp train ...
     """

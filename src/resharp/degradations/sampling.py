@@ -15,13 +15,16 @@ from .resample import Resize, resize_as_matlab
 
 @dataclasses.dataclass(frozen=True)
 class Downscale:
-    """The photo `factor` times smaller, antialiased; its sides are multiples of the factor."""
+    """The photo `factor` times smaller, antialiased; its sides are multiples of the factor.
+
+    rounding: to 8 bits after either axis.
+    """
 
     factor: Annotated[int, "How many times smaller."] = 4
     method: Annotated[
         Literal["bicubic", "bilinear", "area"], "Bicubic is MATLAB's imresize, as published test sets are made."
     ] = "bicubic"
-    rounding: Annotated[bool, "To 8 bits after either axis, as published test sets are made."] = True
+    rounding: Annotated[bool, "Keep fractions between the axes; published sets round to 8 bits."] = True
     cut: Annotated[bool, "Cut off what is over where the sides are no multiples of the factor, else an error."] = False
 
     def __post_init__(self) -> None:

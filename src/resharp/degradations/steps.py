@@ -191,7 +191,7 @@ def write_steps(photos: Sequence[tuple[str, Sequence[DegradationStep]]], path: s
 def read_steps(path: str | Path, photos: Sequence[str], *, kind: str) -> list[tuple[str, list[DegradationStep]]]:
     """The steps for each of `photos` by name, from a file of `write_steps`; those of a lone photo serve all.
 
-    Raises RecipeError for what is no such plan, for one whose first step is not of this kind, and for a photo without one.
+    Raises RecipeError for what is no such plan, one whose first step is not of this kind, and a photo without one.
     """
     found: dict[str, list[DegradationStep]] = {}
     for entry in _entries(Path(path)):

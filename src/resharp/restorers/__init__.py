@@ -10,6 +10,7 @@ from .network import NetworkDenoiser, NetworkRestorer, TiledNetwork
 from .opening import TELLABLE, FunctionRestorer, open_denoiser, open_restorer
 from .photos import restore_photo, restore_planes
 from .precision import PRECISIONS
+from .report import Report
 from .rows import Pace, Row
 from .verbs import deblur, deconvolve, denoise, restore, upscale
 
@@ -27,6 +28,7 @@ __all__ = [
     "Pace",
     "Problem",
     "Progress",
+    "Report",
     "Restored",
     "Restorer",
     "Row",
