@@ -26,7 +26,7 @@ from resharp.training.launching import launched
 from resharp.training.validation import held_out
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
 
-RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
+RECIPES = sorted((Path(__file__).parent.parent / "src/resharp/recipes").glob("*.toml"))
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_a_loss_over_the_whole_batch_is_not_shared_by_processes(
 
 
 def test_a_plan_in_a_file_is_overridden_like_one_in_the_recipe() -> None:
-    recipes = Path(__file__).parent.parent / "recipes"
+    recipes = Path(__file__).parent.parent / "src/resharp/recipes"
     plain = load_recipe(recipes / "deblurgan-synth.toml")
     changed = load_recipe(recipes / "deblurgan-synth.toml", ("data.plan.crop=128",))
     assert (plain.data.plan.crop, changed.data.plan.crop) == (256, 128)
