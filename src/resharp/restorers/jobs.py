@@ -94,10 +94,7 @@ def plan_jobs(
     shard = Shard.parse(shard) if isinstance(shard, str) else shard
     paths, out = [Path(one) for one in inputs], Path(out)
     is_file = _names_a_file(paths, out)
-    if is_file:
-        jobs, passed_over = [Job(paths[0], out)], []
-    else:
-        jobs, passed_over = _mirrored(paths, out)
+    jobs, passed_over = ([Job(paths[0], out)], list[Path]()) if is_file else _mirrored(paths, out)
     if suffix is not None:
         jobs = [Job(job.photo, job.output.with_suffix(suffix)) for job in jobs]
         output_format(Path(f"photo{suffix}"))  # says which there are
