@@ -40,7 +40,7 @@ class LinearDegradation(nn.Module):
         n_iterations: int = 40,
         tolerance: float = 1e-4,
     ) -> Tensor:
-        """argmin over x of sum w (A x - y)^2 + ratio |x - estimate|^2, the data step of splitting methods.
+        """The x that minimises sum w (A x - y)^2 + ratio |x - estimate|^2, the data step of splitting methods.
 
         measurement: (..., c, h, w);  estimate: (..., C, H, W), the domain of A;  returns the latter's shape and type.
         ratio: 0 or more, one number or one per image (...);  0 gives a best fit near the estimate.  weight: w >= 0 of

@@ -1,4 +1,4 @@
-"""Restoration by half-quadratic splitting: a least-squares step and a denoiser take turns while the noise level falls."""
+"""Half-quadratic splitting: a least-squares step and a denoiser take turns while the noise level falls."""
 
 import math
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from resharp.degradations.light import checked_gamma, to_light, to_pixels
 from resharp.errors import ArgumentError
@@ -16,17 +17,23 @@ from .noise_level import estimated_noise_sigma
 LevelDenoiser = Callable[[Tensor, float], Tensor]
 """(noisy image (..., C, H, W), sigma on the [0, 1] scale) -> clean estimate of the same shape."""
 
+Weigh = Callable[[Tensor, Tensor], Tensor]
+"""(photo, what A makes of the present image), both (..., C, h, w) -> weights of the photo's values, 0 or more."""
+
+# Chosen on four Kodak crops at noise of 2.55 and 10.2 grey levels with `dae-sigma11`; all are flat around their best.
 HIGHEST = 49 / 255  # level of the first step, where a blurred photo still counts as a guess of the sharp one
-LOWEST = 1 / 255  # of the last one, for photos without noise: rounding and an inexact kernel are noise, too
-LAST_PER_NOISE = 1.5  # level of the last step against the photo's noise
-PRIOR_WEIGHT = 0.35  # lambda: the denoiser's opinion against a photo that is as noisy
-BEND = 1.0  # above 1, more of the steps stay at high levels
-INJECTED = 0.5  # standard deviation of the noise that samples draw, against the level
+LOWEST = 1 / 255  # least noise that is believed: rounding, and kernels that are not exact
+LAST_PER_NOISE = 2.5  # level of the last step against the photo's noise
+PRIOR_WEIGHT = 0.25  # lambda: the denoiser's opinion against a photo that is as noisy
+BEND = 1.5  # above 1, more of the steps stay at high levels
+INJECTED = 0.5  # standard deviation of the noise that samples draw, as a share of the level's
+TOLERANCE = 0.01  # of the least-squares step; a finer one gains nothing
 
 
 class SolvableMap(Protocol):
     """What the solver asks of a degradation; see `resharp.degradations.LinearDegradation`."""
 
+    def __call__(self, image: Tensor) -> Tensor: ...
     def solve(
         self, measurement: Tensor, estimate: Tensor, ratio: float, *, weight: Tensor | None, tolerance: float
     ) -> Tensor: ...
@@ -40,9 +47,9 @@ def half_quadratic(
     initial: Tensor,
     *,
     noise_sigma: float | None = None,
-    weight: Tensor | None = None,
+    weigh: Weigh | None = None,
     gamma: float = 1.0,
-    n_iterations: int = 16,
+    n_iterations: int = 24,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
@@ -54,41 +61,50 @@ def half_quadratic(
 
     The last z is the result.  measurement: (..., C, h, w);  initial: the first z, (..., C, H, W), the domain of A, left
     untouched;  returns that shape.  noise_sigma: from 0 to 1, one for all images of the batch, or None to estimate it.
-    weight: as `degradation.solve` takes it, such as `unclipped`.  gamma: above 1, A acts on linear light, while all
+    weigh: what each value of the photo counts, such as `unclipped`.  gamma: above 1, A acts on linear light, while all
     pictures, and the denoiser's, are pixel values.  generator: draws noise that the denoiser takes away again, for
     `mean_and_spread`.  `on_step` sees every iteration and stops the solver by returning False.
     Raises ArgumentError for a noise sigma or numbers of iterations that are none.
     """
     if noise_sigma is None:
-        noise_sigma = float(estimated_noise_sigma(measurement, weight=weight).mean())
+        noise_sigma = float(estimated_noise_sigma(measurement).mean())
     levels = falling_levels(noise_sigma, n_iterations)
     light, image = to_light(measurement, checked_gamma(gamma)), initial
     for iteration, level in enumerate(levels, 1):
+        start = to_light(image, gamma)
+        weight = None if weigh is None else weigh(measurement, to_pixels(degradation(start), gamma))
         ratio = PRIOR_WEIGHT * (max(noise_sigma, LOWEST) / level) ** 2
-        fitted = degradation.solve(light, to_light(image, gamma), ratio, weight=weight, tolerance=0.01)
-        image = _denoised(denoiser, to_pixels(fitted, gamma), level, generator)
+        fitted = degradation.solve(light, start, ratio, weight=weight, tolerance=TOLERANCE)
+        image = _denoised(denoiser, to_pixels(fitted, gamma), level, iteration, generator)
         if on_step is not None and on_step(_step(iteration, image, ratio, noise_sigma)) is False:
             break
     return image
 
 
 def falling_levels(noise_sigma: float, n_iterations: int) -> list[float]:
-    """The denoiser's level at each iteration, from HIGHEST to LAST_PER_NOISE times the photo's noise, never rising."""
+    """The denoiser's level at each iteration, from HIGHEST to LAST_PER_NOISE times the photo's noise or as far."""
     if not 0 <= noise_sigma <= 1:  # also NaN
         raise ArgumentError(f"noise sigma is {noise_sigma:g}; it lies between 0 and 1, or is None to be estimated")
     if n_iterations < 1:
-        raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 16 are usual")
-    last = LAST_PER_NOISE * max(noise_sigma, LOWEST)
-    fall = math.log(max(HIGHEST, last) / last)
-    return [last * math.exp(fall * (1 - (i / n_iterations) ** BEND)) for i in range(1, n_iterations + 1)]
+        raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 24 are usual")
+    last = min(LAST_PER_NOISE * max(noise_sigma, LOWEST), HIGHEST)
+    fall = math.log(HIGHEST / last)
+    steps = max(1, n_iterations - 1)
+    return [last * math.exp(fall * (1 - (i / steps) ** BEND)) for i in range(steps + 1)][-n_iterations:]
 
 
-def unclipped(measurement: Tensor, *, n_levels: int = 256) -> Tensor:
-    """The weight that leaves clipped values out: 1, and 0 where a value of (..., C, h, w) in [0, 1] is black or white.
+def unclipped(measurement: Tensor, predicted: Tensor) -> Tensor:
+    """1, and 0 around clipped values that the present image explains: brighter than a white one, darker than a black.
 
-    n_levels: of the file that it came from.
+    A clipped value says nothing but "at least this much", so it counts as long as the image fails it.  Two pixels around
+    go with it (near synthetic lamps, 19.4 dB against 18.8 with one, 16.8 if clipped values never count, and 15.7 if all
+    always do).  Clipped are values within half a level of 8 bits from 0 and 1.
     """
-    return ((measurement > 0.5 / (n_levels - 1)) & (measurement < 1 - 0.5 / (n_levels - 1))).to(measurement)
+    white, black = measurement >= 254.5 / 255, measurement <= 0.5 / 255
+    explained = (white & (predicted >= measurement)) | (black & (predicted <= measurement))
+    flat = explained.reshape(-1, *explained.shape[-3:]).to(measurement)
+    around = functional.max_pool2d(flat, 5, stride=1, padding=2)
+    return 1 - around.reshape(explained.shape)
 
 
 def at_any_level(denoiser: Callable[[Tensor], Tensor], sigma: float) -> LevelDenoiser:
@@ -104,7 +120,9 @@ def at_any_level(denoiser: Callable[[Tensor], Tensor], sigma: float) -> LevelDen
     return denoise
 
 
-def mean_and_spread(restore: Callable[[torch.Generator], Tensor], n_samples: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+def mean_and_spread(
+    restore: Callable[[torch.Generator], Tensor], n_samples: int, *, seed: int = 0
+) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per pixel over runs that differ in the noise which they draw: an image of the doubt.
 
     restore: such as `lambda generator: half_quadratic(..., generator=generator)`, run for the seeds from `seed` on.
@@ -121,11 +139,23 @@ def mean_and_spread(restore: Callable[[torch.Generator], Tensor], n_samples: int
     return mean, (squares / (n_samples - 1)).sqrt()
 
 
-def _denoised(denoiser: LevelDenoiser, image: Tensor, level: float, generator: torch.Generator | None) -> Tensor:
-    if generator is None:
-        return denoiser(image, level)
-    drawn = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=generator.device)
-    return denoiser(torch.add(image, drawn.to(image.device), alpha=INJECTED * level), level * math.hypot(1, INJECTED))
+def _denoised(
+    denoiser: LevelDenoiser, image: Tensor, level: float, iteration: int, generator: torch.Generator | None
+) -> Tensor:
+    if generator is not None:
+        drawn = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=generator.device)
+        image = torch.add(image, drawn.to(image.device), alpha=INJECTED * level)
+    return _turned_back(denoiser(_turned(image, iteration), level), iteration)
+
+
+def _turned(image: Tensor, number: int) -> Tensor:
+    """One of the eight positions of a square, so that a denoiser's habits cancel over the steps (+0.14 dB)."""
+    turned = torch.rot90(image, number % 4, (-2, -1))
+    return turned.flip(-1) if number % 8 >= 4 else turned
+
+
+def _turned_back(turned: Tensor, number: int) -> Tensor:
+    return torch.rot90(turned.flip(-1) if number % 8 >= 4 else turned, -(number % 4), (-2, -1))
 
 
 def _step(iteration: int, image: Tensor, ratio: float, noise_sigma: float) -> Step:
