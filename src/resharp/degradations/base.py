@@ -73,11 +73,11 @@ class LinearDegradation(nn.Module):
         seen = self(image)
         return torch.addcmul(self.adjoint(seen if weight is None else weight * seen), ratios, image)
 
-    def _change_in_closed_form(self, misfit: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor | None:
+    def _change_in_closed_form(self, misfit: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor | None:  # noqa: ARG002
         """(A^T w A + ratio)^-1 A^T w misfit, where an operator knows how.  ratios: (..., 1, 1, 1)."""
         return None
 
-    def _near_inverse(self, estimate: Tensor, ratios: Tensor, weight: Tensor | None) -> Map | None:
+    def _near_inverse(self, estimate: Tensor, ratios: Tensor, weight: Tensor | None) -> Map | None:  # noqa: ARG002
         """A symmetric map near (A^T w A + ratio)^-1 on images like `estimate`, where an operator knows one."""
         return None
 
