@@ -1,10 +1,12 @@
 """What every linear degradation promises; the table decides which are tested."""
 
 import copy
+import math
 import pickle
 
 import pytest
 import torch
+from torch import Tensor
 from torch.testing import assert_close
 
 from resharp.degradations import LINEAR, Blur, LinearDegradation, disk_kernel, motion_kernel
@@ -98,6 +100,59 @@ def test_copies_do_the_same(name: str) -> None:
     expected = degrade(image)
     for twin in (copy.deepcopy(degrade), pickle.loads(pickle.dumps(degrade))):
         assert torch.equal(twin(image), expected)
+
+
+def dense(degrade: LinearDegradation, *shape: int) -> Tensor:
+    """The matrix (values measured, values of an image) of a degradation."""
+    units = torch.eye(math.prod(shape), dtype=torch.float64)
+    return degrade(units.reshape(-1, *shape)).flatten(1).T
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_solve_is_the_least_squares_solution(name: str, weighted: bool) -> None:
+    degrade = OPERATORS[name]
+    shape = degrade.adjoint(degrade(rand(3, 15, 16))).shape
+    matrix = dense(degrade, *shape)
+    estimate, measurement = rand(*shape), rand(*degrade(rand(*shape)).shape, seed=1)
+    weight = (rand(*measurement.shape, seed=2) - 0.3).clamp(min=0) if weighted else None
+    shares = torch.ones(len(matrix), dtype=torch.float64) if weight is None else weight.flatten()
+    normal = matrix.T @ (shares[:, None] * matrix) + 0.02 * torch.eye(matrix.shape[1], dtype=torch.float64)
+    target = matrix.T @ (shares * measurement.flatten()) + 0.02 * estimate.flatten()
+    found = degrade.solve(measurement, estimate, 0.02, weight=weight, n_iterations=400, tolerance=1e-12)
+    assert_close(found, torch.linalg.solve(normal, target).reshape(shape), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_each_image_of_a_batch_has_its_own_ratio(name: str) -> None:
+    degrade, shape = OPERATORS[name], fitting(name, 2)
+    measurement, ratios = degrade(rand(*shape)), torch.tensor([0.1, 0.5])
+    together = degrade.solve(measurement, rand(*shape, seed=1), ratios)
+    for i, ratio in enumerate(ratios.tolist()):
+        alone = degrade.solve(measurement[i], rand(*shape, seed=1)[i], ratio)
+        assert_close(together[i], alone, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_solve_without_a_ratio_or_measurements_stays_finite(name: str) -> None:
+    degrade, shape = OPERATORS[name], fitting(name)
+    image = rand(*shape, dtype=torch.float32)
+    measurement = degrade(image)
+    fitted = degrade.solve(measurement, torch.zeros_like(image), 0)
+    assert float((degrade(fitted) - measurement).square().mean()) < 0.01 * float(measurement.square().mean())
+    for ratio in (0, 0.1):
+        assert_close(degrade.solve(measurement, image, ratio, weight=torch.zeros(1)), image)
+    half = degrade.solve(measurement.bfloat16(), image.bfloat16(), 0.1)
+    assert half.dtype == torch.bfloat16
+    assert_close(half.float(), degrade.solve(measurement, image, 0.1), rtol=0, atol=0.03)
+
+
+def test_what_cannot_be_solved_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="must be 0 or more"):
+        Blur().solve(rand(3, 8, 8), rand(3, 14, 14), -1)
+    with pytest.raises(ArgumentError, match="image_size"):
+        Resize(0.5).solve(rand(3, 8, 8), rand(3, 15, 15), 1)
+    assert Resize(0.5, image_size=(15, 15)).solve(rand(3, 8, 8), rand(3, 15, 15), 1).shape == (3, 15, 15)
 
 
 def test_the_row_energy_of_a_composition_is_right_or_refused() -> None:

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from resharp.errors import ArgumentError, KernelError
 
+from .least_squares import Map, conjugate_gradients
+
 PROBE_SIDES = (128, 256, 512, 1024, 2048, 4096)  # of test images; small ones are fast, large ones hold wide rows
 
 
@@ -26,6 +28,58 @@ class LinearDegradation(nn.Module):
         """Mean over the measurements, away from the frame, of the squared norm of A's rows: white noise of variance v
         comes out with variance row_energy * v.  For a blur this is the sum of the squared kernel."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def solve(
+        self,
+        measurement: Tensor,
+        estimate: Tensor,
+        ratio: float | Tensor,
+        *,
+        weight: Tensor | None = None,
+        n_iterations: int = 40,
+        tolerance: float = 1e-4,
+    ) -> Tensor:
+        """The x that minimises sum w (A x - y)^2 + ratio |x - estimate|^2, the data step of splitting methods.
+
+        measurement: (..., c, h, w);  estimate: (..., C, H, W), the domain of A;  returns the latter's shape and type.
+        ratio: 0 or more, one number or one per image (...);  0 gives a best fit near the estimate.  weight: w >= 0 of
+        each measurement, broadcast to their shape, 0 for those to leave out; None for 1.  Closed form for mosaics and
+        resizes without weights; else conjugate gradients from the estimate, up to `n_iterations` or until the gradient
+        is `tolerance` times that at the estimate.  Half precision is solved in single.
+        """
+        exact = estimate.to(torch.promote_types(estimate.dtype, torch.float32))
+        ratios = torch.as_tensor(ratio, dtype=exact.dtype, device=exact.device)[..., None, None, None]
+        if not bool((ratios >= 0).all()):  # also NaN
+            raise ArgumentError(f"the ratio of a least-squares solution is {ratio}; it must be 0 or more")
+        misfit = measurement.to(exact) - self(exact)
+        if self.adjoint(misfit).shape != exact.shape:
+            raise ArgumentError("several sizes of images give this measurement; build the resize with image_size")
+        if weight is not None:
+            weight = weight.to(exact)
+        change = self._change_in_closed_form(misfit, ratios, weight)
+        if change is None:
+            change = conjugate_gradients(
+                lambda image: self._normal(image, ratios, weight),
+                self.adjoint(misfit if weight is None else weight * misfit),
+                precondition=self._near_inverse(exact, ratios, weight),
+                n_iterations=n_iterations,
+                tolerance=tolerance,
+            )
+        return (exact + change).to(estimate.dtype)
+
+    def _normal(self, image: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor:
+        """(A^T w A + ratio) x."""
+        seen = self(image)
+        return torch.addcmul(self.adjoint(seen if weight is None else weight * seen), ratios, image)
+
+    def _change_in_closed_form(self, misfit: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor | None:  # noqa: ARG002
+        """(A^T w A + ratio)^-1 A^T w misfit, where an operator knows how.  ratios: (..., 1, 1, 1)."""
+        return None
+
+    def _near_inverse(self, estimate: Tensor, ratios: Tensor, weight: Tensor | None) -> Map | None:  # noqa: ARG002
+        """A symmetric map near (A^T w A + ratio)^-1 on images like `estimate`, where an operator knows one."""
+        return None
 
     def __matmul__(self, first: "LinearDegradation") -> "LinearDegradation":
         return _Composition(self, first)

@@ -14,6 +14,7 @@ from resharp.errors import KernelError
 
 from .base import LinearDegradation
 from .kernels import gaussian_kernel
+from .least_squares import Map
 from .light import to_light, to_pixels
 from .margin import reflect_padded
 
@@ -74,6 +75,20 @@ class Blur(LinearDegradation):
         spectrum = torch.fft.rfft2(placed, s=grid) * self._kernel_spectrum(grid, measurement).conj()
         circular: Tensor = torch.fft.irfft2(spectrum, s=grid)
         return circular[..., :height, :width]
+
+    def _near_inverse(self, estimate: Tensor, ratios: Tensor, weight: Tensor | None) -> Map:
+        """The exact inverse if the image went on round the frame and no measurement were left out."""
+        height, width = estimate.shape[-2:]
+        grid = fast_length(height), fast_length(width)
+        gain = self._kernel_spectrum(grid, estimate).abs().square()
+        share = 1.0 if weight is None else float(weight.mean())
+        inverse = 1 / (share * gain + ratios).clamp(min=1e-6)  # zeros of the kernel's spectrum, at a ratio of 0
+
+        def invert(image: Tensor) -> Tensor:
+            found: Tensor = torch.fft.irfft2(torch.fft.rfft2(image, s=grid) * inverse, s=grid)
+            return found[..., :height, :width]
+
+        return invert
 
     def _correlate(self, image: Tensor, kernel: Tensor) -> Tensor:
         """Valid correlation as a sum of shifted images, which beats torch's own convolutions on few channels."""

@@ -9,6 +9,7 @@ those that it has.
 import itertools
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from resharp.errors import ArgumentError
@@ -75,6 +76,11 @@ class Mosaic(LinearDegradation):
         for row, column, channel in _sites(self.pattern):
             image[..., channel, row::2, column::2] = measurement[..., 0, row::2, column::2]
         return image
+
+    def _change_in_closed_form(self, misfit: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor:
+        """Pixel by pixel, since A A^T = 1."""
+        weight = torch.ones_like(misfit) if weight is None else weight
+        return self.adjoint(misfit * (weight / (weight + ratios)).nan_to_num(0))  # 0 / 0 has nothing to say
 
 
 def demosaic_bilinear(raw: Tensor, pattern: str = "RGGB") -> Tensor:

@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 
 _BLOCK = 16  # outputs that one matrix product makes; measured in benchmarks/resample_speed.py
 _LONGEST, _LARGEST = 2**17, 2**28  # pixels per side and in all of a result that is still meant
+_LONGEST_TO_DIAGONALISE = 1024  # pixels per side, where that takes a second; conjugate gradients beyond
 _ROUNDING = 1e-9  # 0.07 * 100 is 7 pixels, whatever floats say
 
 
@@ -100,6 +101,19 @@ class Resize(LinearDegradation):
             measurement = bands.along(measurement, dim, transposed=True)
         return measurement
 
+    def _change_in_closed_form(self, misfit: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor | None:
+        """A^T (A A^T + ratio)^-1 misfit, in the eigenvectors of A A^T, those of its rows times those of its columns."""
+        size = self.image_size or self._largest_image(_size_of(misfit))
+        if weight is not None or max(_size_of(misfit)) > _LONGEST_TO_DIAGONALISE:
+            return None
+        (rows, row_gains), (columns, column_gains) = (
+            bands.eigenvectors for _, bands in sorted(_passes(size, self.scale, self.method), key=lambda axis: axis[0])
+        )
+        rows, columns = rows.to(misfit), columns.to(misfit)
+        gains = row_gains[:, None].to(misfit) * column_gains.to(misfit) + ratios
+        seen = rows.T @ misfit @ columns
+        return self.adjoint(rows @ torch.where(gains > 1e-9, seen / gains, 0) @ columns.T)
+
     def _largest_image(self, size: tuple[int, int]) -> tuple[int, int]:
         if isinstance(self.scale, tuple):
             raise ArgumentError("the adjoint of a resize to a fixed size needs the image's size; give image_size")
@@ -135,6 +149,13 @@ class _Bands:
     @property
     def row_energy(self) -> float:
         return float(self.matrix.square().sum(1).mean())
+
+    @functools.cached_property
+    def eigenvectors(self) -> tuple[Tensor, Tensor]:
+        """Of M M^T: vectors as columns, (n, n), and their values (n,), float64."""
+        whole = self.along(torch.eye(self.n_inputs, dtype=torch.float64), -2)
+        values, vectors = torch.linalg.eigh(whole @ whole.T)
+        return vectors, values.clamp(min=0)
 
     def along(self, values: Tensor, dim: int, *, transposed: bool = False) -> Tensor:
         """The matrix, or its transpose, times axis -2 or -1 of `values`."""

@@ -1,5 +1,19 @@
 """Find the image: functions of (measurement, degradation, prior)."""
 
+from .half_quadratic import falling_levels, half_quadratic, mean_and_spread, unclipped
 from .mean_shift import DataWeight, Step, estimated, known, mean_shift, until_settled
+from .noise_level import estimated_noise_sigma
 
-__all__ = ["DataWeight", "Step", "estimated", "known", "mean_shift", "until_settled"]
+__all__ = [
+    "DataWeight",
+    "Step",
+    "estimated",
+    "estimated_noise_sigma",
+    "falling_levels",
+    "half_quadratic",
+    "known",
+    "mean_and_spread",
+    "mean_shift",
+    "unclipped",
+    "until_settled",
+]
