@@ -32,8 +32,9 @@ from .resample import Resize, resize_as_matlab
 from .sampling import Downscale, Mosaicked
 from .shake import Frame, Shake
 from .trajectory import TrajectoryBlur, centred_psf
+from .varying_blur import VaryingBlur
 
-LINEAR: dict[str, type[LinearDegradation]] = {"blur": Blur, "mosaic": Mosaic, "resize": Resize}
+LINEAR: dict[str, type[LinearDegradation]] = {"blur": Blur, "mosaic": Mosaic, "resize": Resize, "varying-blur": VaryingBlur}
 
 __all__ = [
     "DEGRADATIONS",
@@ -56,6 +57,7 @@ __all__ = [
     "Resize",
     "Shake",
     "TrajectoryBlur",
+    "VaryingBlur",
     "apply_steps",
     "as_kernel",
     "blurred",

@@ -1,0 +1,46 @@
+"""What a sharp window may look like under a guess of its kernel: a picture of few edges."""
+
+import torch
+from torch import Tensor
+
+from .planes import gradient_power, gradients, gradients_transposed, kernel_spectra, made_periodic
+
+_LARGEST_SPLIT = 100.0  # weight of the splitting from which on kernels no longer change; measured
+
+
+def few_edges(blurred: Tensor, kernels: Tensor, price: Tensor) -> Tensor:
+    """argmin over s of |k * s - y|^2 + price |grad s|_0 per window, by half-quadratic splitting (Xu, Zheng, Jia 2013).
+
+    blurred: (N, H, W) in [0, 1];  price of one pixel with an edge: (N,).
+    """
+    height, width = blurred.shape[-2:]
+    sharp = made_periodic(blurred, kernels.shape[-1])
+    grid = (sharp.shape[-2], sharp.shape[-1])
+    spectra, price = kernel_spectra(kernels, grid), price[:, None, None]
+    power, roughness = spectra.real.square() + spectra.imag.square(), gradient_power(grid, blurred)
+    known = spectra.conj() * torch.fft.rfft2(sharp)
+    split = 2 * price
+    while float(split.max()) < _LARGEST_SPLIT:
+        right, down = gradients(sharp)
+        edges = (right.square() + down.square()) >= price / split
+        pull = torch.fft.rfft2(gradients_transposed(right * edges, down * edges))
+        sharp = torch.fft.irfft2((known + split * pull) / (power + split * roughness), s=grid)
+        split = split * 2
+    return sharp[..., :height, :width]
+
+
+def edge_threshold(sharp: Tensor, sides: Tensor) -> Tensor:
+    """(N,) gradients above which each of four directions keeps enough edges for kernels of these sides (Cho, Lee 2009)."""
+    right, down = gradients(sharp)
+    strength = torch.hypot(right, down).flatten(1)
+    direction = torch.atan2(down, right).remainder(torch.pi).flatten(1)
+    quarter = (direction * (4 / torch.pi)).long().clamp(max=3)
+    wanted = ((strength.shape[1] ** 0.5) * sides / 2).long().clamp(max=strength.shape[1] - 1)
+    found = [_ranked(strength.masked_fill(quarter != number, 0), wanted) for number in range(4)]
+    return torch.stack(found).amin(0)
+
+
+def _ranked(values: Tensor, rank: Tensor) -> Tensor:
+    """(N,) of values (N, M) those that `rank` others exceed."""
+    highest = values.topk(int(rank.max()) + 1, dim=1).values
+    return highest.gather(1, rank[:, None])[:, 0]
