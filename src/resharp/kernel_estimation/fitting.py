@@ -3,55 +3,57 @@
 import torch
 from torch import Tensor
 
-from .planes import Grid, gradients, kernel_spectra, kernels_of
+from .planes import Grid, fast_even_length, gradients, kernel_spectra, kernels_of
 
 _STEPS = 20
 
 
 def fitted_kernels(
-    blurred: Tensor, sharp: Tensor, *, threshold: Tensor, support: Tensor, ridge: Tensor, pooling: Tensor | None = None
+    blurred: Tensor, sharp: Tensor, *, threshold: Tensor, support: Tensor, ridge: float, pooling: Tensor | None = None
 ) -> Tensor:
     """argmin over k of |k * grad s - grad y|^2 + ridge |k|^2 on edges above a threshold, by conjugate gradients.
 
-    blurred, sharp: (N, H, W);  threshold, ridge: (N,);  support: (N, side, side), 1 where a kernel may lie, else 0;
+    blurred, sharp: (N, H, W);  threshold: (N,);  support: (N, side, side), 1 where a kernel may lie, else 0;
     pooling: (N, N), how much each window (row) makes of the evidence of each (column); None: of its own alone.
     Returns (N, side, side), as the equations have it: of either sign.
     """
-    grid = (blurred.shape[-2], blurred.shape[-1])
-    power, products = _evidence(blurred, sharp, threshold, grid)
+    side = support.shape[-1]
+    correlations, products = _evidence(blurred, sharp, threshold, side)
     if pooling is not None:
-        power, products = _pooled(power, pooling), _pooled(products, pooling)
-    return _solved(power, kernels_of(products, grid, support.shape[-1]), grid, support, ridge[:, None, None])
+        correlations, products = (torch.tensordot(pooling, planes, dims=1) for planes in (correlations, products))
+    return _solved(correlations, products, support, ridge)
 
 
-def _evidence(blurred: Tensor, sharp: Tensor, threshold: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-    """The normal equations in Fourier space: power of the edges, and their products with the blurred gradients."""
+def _evidence(blurred: Tensor, sharp: Tensor, threshold: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """The normal equations: correlations of the edges with themselves, at all shifts between two pixels of a kernel
+    (N, 2 side - 1, 2 side - 1), and with the blurred gradients (N, side, side)."""
+    grid = (blurred.shape[-2], blurred.shape[-1])
     right, down = gradients(sharp)
     edges = torch.hypot(right, down) >= threshold[:, None, None]
     edges[:, -1], edges[:, :, -1] = False, False  # these differences reach around the border
-    power: Tensor | float = 0.0
-    products: Tensor | float = 0.0
-    for strong, seen in zip((right * edges, down * edges), gradients(blurred), strict=True):
-        seen[:, -1], seen[:, :, -1] = 0, 0
-        spectra = torch.fft.rfft2(strong)
-        power = power + spectra.real.square() + spectra.imag.square()
-        products = products + spectra.conj() * torch.fft.rfft2(seen)
-    assert isinstance(power, Tensor)
-    assert isinstance(products, Tensor)
-    return power, products
+    spectra = [torch.fft.rfft2(strong * edges) for strong in (right, down)]
+    seen = [torch.fft.rfft2(_without_last(planes)) for planes in gradients(blurred)]
+    power = spectra[0].abs().square() + spectra[1].abs().square()
+    together = spectra[0].conj() * seen[0] + spectra[1].conj() * seen[1]
+    return kernels_of(power.to(together.dtype), grid, 2 * side - 1), kernels_of(together, grid, side)
 
 
-def _pooled(spectra: Tensor, pooling: Tensor) -> Tensor:
-    return (pooling.to(spectra.dtype) @ spectra.flatten(1)).view_as(spectra)
+def _without_last(planes: Tensor) -> Tensor:
+    planes[:, -1], planes[:, :, -1] = 0, 0
+    return planes
 
 
-def _solved(power: Tensor, target: Tensor, grid: Grid, support: Tensor, ridge: Tensor) -> Tensor:
-    side = target.shape[-1]
+def _solved(correlations: Tensor, products: Tensor, support: Tensor, ridge: float) -> Tensor:
+    """The matrix is Toeplitz, hence a part of a circulant one that is hardly larger than two kernels."""
+    side = products.shape[-1]
+    length = fast_even_length(2 * side - 1)
+    grid: Grid = (length, length)
+    power = kernel_spectra(correlations, grid).real
 
     def normal(kernels: Tensor) -> Tensor:
         return support * kernels_of(power * kernel_spectra(kernels, grid), grid, side) + ridge * kernels
 
-    target, kernels = support * target, support / _sum(support)
+    target, kernels = support * products, support / _sum(support)
     residual = target - normal(kernels)
     direction, energy = residual, _sum(residual.square())
     for _ in range(_STEPS):

@@ -48,12 +48,12 @@ def kernels_of(spectra: Tensor, grid: Grid, side: int) -> Tensor:
 
 def gradients(planes: Tensor) -> tuple[Tensor, Tensor]:
     """Differences to the right and downwards, from the last column and row to the first."""
-    return torch.roll(planes, -1, -1) - planes, torch.roll(planes, -1, -2) - planes
+    return torch.roll(planes, -1, -1).sub_(planes), torch.roll(planes, -1, -2).sub_(planes)
 
 
 def gradients_transposed(right: Tensor, down: Tensor) -> Tensor:
     """The transpose of `gradients`."""
-    return torch.roll(right, 1, -1) - right + torch.roll(down, 1, -2) - down
+    return torch.roll(right, 1, -1).sub_(right).add_(torch.roll(down, 1, -2)).sub_(down)
 
 
 def gradient_power(grid: Grid, like: Tensor) -> Tensor:

@@ -1,64 +1,114 @@
-"""Kernels of windows, coarse to fine."""
+"""The kernels of windows of one size, coarse to fine.
+
+At each resolution, a few rounds: a picture of few edges that the kernel found so far makes of the window (Xu, Zheng, Jia
+2013; Pan, Hu, Su, Yang 2014), its strongest edges in every direction (Cho, Lee 2009), the kernel that turns these into the
+window.  Windows of one photo may share what they see: each one's equations are added to its neighbours', so that a window
+of sky follows the others, and one with strong edges hardly notices them (closeness).
+"""
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from .fitting import fitted_kernels
 from .latent import edge_threshold, few_edges
-from .planes import resized
+from .planes import gradients, resized
 from .shapes import centred, distance_from_middle, normalised, reach, resampled, without_islands
+
+_STEP = 2**-0.5  # from one resolution to the next
+_COARSEST = 3.5  # pixels that the largest kernel measures at the lowest resolution
+_ROUNDS = 4
+_FIRST_PRICE, _LEAST_PRICE = 4e-3, 1e-4  # of an edge pixel, in squared pixel values
+_CHEAPER = 1.1  # by what price and edge threshold fall from round to round
+_RIDGE = 2.0
+_FAINTEST, _ISLAND = 0.05, 0.1  # share of the peak, of the light
+_LAST_FAINTEST, _LAST_ISLAND = 0.01, 0.02  # in the last round, which keeps faint tails
+_ROOM, _MORE_ROOM = 1.35, 1.5  # for a kernel at the next resolution: times as far, and pixels more
+_SHARED_FIRST, _SHARED_LAST = 1.0, 0.5  # weight of a neighbour's evidence at the lowest and the highest resolution
 
 
 @dataclasses.dataclass(frozen=True)
-class Effort:
-    rounds: int = 4
-    price: float = 4e-3
-    least_price: float = 1e-4
-    decay: float = 1.1
-    ridge: float = 2.0
-    faintest: float = 0.05
-    island: float = 0.1
-    pool_coarse: float = 1.0
-    pool_fine: float = 0.2
-    last_faint: float = 0.0
-    room: float = 1.35
-    more: float = 1.5
+class Guess:
+    """What is known of N windows after some resolution: kernels (N, side, side) at `scale`, how far they may reach
+    (N,) in pixels of the windows, and the price of an edge."""
+
+    kernels: Tensor
+    scale: float
+    room: Tensor
+    price: float
 
 
-def kernels_coarse_to_fine(windows: Tensor, largest: int, closeness: Tensor | None = None, s: Effort = Effort()) -> Tensor:
-    n = len(windows)
-    factors = [2 ** (-i / 2) for i in range(16) if largest * 2 ** (-i / 2) >= 3.5][::-1]
-    price, ridge = windows.new_full((n,), s.price), windows.new_full((n,), s.ridge)
-    room = windows.new_full((n,), largest / 2)
-    kernels, before = None, 1.0
-    for number, factor in enumerate(factors):
-        sides = (room * factor).ceil().clamp(min=1, max=max(1, int(largest * factor / 2)))
-        side = 2 * int(sides.max()) + 1
-        support = (distance_from_middle(side, windows) <= sides[:, None, None]).to(windows)
-        size = [max(8, round(length * factor)) for length in windows.shape[-2:]]
-        level = resized(windows, (size[0], size[1])).clamp(0, 1)
-        if kernels is None:
-            kernels = windows.new_zeros(n, side, side)
-            kernels[:, side // 2, side // 2 : side // 2 + 2] = 0.5
-        else:
-            kernels = resampled(kernels, factor / before, side)
-        before = factor
-        pooling = None
-        if closeness is not None:
-            t = number / max(1, len(factors) - 1)
-            c = s.pool_coarse ** (1 - t) * s.pool_fine**t
-            pooling = torch.eye(n) + c * closeness * (1 - torch.eye(n))
-        threshold = None
-        for i in range(s.rounds):
-            sharp = few_edges(level, kernels, price)
-            threshold = edge_threshold(sharp, 2 * sides + 1) if threshold is None else threshold / 1.1
-            kernels = fitted_kernels(level, sharp, threshold=threshold, support=support, ridge=ridge, pooling=pooling)
-            if s.last_faint and factor == 1 and i == s.rounds - 1:
-                kernels = without_islands(normalised(kernels, s.last_faint), 0.02)
-            else:
-                kernels = centred(without_islands(normalised(kernels, s.faintest), s.island))
-            price = (price / s.decay).clamp(min=s.least_price)
-        room = torch.minimum(windows.new_tensor(largest / 2), (s.room * reach(kernels) + s.more) / factor)
-    return kernels
+def scales(largest: int) -> list[float]:
+    """Resolutions from that where a kernel of this side is a few pixels wide up to 1."""
+    found = [1.0]
+    while largest * found[-1] * _STEP >= _COARSEST:
+        found.append(found[-1] * _STEP)
+    return found[::-1]
+
+
+def first_guess(windows: Tensor, largest: int, scale: float) -> Guess:
+    """Two pixels side by side: a point is a solution of its own that nothing leads away from."""
+    count = len(windows)
+    kernels = windows.new_zeros(count, 3, 3)
+    kernels[:, 1, 1:] = 0.5
+    return Guess(kernels, scale, windows.new_full((count,), largest / 2), _FIRST_PRICE)
+
+
+def refined(
+    windows: Tensor, guess: Guess, levels: Sequence[float], *, largest: int, closeness: Tensor | None = None
+) -> Guess:
+    """The guess carried through these resolutions, the last of which keeps faint tails if it is that of the windows.
+
+    windows: (N, H, W) in [0, 1];  closeness: (N, N) in [0, 1], 0 where two windows do not share, None for nowhere.
+    """
+    for scale in levels:
+        guess = _at(scale, windows, guess, largest, closeness)
+    return guess
+
+
+def _at(scale: float, windows: Tensor, guess: Guess, largest: int, closeness: Tensor | None) -> Guess:
+    level = _shrunk(windows, scale)
+    most = max(1, int(largest * scale / 2))
+    radius = (guess.room * scale).ceil().clamp(1, most)
+    side = 2 * int(radius.max()) + 1
+    support = (distance_from_middle(side, level) <= radius[:, None, None]).to(level)
+    kernels, price = resampled(guess.kernels, scale / guess.scale, side), guess.price
+    pooling = None if closeness is None else _pooling(closeness, scale, largest)
+    threshold = None
+    for number in range(_ROUNDS):
+        sharp = few_edges(level, kernels, price)
+        threshold = edge_threshold(sharp, 2 * radius + 1) if threshold is None else threshold / _CHEAPER
+        fitted = fitted_kernels(level, sharp, threshold=threshold, support=support, ridge=_RIDGE, pooling=pooling)
+        kernels = _cleaned(fitted, last=scale == 1 and number == _ROUNDS - 1)
+        price = max(price / _CHEAPER, _LEAST_PRICE)
+    room = ((_ROOM * reach(kernels) + _MORE_ROOM) / scale).clamp(max=largest / 2)
+    return Guess(kernels, scale, room, price)
+
+
+def _shrunk(windows: Tensor, scale: float) -> Tensor:
+    height, width = (max(8, round(length * scale)) for length in windows.shape[-2:])
+    return resized(windows, (height, width)).clamp(0, 1)
+
+
+def _cleaned(fitted: Tensor, *, last: bool) -> Tensor:
+    if last:
+        return centred(without_islands(normalised(fitted, _LAST_FAINTEST), _LAST_ISLAND), exactly=True)
+    return centred(without_islands(normalised(fitted, _FAINTEST), _ISLAND))
+
+
+def _pooling(closeness: Tensor, scale: float, largest: int) -> Tensor:
+    """Each window's own evidence counts 1, that of its neighbours less and less on the way to the full resolution."""
+    lowest = scales(largest)[0]
+    progress = 1.0 if lowest == 1 else 1 - torch.tensor(scale).log().item() / torch.tensor(lowest).log().item()
+    weight = _SHARED_FIRST ** (1 - progress) * _SHARED_LAST**progress
+    own = torch.eye(len(closeness), dtype=closeness.dtype, device=closeness.device)
+    return own + weight * closeness * (1 - own)
+
+
+def evidence_of(windows: Tensor) -> Tensor:
+    """(N,) the energy of each window's strongest edges: what its kernel can be seen by."""
+    right, down = gradients(windows)
+    energy = (right.square() + down.square())[..., 1:-1, 1:-1].flatten(1)
+    return energy.topk(max(1, energy.shape[1] // 20), dim=1).values.sum(1)

@@ -78,3 +78,8 @@ def distance_from_middle(side: int, like: Tensor) -> Tensor:
     """(side, side): the larger of the distances in rows and columns."""
     axis = (torch.arange(side, dtype=like.dtype, device=like.device) - side // 2).abs()
     return torch.maximum(axis[:, None], axis)
+
+
+def odd(length: int) -> int:
+    """The largest odd number that is no larger."""
+    return length - 1 + length % 2
