@@ -15,7 +15,7 @@ LADDER = [
     {"evaluation"},
     {"restorer", "importers"},
     {"tiling", "weights"},
-    {"solvers"},
+    {"solvers", "kernel_estimation"},
     {"losses", "metrics", "priors", "data", "figures"},
     {"degradations", "networks"},
     {"image", "photo"},

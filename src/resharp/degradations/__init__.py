@@ -34,7 +34,12 @@ from .shake import Frame, Shake
 from .trajectory import TrajectoryBlur, centred_psf
 from .varying_blur import VaryingBlur
 
-LINEAR: dict[str, type[LinearDegradation]] = {"blur": Blur, "mosaic": Mosaic, "resize": Resize, "varying-blur": VaryingBlur}
+LINEAR: dict[str, type[LinearDegradation]] = {
+    "blur": Blur,
+    "mosaic": Mosaic,
+    "resize": Resize,
+    "varying-blur": VaryingBlur,
+}
 
 __all__ = [
     "DEGRADATIONS",

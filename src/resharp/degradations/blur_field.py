@@ -1,7 +1,9 @@
 """The blur of one photo as a value: kernels of places all over the frame, kept in a file and used again."""
 
 import dataclasses
+import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,12 @@ _PARTS = ("version", "kernels", "rows", "columns", "trust", "size", "gamma")
 
 @dataclasses.dataclass(frozen=True)
 class BlurField:
-    """kernels: (R, C, n, n) float32, n odd, each of sum 1;  rows (R,), columns (C,): their places in the photo, as shares
-    of its height and width;  trust: (R, C) in [0, 1], how much of each kernel the photo itself says at that place, the
-    rest comes from elsewhere in the photo;  size: (height, width) of the photo;  gamma: the blur happens in
-    pixel values ** gamma."""
+    """The kernels of a grid of places in a photo.
+
+    kernels: (R, C, n, n) float32, n odd, each of sum 1;  rows (R,), columns (C,): their places, as shares of the photo's
+    height and width;  trust: (R, C) in [0, 1], how much of each kernel the photo says at that very place, the rest comes
+    from elsewhere in it;  size: (height, width) of the photo;  gamma: the blur happens in pixel values ** gamma.
+    """
 
     kernels: Tensor
     rows: Tensor
@@ -66,12 +70,12 @@ def write_field(field: BlurField, path: str | Path) -> None:
 def read_field(path: str | Path) -> BlurField:
     """What `write_field` wrote, or an edited copy.  Raises KernelError for what is no field of blur."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
             missing = [name for name in _PARTS if name not in file]
             arrays = {name: file[name] for name in _PARTS if name not in missing}
     except OSError as error:
         raise KernelError(f"{path}: cannot be read ({reason_of(error)}); name a file written by --blur-out") from None
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile):
+    except (ValueError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         raise KernelError(f"{path}: is no field of blur; name a file written by --blur-out") from None
     if missing:
         raise KernelError(f"{path}: is no field of blur, it lacks {', '.join(missing)}; name a file of --blur-out")
@@ -92,7 +96,8 @@ def _checked_field(arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.gen
     if trust.shape != kernels.shape[:2] or size.shape != (2,) or numbers["gamma"].ndim:
         raise KernelError(f"{name}: its parts are of different sizes; find the blur anew")
     whole = [
-        checked_kernel(kernel, name=f"{name}, kernel {number}") for number, kernel in enumerate(kernels.flatten(0, 1), 1)
+        checked_kernel(kernel, name=f"{name}, kernel {number}")
+        for number, kernel in enumerate(kernels.flatten(0, 1), 1)
     ]
     checked = torch.stack(whole).view(kernels.shape)
     VaryingBlur(checked, numbers["rows"], numbers["columns"])  # refuses places that are none

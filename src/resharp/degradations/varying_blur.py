@@ -1,8 +1,8 @@
 """Blur that changes over the frame: between the kernels of a grid of places, blended (Nagy, O'Leary 1998).
 
 Every pixel of the measurement is what the kernel of its place makes of the image, and that kernel is the mean of those
-of the four nearest places, by their distance: y = sum_i w_i (k_i * x) with weights w_i that add up to 1.  (Hirsch et al.
-2010 weigh the image in place of the measurement; there a plain wall comes out uneven where kernels change.)
+of the four nearest places, by their distance: y = sum_i w_i (k_i * x) with weights w_i that add up to 1.  (Hirsch et
+al. 2010 weigh the image in place of the measurement; there a plain wall comes out uneven where kernels change.)
 """
 
 import itertools
@@ -23,7 +23,7 @@ Part = tuple[int, int, slice, slice]
 
 
 class VaryingBlur(LinearDegradation):
-    """Valid blur of each channel by kernels (R, C, kh, kw), kh and kw odd: (..., H, W) -> (..., H - kh + 1, W - kw + 1).
+    """Valid blur of each channel by kernels (R, C, kh, kw), both odd: (..., H, W) -> (..., H - kh + 1, W - kw + 1).
 
     rows (R,) and columns (C,): the places that the kernels are of, as shares of the measurement's height and width,
     rising; None: the middles of R x C equal parts.  Beyond the outermost places kernels stay as they are there.
@@ -34,11 +34,15 @@ class VaryingBlur(LinearDegradation):
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, kernels: Tensor | None = None, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+    def __init__(
+        self, kernels: Tensor | None = None, rows: Tensor | None = None, columns: Tensor | None = None
+    ) -> None:
         super().__init__()
         kernels = _example() if kernels is None else kernels
         if kernels.ndim != 4 or kernels.shape[2] % 2 == 0 or kernels.shape[3] % 2 == 0 or 0 in kernels.shape:
-            raise KernelError(f"a varying blur takes kernels (R, C, height, width), both odd, not {tuple(kernels.shape)}")
+            raise KernelError(
+                f"a varying blur takes kernels (R, C, height, width), both odd, not {tuple(kernels.shape)}"
+            )
         self.register_buffer("kernels", kernels)
         self.register_buffer("rows", _checked_places(rows, kernels.shape[0], "rows"))
         self.register_buffer("columns", _checked_places(columns, kernels.shape[1], "columns"))
@@ -127,15 +131,19 @@ def _mean_products(places: Tensor) -> Tensor:
 def _checked_places(places: Tensor | None, count: int, name: str) -> Tensor:
     if places is None:
         return (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    if places.shape != (count,) or bool((places.diff() <= 0).any()) or not 0 <= float(places[0]) <= float(places[-1]) <= 1:
-        raise KernelError(f"{name}: the places of {count} kernels are {count} rising shares between 0 and 1, not {places}")
+    if (
+        places.shape != (count,)
+        or bool((places.diff() <= 0).any())
+        or not 0 <= float(places[0]) <= float(places[-1]) <= 1
+    ):
+        raise KernelError(
+            f"{name}: the places of {count} kernels are {count} rising shares between 0 and 1, not {places}"
+        )
     return places.double()
 
 
 def _example() -> Tensor:
     """Two by two small kernels that differ."""
     kernels = [motion_kernel(5, 0), motion_kernel(5, 90), gaussian_kernel(0.6), motion_kernel(5, 45)]
-    padded = [
-        functional.pad(k, ((7 - k.shape[1]) // 2,) * 2 + ((7 - k.shape[0]) // 2,) * 2) for k in kernels
-    ]
+    padded = [functional.pad(k, ((7 - k.shape[1]) // 2,) * 2 + ((7 - k.shape[0]) // 2,) * 2) for k in kernels]
     return torch.stack(padded).view(2, 2, 7, 7)

@@ -1,9 +1,9 @@
 """The blur of a whole photo: kernels of windows all over it, or the reason why there is none to undo.
 
-Windows share their evidence with near ones (`pyramid`), which is how one camera's motion shows in all of them; those that
-a kernel of their own explains much better, as it does moving objects, keep it.  (Poses of the camera, Whyte et al. 2010,
-Hirsch et al. 2011, tell more where it turns fast; in a hand's shake neighbours hardly differ, and evidence added up
-needs no focal length.)
+Windows share their evidence with near ones (`pyramid`), which is how one camera's motion shows in all of them; those
+that a kernel of their own explains much better, as it does moving objects, keep it.  (Poses of the camera, Whyte et al.
+2010, Hirsch et al. 2011, tell more where it turns fast; in a hand's shake neighbours hardly differ, and evidence added
+up needs no focal length.)
 """
 
 import dataclasses

@@ -11,7 +11,7 @@ _STEPS = 20
 def fitted_kernels(
     blurred: Tensor, sharp: Tensor, *, threshold: Tensor, support: Tensor, ridge: float, pooling: Tensor | None = None
 ) -> Tensor:
-    """argmin over k of |k * grad s - grad y|^2 + ridge |k|^2 on edges above a threshold, by conjugate gradients.
+    """The k of least |k * grad s - grad y|^2 + ridge |k|^2 on edges above a threshold, by conjugate gradients.
 
     blurred, sharp: (N, H, W);  threshold: (N,);  support: (N, side, side), 1 where a kernel may lie, else 0;
     pooling: (N, N), how much each window (row) makes of the evidence of each (column); None: of its own alone.

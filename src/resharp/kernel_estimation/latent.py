@@ -9,7 +9,7 @@ _LARGEST_SPLIT = 100.0  # weight of the splitting from which on kernels no longe
 
 
 def few_edges(blurred: Tensor, kernels: Tensor, price: float) -> Tensor:
-    """argmin over s of |k * s - y|^2 + price |grad s|_0 per window, by half-quadratic splitting (Xu, Zheng, Jia 2013).
+    """The s of least |k * s - y|^2 + price |grad s|_0 per window, by half-quadratic splitting (Xu, Zheng, Jia 2013).
 
     blurred: (N, H, W) in [0, 1];  price: of one pixel with an edge.
     """
@@ -29,9 +29,11 @@ def _few_edges(blurred: Tensor, kernels: Tensor, price: float) -> Tensor:
     split = 2 * price
     while split < _LARGEST_SPLIT:
         right, down = gradients(sharp)
-        edges = right.square().addcmul_(down, down) >= price / split
-        pull = torch.fft.rfft2(gradients_transposed(right.mul_(edges), down.mul_(edges)))
-        numbers = torch.view_as_real(pull.mul_(split).add_(known))  # times a real factor: complex ones cost twice as much
+        flat = right.square().addcmul_(down, down) < price / split
+        pull = torch.fft.rfft2(gradients_transposed(right.masked_fill_(flat, 0), down.masked_fill_(flat, 0)))
+        numbers = torch.view_as_real(
+            pull.mul_(split).add_(known)
+        )  # times a real factor: complex ones cost twice as much
         numbers.div_((power + split * roughness)[..., None])
         sharp = torch.fft.irfft2(pull, s=grid)
         split *= 2
@@ -39,7 +41,7 @@ def _few_edges(blurred: Tensor, kernels: Tensor, price: float) -> Tensor:
 
 
 def edge_threshold(sharp: Tensor, sides: Tensor) -> Tensor:
-    """(N,) gradients above which each of four directions keeps enough edges for kernels of these sides (Cho, Lee 2009)."""
+    """(N,) gradients above which each of four directions keeps enough edges for these kernel sides (Cho, Lee 2009)."""
     right, down = gradients(sharp)
     strength = torch.hypot(right, down).flatten(1)
     direction = torch.atan2(down, right).remainder(torch.pi).flatten(1)

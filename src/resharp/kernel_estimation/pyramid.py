@@ -1,9 +1,9 @@
 """The kernels of windows of one size, coarse to fine.
 
-At each resolution, a few rounds: a picture of few edges that the kernel found so far makes of the window (Xu, Zheng, Jia
-2013; Pan, Hu, Su, Yang 2014), its strongest edges in every direction (Cho, Lee 2009), the kernel that turns these into the
-window.  Windows of one photo may share what they see: each one's equations are added to its neighbours', so that a window
-of sky follows the others, and one with strong edges hardly notices them (closeness).
+At each resolution, a few rounds: a picture of few edges that the kernel found so far makes of the window (Xu, Zheng,
+Jia 2013; Pan, Hu, Su, Yang 2014), its strongest edges in every direction (Cho, Lee 2009), the kernel that turns these
+into the window.  Windows of one photo may share what they see: each one's equations are added to its neighbours', so
+that a window of sky follows the others, and one with strong edges hardly notices them (closeness).
 """
 
 import dataclasses

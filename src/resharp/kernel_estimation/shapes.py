@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 def normalised(kernels: Tensor, faintest: float) -> Tensor:
-    """Kernels (N, side, side) without what lies under this share of their peaks, sum 1; a point where nothing is left."""
+    """Kernels (N, side, side) without what lies under a share of their peaks, sum 1; a point where nothing is left."""
     kernels = kernels.clamp(min=0)
     peak = kernels.amax((-2, -1), keepdim=True)
     kernels = kernels.masked_fill(kernels < faintest * peak, 0)
@@ -44,7 +44,7 @@ def centre_of_light(kernels: Tensor) -> Tensor:
 
 
 def centred(kernels: Tensor, *, exactly: bool = False) -> Tensor:
-    """Kernels moved so that their centre of light is the middle: by whole pixels, or exactly (which smears a little)."""
+    """Kernels moved so that their centre of light is the middle: by whole pixels, or exactly (smears a little)."""
     away = centre_of_light(kernels)
     whole = away.round().long().tolist()
     kernels = torch.stack([_moved(kernel, -down, -right) for kernel, (down, right) in zip(kernels, whole, strict=True)])
@@ -56,7 +56,7 @@ def _moved(kernel: Tensor, down: int, right: int) -> Tensor:
 
 
 def resampled(kernels: Tensor, scale: float, side: int, *, centre: Tensor | None = None) -> Tensor:
-    """Kernels drawn `scale` times as large into side x side, about their middle or `centre` ((N, 2), down and right)."""
+    """Kernels drawn `scale` times as large into side x side, about their middle or `centre` (N, 2): down, right."""
     n = kernels.shape[-1]
     axis = (torch.arange(side, dtype=kernels.dtype, device=kernels.device) - side // 2) / scale
     places = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).expand(len(kernels), -1, -1, -1)
