@@ -25,9 +25,10 @@ _PARTS = ("version", "kernels", "rows", "columns", "trust", "size", "gamma")
 class BlurField:
     """The kernels of a grid of places in a photo.
 
-    kernels: (R, C, n, n) float32, n odd, each of sum 1;  rows (R,), columns (C,): their places, as shares of the photo's
-    height and width;  trust: (R, C) in [0, 1], how much of each kernel the photo says at that very place, the rest comes
-    from elsewhere in it;  size: (height, width) of the photo;  gamma: the blur happens in pixel values ** gamma.
+    kernels: (R, C, n, n) float32, n odd, each of sum 1;  rows (R,), columns (C,): their places, as shares of the
+    photo's height and width;  trust: (R, C) in [0, 1], how much of each kernel the photo says at that very place, the
+    rest comes from elsewhere in it;  size: (height, width) of the photo;  gamma: the blur happens in
+    pixel values ** gamma.
     """
 
     kernels: Tensor

@@ -20,17 +20,20 @@ from .layout import Layout, laid_out
 from .noise import smoothed
 from .planes import resized
 from .pyramid import Guess, evidence_of, first_guess, refined, scales
-from .shapes import odd, reach, resampled
+from .shapes import extent, odd, reach, resampled
 from .sharpness import SHARP, sharpness
 
 _OVERVIEW = 384  # pixels of the longer side in which the extent of the blur is found
-_LARGEST_IN_VIEW = 31
+_LARGEST_IN_VIEW, _SMALLEST_IN_VIEW = 31, 7  # pixels of the overview
+_VIEW_IN_KERNELS = 5  # the shorter side of an overview in sides of the largest kernel that can be seen in it
+_DARK = 0.9  # of the radius: light that reaches no further was not cut off
+_ROOMY = 1.15  # times what is seen of a kernel
 _WIDEST = 51  # side of a kernel where it is found: photos with a larger blur are shrunk for that
 _SMALLEST_PHOTO = 48
 _NEAR = 0.2  # of the photo's longer side: as far windows share their evidence
 _SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels of their own as well
-_OWN_MARGIN = 0.04  # of explained energy
-_LEAST_GAIN = -0.045  # of explained energy over that without a kernel; measured, see benchmarks/kernel_quality.py
+_MUCH_LESS = 0.85  # of what the shared kernel leaves unexplained: what one's own must leave at most
+_LEAST_GAIN = -0.055  # of explained energy over that without a kernel; measured, see benchmarks/kernel_quality.py
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -106,7 +109,7 @@ def _chosen(windows: Tensor, shared: Guess, own: Guess, closeness: Tensor) -> tu
     """Windows that their own kernel explains better by a margin keep it, and share no more."""
     height, width = (round(length * shared.scale) for length in windows.shape[-2:])
     level = resized(windows, (height, width)).clamp(0, 1)
-    apart = explained(level, own.kernels) > explained(level, shared.kernels) + _OWN_MARGIN
+    apart = 1 - explained(level, own.kernels) < _MUCH_LESS * (1 - explained(level, shared.kernels))
     side = max(own.kernels.shape[-1], shared.kernels.shape[-1])
     mixed = torch.where(apart[:, None, None], *(resampled(guess.kernels, 1.0, side) for guess in (own, shared)))
     room = torch.where(apart, own.room, shared.room)
@@ -119,13 +122,13 @@ def largest_kernel(luma: Tensor) -> int | None:
     shrink = max(1.0, max(luma.shape) / _OVERVIEW)
     while True:
         view = resized(luma[None], (round(luma.shape[0] / shrink), round(luma.shape[1] / shrink))).clamp(0, 1)
-        largest = odd(min(_LARGEST_IN_VIEW, min(view.shape[-2:]) // 5))
-        if largest < 5:
+        largest = odd(min(_LARGEST_IN_VIEW, min(view.shape[-2:]) // _VIEW_IN_KERNELS))
+        if largest < _SMALLEST_IN_VIEW:
             return None
         levels = scales(largest)
-        seen = float(reach(refined(view, first_guess(view, largest, levels[0]), levels, largest=largest).kernels))
-        if seen < largest // 2:
-            return 2 * int(1.25 * seen * shrink + 2) + 3
+        seen = refined(smoothed(view), first_guess(view, largest, levels[0]), levels, largest=largest).kernels
+        if float(extent(seen)) < _DARK * (largest // 2):
+            return 2 * int(_ROOMY * float(reach(seen)) * shrink + 2) + 1
         shrink *= 1.6
 
 

@@ -74,6 +74,13 @@ def reach(kernels: Tensor, *, faintest: float = 0.02) -> Tensor:
     return torch.where(bright, away, 0).amax((-2, -1))
 
 
+def extent(kernels: Tensor, *, share: float = 0.97) -> Tensor:
+    """(N,) how far from the middle, along rows or columns, a share of a kernel's light reaches."""
+    away = distance_from_middle(kernels.shape[-1], kernels).long().flatten()
+    rings = kernels.new_zeros(len(kernels), kernels.shape[-1] // 2 + 1).index_add_(1, away, kernels.flatten(1))
+    return (rings.cumsum(1) < share).sum(1).to(kernels)
+
+
 def distance_from_middle(side: int, like: Tensor) -> Tensor:
     """(side, side): the larger of the distances in rows and columns."""
     axis = (torch.arange(side, dtype=like.dtype, device=like.device) - side // 2).abs()

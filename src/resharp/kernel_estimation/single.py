@@ -6,10 +6,10 @@ from resharp.errors import ArgumentError
 
 from .noise import smoothed
 from .pyramid import first_guess, refined, scales
-from .shapes import odd, reach, resampled
+from .shapes import extent, odd, reach, resampled
 
 _SIZES = (31, 51, 81, 121)  # tried in turn, until the border of the kernel is dark
-_DARK = 0.9  # of the radius: a kernel that reaches no further fits
+_DARK = 0.9  # of the radius: light that reaches no further was not cut off
 _IN_WINDOW = 3  # how many times as long as the kernel a window must be
 
 
@@ -30,7 +30,7 @@ def estimate_kernels(windows: Tensor, *, largest: int | None = None) -> Tensor:
     sizes = [min(size, room) for size in (_SIZES if largest is None else (odd(largest),))]
     found = _of_size(several, sizes[0])
     for size in sizes[1:]:
-        cut_off = reach(found) > _DARK * (found.shape[-1] // 2)
+        cut_off = extent(found) > _DARK * (found.shape[-1] // 2)
         if not bool(cut_off.any()) or size <= found.shape[-1]:
             break
         grown = resampled(found, 1.0, size)
