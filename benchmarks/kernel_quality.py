@@ -6,8 +6,8 @@
 --levin: Levin's 16 photos and their kernels: similarity of kernels (correlation at the best shift, 1 is perfect), PSNR
 at the best shift and error ratio against the true kernel in the same solver.  --shapes: eight kernels on windows of
 320 pixels of two clean photos, without noise, with noise .01 and .02, and through JPEG 75.  --shake: clean photos under
-`Shake()` (the number in the photo's name is the seed), blur in light.  --sharp: photos in which no blur should be found,
-and a page of text.  --pairs: folders with blur/ and sharp/; blur in pixel values.
+`Shake()` (the number in the photo's name is the seed), blur in light.  --sharp: photos in which no blur should be
+found, and a page of text.  --pairs: folders with blur/ and sharp/; blur in pixel values.
 
 The solver is a Wiener filter with a gradient prior, blended between the kernels of the field: a judge, no product.
 Times are seconds of this process on all its threads.
@@ -58,10 +58,8 @@ def main(
     if sharp is not None:
         judge_sharp([(path.name, resharp.read_photo(path).image) for path in photo_paths(sharp)[:first]])
     for folder in pairs:
-        found = [(path, folder / "sharp" / path.name) for path in photo_paths(folder / "blur")[:first]]
-        judge_fields(
-            str(folder), [(a.name, *(resharp.read_photo(path).image for path in (a, b))) for a, b in found], gamma=1.0
-        )
+        paths = photo_paths(folder / "blur")[:first]
+        judge_fields(str(folder), [pair(path, folder / "sharp" / path.name) for path in paths], gamma=1.0)
 
 
 def judge_levin(folder: Path) -> None:
@@ -174,6 +172,10 @@ def shaken(path: Path) -> tuple[Tensor, Tensor]:
     return (blurred_photo * 255).round() / 255, clean
 
 
+def pair(photo: Path, clean: Path) -> tuple[str, Tensor, Tensor]:
+    return photo.name, resharp.read_photo(photo).image, resharp.read_photo(clean).image
+
+
 def page_of_text() -> Tensor:
     page = np.full((512, 768), 255, np.uint8)
     for line in range(20):
@@ -207,18 +209,13 @@ def wiener(photo: Tensor, kernel: Tensor, strength: float) -> Tensor:
     """Of each channel, with a penalty on gradients; borders pass into each other."""
     periodic = made_periodic(photo, 2 * kernel.shape[-1])
     grid = (periodic.shape[-2], periodic.shape[-1])
-    spectrum = kernel_spectra(kernel[None] if kernel.shape[0] == kernel.shape[1] else squared(kernel)[None], grid)
+    spectrum = kernel_spectra(kernel[None], grid)
     damping = strength * gradient_power(grid, photo) + 1e-4
     restored = torch.fft.irfft2(
         torch.fft.rfft2(periodic) * spectrum.conj() / (spectrum.abs().square() + damping), s=grid
     )
-    return restored[..., : photo.shape[-2], : photo.shape[-1]].clamp(0, 1)
-
-
-def squared(kernel: Tensor) -> Tensor:
-    side = max(kernel.shape)
-    rows, columns = ((side - length) // 2 for length in kernel.shape)
-    return torch.nn.functional.pad(kernel, (columns, columns, rows, rows))
+    inside: Tensor = restored[..., : photo.shape[-2], : photo.shape[-1]].clamp(0, 1)
+    return inside
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ _NEAR = 0.2  # of the photo's longer side: as far windows share their evidence
 _SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels of their own as well
 _MUCH_LESS = 0.85  # of what the shared kernel leaves unexplained: what one's own must leave at most
 _LEAST_GAIN = -0.055  # of explained energy over that without a kernel; measured, see benchmarks/kernel_quality.py
+_LEAST_EVIDENCE, _MUCH_EVIDENCE = 12.0, 40.0  # squared gradients of the strongest edges, all windows together
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -76,7 +77,10 @@ def _found(luma: Tensor, largest: int, gamma: float) -> FoundBlur:
     kernels = kernels_of_windows(windows, layout.closeness(_NEAR * max(plane.shape)), inside)
     if float(reach(kernels).median()) <= _POINT:
         return FoundBlur(None, "no blur was found in the photo")
-    if float(gain_over_none(windows, kernels).median()) < _LEAST_GAIN:
+    evidence = float(evidence_of(windows).sum())
+    if evidence < _LEAST_EVIDENCE:
+        return FoundBlur(None, "the photo has too little contrast to find a blur from")
+    if float(gain_over_none(windows, kernels).median()) < (_LEAST_GAIN if evidence > _MUCH_EVIDENCE else 0.0):
         return FoundBlur(None, "no blur explains the photo better than none")
     field = _as_field(kernels, layout, windows, plane, shrink)
     return FoundBlur(dataclasses.replace(field, size=size, gamma=gamma))
@@ -111,7 +115,8 @@ def _chosen(windows: Tensor, shared: Guess, own: Guess, closeness: Tensor) -> tu
     level = resized(windows, (height, width)).clamp(0, 1)
     apart = 1 - explained(level, own.kernels) < _MUCH_LESS * (1 - explained(level, shared.kernels))
     side = max(own.kernels.shape[-1], shared.kernels.shape[-1])
-    mixed = torch.where(apart[:, None, None], *(resampled(guess.kernels, 1.0, side) for guess in (own, shared)))
+    kernels = [resampled(guess.kernels, 1.0, side) for guess in (own, shared)]
+    mixed = torch.where(apart[:, None, None], kernels[0], kernels[1])
     room = torch.where(apart, own.room, shared.room)
     joined = closeness * ~(apart[:, None] | apart)
     return Guess(mixed, shared.scale, room, shared.price), joined

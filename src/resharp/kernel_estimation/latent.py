@@ -16,7 +16,8 @@ def few_edges(blurred: Tensor, kernels: Tensor, price: float) -> Tensor:
     if blurred.device.type != "cpu":
         return _few_edges(blurred, kernels, price)
     # One by one they fit into a processor's cache.
-    return torch.cat([_few_edges(*one, price) for one in zip(blurred.split(1), kernels.split(1), strict=True)])
+    windows = range(len(blurred))
+    return torch.cat([_few_edges(blurred[n : n + 1], kernels[n : n + 1], price) for n in windows])
 
 
 def _few_edges(blurred: Tensor, kernels: Tensor, price: float) -> Tensor:

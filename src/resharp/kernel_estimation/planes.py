@@ -37,7 +37,8 @@ def kernel_spectra(kernels: Tensor, grid: Grid) -> Tensor:
     """Transforms on a grid of kernels whose middle lies at the origin."""
     side = kernels.shape[-1]
     placed = functional.pad(kernels, (0, grid[1] - side, 0, grid[0] - side))
-    return torch.fft.rfft2(torch.roll(placed, (-(side // 2), -(side // 2)), (-2, -1)))
+    spectra: Tensor = torch.fft.rfft2(torch.roll(placed, (-(side // 2), -(side // 2)), (-2, -1)))
+    return spectra
 
 
 def kernels_of(spectra: Tensor, grid: Grid, side: int) -> Tensor:

@@ -7,6 +7,7 @@ that a window of sky follows the others, and one with strong edges hardly notice
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import torch
@@ -101,10 +102,11 @@ def _cleaned(fitted: Tensor, *, last: bool) -> Tensor:
 def _pooling(closeness: Tensor, scale: float, largest: int) -> Tensor:
     """Each window's own evidence counts 1, that of its neighbours less and less on the way to the full resolution."""
     lowest = scales(largest)[0]
-    progress = 1.0 if lowest == 1 else 1 - torch.tensor(scale).log().item() / torch.tensor(lowest).log().item()
-    weight = _SHARED_FIRST ** (1 - progress) * _SHARED_LAST**progress
+    remaining = math.log(scale) / math.log(lowest) if lowest < 1 else 0.0
+    weight = _SHARED_FIRST**remaining * _SHARED_LAST ** (1 - remaining)
     own = torch.eye(len(closeness), dtype=closeness.dtype, device=closeness.device)
-    return own + weight * closeness * (1 - own)
+    pooling: Tensor = own + weight * closeness * (1 - own)
+    return pooling
 
 
 def evidence_of(windows: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ direction; a shaken one has none across its motion.  One sharp object is enough 
 """
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,9 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .shapes import normalised
-
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 
 SHARP = 0.232  # rise per pixel and contrast; 24 sharp Kodak photos lie above .238, shaken and defocused under .23
 N_DIRECTIONS = 8
@@ -57,23 +56,3 @@ def sharpness(luma: Tensor) -> float:
     rises = edge_rises(luma)
     known = rises[~rises.isnan()]
     return float(known.min()) if len(known) >= N_DIRECTIONS // 2 else math.nan
-
-
-def has_edges(luma: Tensor) -> bool:
-    """Whether a photo shows enough edges to find a kernel from."""
-    return bool((~edge_rises(luma).isnan()).sum() >= 2)
-
-
-def rises_through(kernel: Tensor) -> Tensor:
-    """(8,) what `edge_rises` gives at most of a scene of perfect steps seen through a kernel (side, side)."""
-    side = 2 * kernel.shape[-1] + 2 * _RADIUS + 1
-    axis = torch.arange(side, dtype=torch.float32) - side // 2
-    found = []
-    for number in range(N_DIRECTIONS):
-        angle = number * math.pi / N_DIRECTIONS
-        distance = axis[None] * math.cos(angle) + axis[:, None] * math.sin(angle)
-        step = (distance + 0.5).clamp(0, 1)
-        seen = cv2.filter2D(step.numpy(), -1, normalised(kernel[None], 0)[0].flip(0, 1).numpy())
-        rise, _ = _rises(seen)
-        found.append(float(rise[side // 2 - 2 : side // 2 + 3, side // 2 - 2 : side // 2 + 3].max()))
-    return torch.tensor(found)
