@@ -7,6 +7,7 @@ up needs no focal length.)
 """
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
@@ -35,16 +36,22 @@ _SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels o
 _MUCH_LESS = 0.85  # of what the shared kernel leaves unexplained: what one's own must leave at most
 _LEAST_GAIN = -0.055  # of explained energy over that without a kernel; measured, see benchmarks/kernel_quality.py
 _LEAST_EVIDENCE, _MUCH_EVIDENCE = 12.0, 40.0  # squared gradients of the strongest edges, all windows together
+_PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
 _LUMA = (0.299, 0.587, 0.114)
 
 
 @dataclasses.dataclass(frozen=True)
 class FoundBlur:
-    """field: the blur, or None where nothing should be undone;  reason: why, in one line."""
+    """The blur, or None where nothing should be undone, and why, in one line.
+
+    gains: (R, C), how much more of each window's gradients its kernel explains than no blur does (`gain_over_none`):
+    about .03 and more where a kernel is right, under -.05 in sharp windows; None where no kernels were found.
+    """
 
     field: BlurField | None
     reason: str = ""
+    gains: Tensor | None = None
 
 
 def find_blur(photo: Tensor, *, gamma: float = 1.0, largest: int | None = None) -> FoundBlur:
@@ -57,11 +64,11 @@ def find_blur(photo: Tensor, *, gamma: float = 1.0, largest: int | None = None) 
     if min(size) < _SMALLEST_PHOTO:
         return FoundBlur(None, f"a photo of {size[1]}x{size[0]} is too small to find a blur in")
     steepest = sharpness(_luma(photo, 1.0))
-    if steepest != steepest:
+    if math.isnan(steepest):
         return FoundBlur(None, "the photo shows too few edges to find a blur from")
     if steepest > SHARP:
         return FoundBlur(None, "the photo is sharp: it has edges that no blur would leave so steep")
-    wanted = largest_kernel(luma) if largest is None else odd(largest)
+    wanted = largest_kernel(luma) if largest is None else odd(min(largest, min(size) // _PHOTO_IN_KERNELS))
     if wanted is None:
         return FoundBlur(None, "the blur is wider than can be found in a photo of this size")
     return _found(luma, wanted, gamma)
@@ -74,16 +81,17 @@ def _found(luma: Tensor, largest: int, gamma: float) -> FoundBlur:
     inside = min(largest, _WIDEST)
     layout = laid_out((plane.shape[0], plane.shape[1]), inside)
     windows = smoothed(layout.windows(plane))
-    kernels = kernels_of_windows(windows, layout.closeness(_NEAR * max(plane.shape)), inside)
-    if float(reach(kernels).median()) <= _POINT:
-        return FoundBlur(None, "no blur was found in the photo")
     evidence = float(evidence_of(windows).sum())
     if evidence < _LEAST_EVIDENCE:
         return FoundBlur(None, "the photo has too little contrast to find a blur from")
-    if float(gain_over_none(windows, kernels).median()) < (_LEAST_GAIN if evidence > _MUCH_EVIDENCE else 0.0):
-        return FoundBlur(None, "no blur explains the photo better than none")
+    kernels = kernels_of_windows(windows, layout.closeness(_NEAR * max(plane.shape)), inside)
+    if float(reach(kernels).median()) <= _POINT:
+        return FoundBlur(None, "no blur was found in the photo")
+    gains = gain_over_none(windows, kernels).view(len(layout.tops), len(layout.lefts))
+    if float(gains.median()) < (_LEAST_GAIN if evidence > _MUCH_EVIDENCE else 0.0):
+        return FoundBlur(None, "no blur explains the photo better than none", gains)
     field = _as_field(kernels, layout, windows, plane, shrink)
-    return FoundBlur(dataclasses.replace(field, size=size, gamma=gamma))
+    return FoundBlur(dataclasses.replace(field, size=size, gamma=gamma), gains=gains)
 
 
 def _as_field(kernels: Tensor, layout: Layout, windows: Tensor, plane: Tensor, shrink: float) -> BlurField:
@@ -99,7 +107,7 @@ def _as_field(kernels: Tensor, layout: Layout, windows: Tensor, plane: Tensor, s
 
 def kernels_of_windows(windows: Tensor, closeness: Tensor, largest: int) -> Tensor:
     """Kernels (N, side, side) of the windows (N, H, W) of one photo, which share evidence unless they contradict."""
-    levels = scales(largest)
+    levels, closeness = scales(largest), closeness.to(windows)
     low = [scale for scale in levels if scale <= _SEPARATE_UP_TO] or levels[:1]
     start = first_guess(windows, largest, levels[0])
     shared = refined(windows, start, low, largest=largest, closeness=closeness)
@@ -133,7 +141,7 @@ def largest_kernel(luma: Tensor) -> int | None:
         levels = scales(largest)
         seen = refined(smoothed(view), first_guess(view, largest, levels[0]), levels, largest=largest).kernels
         if float(extent(seen)) < _DARK * (largest // 2):
-            return 2 * int(_ROOMY * float(reach(seen)) * shrink + 2) + 1
+            return 2 * int(_ROOMY * max(1.0, float(reach(seen))) * shrink + 2) + 1
         shrink *= 1.6
 
 

@@ -36,8 +36,13 @@ def edge_rises(luma: Tensor) -> Tensor:
     rise, direction = _rises(plane)
     counts = contrast > _LEAST_CONTRAST
     share = rise[counts] / contrast[counts]
-    nearest = np.round(direction[counts] * (N_DIRECTIONS / math.pi)).astype(int) % N_DIRECTIONS
-    return torch.tensor([_steepest(share[nearest == number]) for number in range(N_DIRECTIONS)])
+    away = [_angle_between(direction[counts], number * math.pi / N_DIRECTIONS) for number in range(N_DIRECTIONS)]
+    return torch.tensor([_steepest(share[angle < math.pi / N_DIRECTIONS]) for angle in away])
+
+
+def _angle_between(direction: Array, other: float) -> Array:
+    """Of lines: at most a right angle."""
+    return np.abs((direction - other + math.pi / 2) % math.pi - math.pi / 2)
 
 
 def _rises(plane: Array) -> tuple[Array, Array]:
