@@ -34,6 +34,7 @@ _SMALLEST_PHOTO = 48
 _NEAR = 0.2  # of the photo's longer side: as far windows share their evidence
 _SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels of their own as well
 _MUCH_LESS = 0.85  # of what the shared kernel leaves unexplained: what one's own must leave at most
+_NO_WIDER = 0.5  # of the shared kernel's sum of squares: what one's own must have
 _LEAST_GAIN = -0.055  # of explained energy over that without a kernel; measured, see benchmarks/kernel_quality.py
 _LEAST_EVIDENCE, _MUCH_EVIDENCE = 12.0, 40.0  # squared gradients of the strongest edges, all windows together
 _PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
@@ -118,12 +119,14 @@ def kernels_of_windows(windows: Tensor, closeness: Tensor, largest: int) -> Tens
 
 
 def _chosen(windows: Tensor, shared: Guess, own: Guess, closeness: Tensor) -> tuple[Guess, Tensor]:
-    """Windows that their own kernel explains better by a margin keep it, and share no more."""
+    """Windows that a kernel of their own explains much better keep it, and share no more, unless it is a mere cloud."""
     height, width = (round(length * shared.scale) for length in windows.shape[-2:])
     level = resized(windows, (height, width)).clamp(0, 1)
-    apart = 1 - explained(level, own.kernels) < _MUCH_LESS * (1 - explained(level, shared.kernels))
     side = max(own.kernels.shape[-1], shared.kernels.shape[-1])
     kernels = [resampled(guess.kernels, 1.0, side) for guess in (own, shared)]
+    left = [1 - explained(level, one) for one in kernels]
+    narrow = [one.square().sum((-2, -1)) for one in kernels]
+    apart = (left[0] < _MUCH_LESS * left[1]) & (narrow[0] > _NO_WIDER * narrow[1])
     mixed = torch.where(apart[:, None, None], kernels[0], kernels[1])
     room = torch.where(apart, own.room, shared.room)
     joined = closeness * ~(apart[:, None] | apart)

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-_KERNELS_IN_WINDOW = 8  # sides of a kernel in that of its window: less is too little to see
-_SMALLEST, _LARGEST = 192, 384
+_KERNELS_IN_WINDOW = 9  # sides of a kernel in that of its window: less is too little to see
+_SMALLEST, _LARGEST = 256, 400
 _STEP = 0.75  # between windows, in windows
 _MOST_PER_AXIS = 6  # of a large photo's windows, which then lie apart: a camera's blur changes slowly
 

@@ -25,7 +25,7 @@ _FIRST_PRICE, _LEAST_PRICE = 4e-3, 1e-4  # of an edge pixel, in squared pixel va
 _CHEAPER = 1.1  # by what price and edge threshold fall from round to round
 _RIDGE = 2.0
 _FAINTEST, _ISLAND = 0.05, 0.1  # share of the peak, of the light
-_LAST_FAINTEST, _LAST_ISLAND = 0.01, 0.02  # in the last round, which keeps faint tails
+_LAST_FAINTEST, _LAST_ISLAND = 0.02, 0.05  # in the last round, which keeps faint tails
 _ROOM, _MORE_ROOM = 1.35, 1.5  # for a kernel at the next resolution: times as far, and pixels more
 _SHARED_FIRST, _SHARED_LAST = 1.0, 0.5  # weight of a neighbour's evidence at the lowest and the highest resolution
 
