@@ -34,9 +34,11 @@ _SMALLEST_PHOTO = 48
 _NEAR = 0.2  # of the photo's longer side: as far windows share their evidence
 _SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels of their own as well
 _MUCH_LESS = 0.85  # of what the shared kernel leaves unexplained: what one's own must leave at most
+_ALIKE = 0.7  # correlation of kernels that may belong to one motion
 _NO_WIDER = 0.5  # of the shared kernel's sum of squares: what one's own must have
 _LEAST_GAIN = -0.055  # of explained energy over that without a kernel; measured, see benchmarks/kernel_quality.py
-_LEAST_EVIDENCE, _MUCH_EVIDENCE = 12.0, 40.0  # squared gradients of the strongest edges, all windows together
+_FEW = 2  # windows, whose kernel must explain more than none does; many that agree are evidence themselves
+_LEAST_EVIDENCE = 12.0  # squared gradients of the strongest edges, all windows together
 _PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
 _LUMA = (0.299, 0.587, 0.114)
@@ -82,14 +84,13 @@ def _found(luma: Tensor, largest: int, gamma: float) -> FoundBlur:
     inside = min(largest, _WIDEST)
     layout = laid_out((plane.shape[0], plane.shape[1]), inside)
     windows = smoothed(layout.windows(plane))
-    evidence = float(evidence_of(windows).sum())
-    if evidence < _LEAST_EVIDENCE:
+    if float(evidence_of(windows).sum()) < _LEAST_EVIDENCE:
         return FoundBlur(None, "the photo has too little contrast to find a blur from")
     kernels = kernels_of_windows(windows, layout.closeness(_NEAR * max(plane.shape)), inside)
     if float(reach(kernels).median()) <= _POINT:
         return FoundBlur(None, "no blur was found in the photo")
     gains = gain_over_none(windows, kernels).view(len(layout.tops), len(layout.lefts))
-    if float(gains.median()) < (_LEAST_GAIN if evidence > _MUCH_EVIDENCE else 0.0):
+    if float(gains.median()) < (_LEAST_GAIN if len(windows) > _FEW else 0.0):
         return FoundBlur(None, "no blur explains the photo better than none", gains)
     field = _as_field(kernels, layout, windows, plane, shrink)
     return FoundBlur(dataclasses.replace(field, size=size, gamma=gamma), gains=gains)
@@ -119,7 +120,8 @@ def kernels_of_windows(windows: Tensor, closeness: Tensor, largest: int) -> Tens
 
 
 def _chosen(windows: Tensor, shared: Guess, own: Guess, closeness: Tensor) -> tuple[Guess, Tensor]:
-    """Windows that a kernel of their own explains much better keep it, and share no more, unless it is a mere cloud."""
+    """Windows that a kernel of their own explains much better keep it, unless it is a mere cloud, and share only with
+    windows of a like kernel."""
     height, width = (round(length * shared.scale) for length in windows.shape[-2:])
     level = resized(windows, (height, width)).clamp(0, 1)
     side = max(own.kernels.shape[-1], shared.kernels.shape[-1])
@@ -129,8 +131,15 @@ def _chosen(windows: Tensor, shared: Guess, own: Guess, closeness: Tensor) -> tu
     apart = (left[0] < _MUCH_LESS * left[1]) & (narrow[0] > _NO_WIDER * narrow[1])
     mixed = torch.where(apart[:, None, None], kernels[0], kernels[1])
     room = torch.where(apart, own.room, shared.room)
-    joined = closeness * ~(apart[:, None] | apart)
+    joined = closeness * (~(apart[:, None] | apart) | (_alikeness(mixed) > _ALIKE))
     return Guess(mixed, shared.scale, room, shared.price), joined
+
+
+def _alikeness(kernels: Tensor) -> Tensor:
+    """(N, N) correlations of centred kernels."""
+    flat = kernels.flatten(1)
+    flat = flat / flat.norm(dim=1, keepdim=True)
+    return flat @ flat.T
 
 
 def largest_kernel(luma: Tensor) -> int | None:
