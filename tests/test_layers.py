@@ -14,7 +14,7 @@ LADDER = [
     {"training", "demo", "showing"},
     {"evaluation"},
     {"restorers", "detection"},
-    {"tiling", "solvers"},
+    {"tiling", "solvers", "kernel_estimation"},
     {"losses", "metrics", "priors", "data", "figures"},
     {"models"},
     {"degradations", "networks"},

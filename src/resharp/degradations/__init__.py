@@ -33,8 +33,14 @@ from .steps import (
     write_steps,
 )
 from .trajectory import TrajectoryBlur, centred_psf
+from .varying_blur import VaryingBlur
 
-LINEAR: dict[str, type[LinearDegradation]] = {"blur": Blur, "mosaic": Mosaic, "resize": Resize}
+LINEAR: dict[str, type[LinearDegradation]] = {
+    "blur": Blur,
+    "mosaic": Mosaic,
+    "resize": Resize,
+    "varying-blur": VaryingBlur,
+}
 
 __all__ = [
     "DEGRADATIONS",
@@ -57,6 +63,7 @@ __all__ = [
     "Resize",
     "Shake",
     "TrajectoryBlur",
+    "VaryingBlur",
     "apply_steps",
     "as_kernel",
     "blurred",

@@ -1,0 +1,88 @@
+"""The kernels that make blurred windows of sharp ones: least squares on gradients of strong edges."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .planes import Grid, fast_even_length, gradients, kernel_spectra, kernels_of
+
+_STEPS = 20, 12  # under an even damping, then under one that spares bright pixels
+_SPARSITY, _SOFTNESS = 0.3, 0.05  # dampings of a pixel of brightness b, as a share of the peak: .3 / (b + .05)
+
+
+def fitted_kernels(
+    blurred: Tensor, sharp: Tensor, *, threshold: Tensor, support: Tensor, ridge: float, pooling: Tensor | None = None
+) -> Tensor:
+    """The k of least |k * grad s - grad y|^2 + ridge sum_i d_i k_i^2 on edges above a threshold.
+
+    By conjugate gradients, twice: with dampings d of 1, then with small ones where the first solution is bright, for a
+    kernel is a line and dark beside it.
+
+    blurred, sharp: (N, H, W);  threshold: (N,);  support: (N, side, side), 1 where a kernel may lie, else 0;
+    pooling: (N, N), how much each window (row) makes of the evidence of each (column); None: of its own alone.
+    Returns (N, side, side), as the equations have it: of either sign.
+    """
+    side = support.shape[-1]
+    correlations, products = _evidence(blurred, sharp, threshold, side)
+    if pooling is not None:
+        correlations, products = (torch.tensordot(pooling, planes, dims=1) for planes in (correlations, products))
+    return _solved(correlations, products, support, ridge)
+
+
+def _evidence(blurred: Tensor, sharp: Tensor, threshold: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """The normal equations: correlations of the edges with themselves, at all shifts between two pixels of a kernel
+    (N, 2 side - 1, 2 side - 1), and with the blurred gradients (N, side, side)."""
+    grid = (blurred.shape[-2], blurred.shape[-1])
+    right, down = gradients(sharp)
+    edges = torch.hypot(right, down) >= threshold[:, None, None]
+    edges[:, -1], edges[:, :, -1] = False, False  # these differences reach around the border
+    spectra = [torch.fft.rfft2(strong * edges) for strong in (right, down)]
+    seen = [torch.fft.rfft2(_without_last(planes)) for planes in gradients(blurred)]
+    power = spectra[0].abs().square() + spectra[1].abs().square()
+    together = spectra[0].conj() * seen[0] + spectra[1].conj() * seen[1]
+    return kernels_of(power.to(together.dtype), grid, 2 * side - 1), kernels_of(together, grid, side)
+
+
+def _without_last(planes: Tensor) -> Tensor:
+    planes[:, -1], planes[:, :, -1] = 0, 0
+    return planes
+
+
+def _solved(correlations: Tensor, products: Tensor, support: Tensor, ridge: float) -> Tensor:
+    """The matrix is Toeplitz, hence a part of a circulant one that is hardly larger than two kernels."""
+    side = products.shape[-1]
+    length = fast_even_length(2 * side - 1)
+    grid: Grid = (length, length)
+    power = kernel_spectra(correlations, grid).real
+    typical = power.mean((-2, -1), keepdim=True)
+    kernels, dampings = support / _sum(support), torch.full_like(products, ridge)
+    for steps in _STEPS:
+
+        def normal(one: Tensor, dampings: Tensor = dampings) -> Tensor:
+            return support * kernels_of(power * kernel_spectra(one, grid), grid, side) + dampings * one
+
+        kernels = _by_conjugate_gradients(normal, support * products, kernels, typical + dampings, steps)
+        bright = kernels.clamp(min=0) / kernels.amax((-2, -1), keepdim=True).clamp(min=1e-9)
+        dampings = ridge * _SPARSITY / (bright + _SOFTNESS)
+    return kernels
+
+
+def _by_conjugate_gradients(
+    matrix: Callable[[Tensor], Tensor], target: Tensor, start: Tensor, diagonal: Tensor, steps: int
+) -> Tensor:
+    solution, residual = start, target - matrix(start)
+    direction = residual / diagonal
+    energy = _sum(residual * direction)
+    for _ in range(steps):
+        image = matrix(direction)
+        step = energy / (_sum(direction * image) + 1e-20)
+        solution, residual = solution + step * direction, residual - step * image
+        scaled = residual / diagonal
+        left = _sum(residual * scaled)
+        direction, energy = scaled + left / (energy + 1e-20) * direction, left
+    return solution
+
+
+def _sum(planes: Tensor) -> Tensor:
+    return planes.sum((-2, -1), keepdim=True)

@@ -1,0 +1,283 @@
+"""Kernels found of blurred pictures whose kernels are known, and the pieces of the way there against closed forms."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from resharp.degradations import Blur, blurred, disk_kernel, gaussian_kernel, motion_kernel
+from resharp.errors import ArgumentError
+from resharp.kernel_estimation import estimate_kernels, find_blur, gain_over_none, sharpness
+from resharp.kernel_estimation.field import kernels_of_windows, largest_kernel
+from resharp.kernel_estimation.fitting import fitted_kernels
+from resharp.kernel_estimation.latent import edge_threshold, few_edges
+from resharp.kernel_estimation.layout import laid_out
+from resharp.kernel_estimation.noise import noise_sigma, smoothed
+from resharp.kernel_estimation.planes import gradient_power, gradients, gradients_transposed, kernel_spectra, kernels_of
+from resharp.kernel_estimation.shapes import (
+    centre_of_light,
+    centred,
+    extent,
+    normalised,
+    reach,
+    resampled,
+    without_islands,
+)
+from tests.conftest import rand
+
+
+def scene(height: int, width: int, seed: int = 0, n_boxes: int = 60) -> Tensor:
+    """Boxes of many sizes and greys, some turned: (H, W)."""
+    generator = torch.Generator().manual_seed(seed)
+    y, x = torch.arange(height)[:, None].float(), torch.arange(width)[None].float()
+    picture = torch.full((height, width), 0.5)
+    for _ in range(n_boxes):
+        cy, cx, a, b, angle, grey = torch.rand(6, generator=generator).tolist()
+        down, right = y - cy * height, x - cx * width
+        along = right * np.cos(3 * angle) + down * np.sin(3 * angle)
+        across = down * np.cos(3 * angle) - right * np.sin(3 * angle)
+        inside = (along.abs() < 4 + 24 * a) & (across.abs() < 4 + 24 * b)
+        picture[inside] = 0.1 + 0.8 * grey
+    return picture
+
+
+def seen(picture: Tensor, kernel: Tensor, noise: float = 0.0) -> Tensor:
+    image = blurred(picture[None], kernel)[0]
+    return (image + noise * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+
+
+def similarity(found: Tensor, true: Tensor) -> float:
+    side = 2 * max(*found.shape, *true.shape)
+    spectra = [torch.fft.rfft2(kernel, s=(side, side)) for kernel in (found, true)]
+    products = torch.fft.irfft2(spectra[0] * spectra[1].conj(), s=(side, side))
+    return float(products.max() / (found.norm() * true.norm()))
+
+
+@pytest.mark.parametrize("kernel", [motion_kernel(11, 30), gaussian_kernel(1.6), disk_kernel(3)])
+def test_the_kernel_of_a_blurred_window_is_found(kernel: Tensor) -> None:
+    found = estimate_kernels(seen(scene(160, 160), kernel), largest=19)
+    assert similarity(found, kernel) > 0.85
+    assert float(found.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(found.min()) >= 0
+    assert float(centre_of_light(found[None]).abs().max()) < 0.3
+
+
+def test_noise_does_not_hide_the_kernel() -> None:
+    kernel = motion_kernel(11, 30)
+    assert similarity(estimate_kernels(seen(scene(160, 160), kernel, noise=0.02), largest=19), kernel) > 0.7
+
+
+def test_most_of_the_light_reaches_as_far_as_a_closed_form_says() -> None:
+    even = torch.full((1, 21, 21), 1 / 441)
+    assert float(extent(even, share=0.5)) == 7  # (2 * 7 + 1)^2 = 225 of 441
+    assert float(extent(even, share=0.97)) == 10
+
+
+def test_windows_are_estimated_as_alone() -> None:
+    windows = torch.stack([seen(scene(96, 96, seed), motion_kernel(7, 90 * seed)) for seed in range(2)])
+    together = estimate_kernels(windows, largest=11)
+    for window, kernel in zip(windows, together, strict=True):
+        assert similarity(estimate_kernels(window, largest=11), kernel) > 0.99
+
+
+def test_the_size_of_a_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is larger than the first size tried, and a small one, which comes out small."""
+    monkeypatch.setattr("resharp.kernel_estimation.single._SIZES", (9, 17, 25))
+    windows = torch.stack([seen(scene(128, 128, seed), motion_kernel(15 - 10 * seed, 0)) for seed in range(2)])
+    found = estimate_kernels(windows)
+    assert similarity(found[0], motion_kernel(15, 0)) > 0.8
+    assert float(reach(found)[1]) <= 4
+
+
+@pytest.mark.parametrize("shape", [(0, 50, 50), (1, 1, 50, 50), (50,)])
+def test_what_is_no_window_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ArgumentError, match="kernels are estimated of windows"):
+        estimate_kernels(torch.zeros(shape))
+
+
+def test_a_window_too_small_for_a_kernel_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="a window of 9x9 is too small"):
+        estimate_kernels(torch.zeros(9, 9))
+
+
+def test_a_flat_window_has_some_kernel_all_the_same() -> None:
+    found = estimate_kernels(torch.full((48, 48), 0.3), largest=9)
+    assert bool(found.isfinite().all())
+    assert float(found.sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_windows_share_evidence_unless_they_contradict() -> None:
+    """Two windows blurred across, one blurred downwards, one of next to nothing: it follows its neighbours."""
+    across, down = motion_kernel(11, 0), motion_kernel(11, 90)
+    windows = [seen(scene(112, 112, seed), across) for seed in range(2)]
+    windows += [seen(scene(112, 112, 2), down), seen(0.5 + 0.01 * scene(112, 112, 3), across, noise=0.002)]
+    kernels = kernels_of_windows(torch.stack(windows), torch.ones(4, 4), 17)
+    for kernel, true in zip(kernels, (across, across, down, across), strict=True):
+        assert similarity(kernel, true) > 0.7
+    alone = kernels_of_windows(windows[3][None], torch.ones(1, 1), 17)
+    assert similarity(alone[0], across) < 0.6
+
+
+def test_a_blurred_photo_has_a_field_and_a_sharp_one_none() -> None:
+    sharp = scene(150, 200, n_boxes=120)
+    found = find_blur(seen(sharp, motion_kernel(13, 20)).expand(3, -1, -1))
+    assert found.field is not None
+    assert found.field.size == (150, 200)
+    assert min(similarity(kernel, motion_kernel(13, 20)) for kernel in found.field.kernels.flatten(0, 1)) > 0.7
+    assert "sharp" in find_blur(sharp[None]).reason
+
+
+@pytest.mark.parametrize(
+    ("photo", "reason"),
+    [
+        (torch.zeros(3, 100, 100), "too few edges"),
+        (torch.full((1, 64, 300), 0.9), "too few edges"),
+        (torch.zeros(3, 1, 1), "a photo of 1x1 is too small"),
+        (torch.zeros(3, 5, 4000), "a photo of 4000x5 is too small"),
+    ],
+)
+def test_photos_that_show_no_blur_get_a_reason(photo: Tensor, reason: str) -> None:
+    found = find_blur(photo)
+    assert found.field is None
+    assert reason in found.reason
+
+
+def test_what_is_no_photo_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"in a photo \(1 or 3, H, W\)"):
+        find_blur(torch.zeros(2, 3, 64, 64))
+
+
+def test_the_extent_of_a_blur_is_seen_at_a_low_resolution() -> None:
+    found = largest_kernel(seen(scene(160, 240, n_boxes=80), motion_kernel(25, 0)))
+    assert found is not None
+    assert 25 <= found <= 51
+
+
+def test_sharpness_tells_edges_in_every_direction() -> None:
+    picture = scene(160, 160)
+    sharp, shaken, soft = (
+        sharpness(p) for p in (picture, seen(picture, motion_kernel(9, 0)), seen(picture, disk_kernel(3)))
+    )
+    assert sharp > 0.3
+    assert shaken < 0.2
+    assert soft < 0.22
+    assert np.isnan(sharpness(torch.zeros(64, 64)))
+
+
+def test_noise_is_measured_and_the_kernel_of_smoothed_windows_is_the_same() -> None:
+    image = seen(scene(128, 128), disk_kernel(2))[None]
+    assert torch.equal(smoothed(image), image)
+    noise = 0.03 * torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
+    assert float(noise_sigma(image + noise)) == pytest.approx(0.03, rel=0.1)
+    assert float(smoothed(0.5 + noise).std()) < 0.012
+
+
+def test_a_true_kernel_explains_more_than_a_wrong_one() -> None:
+    window = seen(scene(128, 128), motion_kernel(11, 0))[None]
+    true, wrong = (motion_kernel(11, angle) for angle in (0, 90))
+    square = torch.zeros(2, 13, 13)
+    square[0, 6 - true.shape[0] // 2 : 7 + true.shape[0] // 2, 6 - true.shape[1] // 2 : 7 + true.shape[1] // 2] = true
+    square[1, 6 - wrong.shape[0] // 2 : 7 + wrong.shape[0] // 2, 6 - wrong.shape[1] // 2 : 7 + wrong.shape[1] // 2] = (
+        wrong
+    )
+    gains = gain_over_none(window.expand(2, -1, -1), square)
+    assert float(gains[0]) > float(gains[1]) + 0.05
+
+
+def test_fitted_kernels_solve_the_least_squares_problem() -> None:
+    """Against a dense matrix of shifted gradients, solved twice: the second time bright pixels are damped less."""
+    sharp, side = rand(1, 24, 20), 3
+    blurred_image = torch.nn.functional.pad(Blur(rand(3, 3))(sharp), (1, 1, 1, 1))
+    fitted = fitted_kernels(
+        blurred_image, sharp, threshold=torch.zeros(1), support=torch.ones(1, side, side).double(), ridge=0.1
+    )
+    rows, target = [], []
+    for edges, gradient in zip(gradients(sharp), gradients(blurred_image), strict=True):
+        for planes in (edges, gradient):
+            planes[:, -1], planes[:, :, -1] = 0, 0
+        shifts = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        rows.append(torch.stack([torch.roll(edges[0], shift, (0, 1)).flatten() for shift in shifts], 1))
+        target.append(gradient[0].flatten())
+    matrix, right = torch.cat(rows), torch.cat(target)
+    first = torch.linalg.solve(matrix.T @ matrix + 0.1 * torch.eye(9), matrix.T @ right)
+    dampings = 0.1 * 0.3 / (first.clamp(min=0) / first.max() + 0.05)
+    expected = torch.linalg.solve(matrix.T @ matrix + torch.diag(dampings), matrix.T @ right)
+    assert_close(fitted.flatten(), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_pooled_evidence_is_that_of_both_windows() -> None:
+    sharp = rand(2, 24, 24)
+    image = torch.nn.functional.pad(Blur(disk_kernel(1).double())(sharp), (1, 1, 1, 1))
+    arguments = {"threshold": torch.zeros(2), "support": torch.ones(2, 3, 3).double(), "ridge": 0.1}
+    pooled = fitted_kernels(image, sharp, pooling=torch.ones(2, 2).double(), **arguments)
+    assert_close(pooled[0], pooled[1])
+    apart = fitted_kernels(image, sharp, pooling=torch.eye(2).double(), **arguments)
+    assert_close(apart, fitted_kernels(image, sharp, **arguments))
+
+
+def test_few_edges_are_kept_where_they_are_cheap() -> None:
+    point = torch.zeros(1, 3, 3)
+    point[0, 1, 1] = 1
+    picture = scene(64, 64)[None]
+    noisy = picture + 0.02 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
+    assert (
+        float((few_edges(noisy, point, 1e-3) - picture).square().mean()) < float((noisy - picture).square().mean()) / 4
+    )
+    assert_close(few_edges(noisy, point, 1e-9), noisy, atol=1e-3, rtol=0)
+
+
+def test_the_threshold_leaves_as_many_edges_as_a_kernel_needs() -> None:
+    picture = scene(100, 100)[None]
+    threshold = edge_threshold(picture, torch.tensor([9.0]))
+    right, down = gradients(picture)
+    assert int((torch.hypot(right, down) >= threshold).sum()) >= 4 * 100 * 9 / 2
+
+
+def test_transforms_of_kernels_and_gradients_have_their_transposes() -> None:
+    kernels, planes = rand(2, 5, 5), rand(2, 12, 10)
+    through = torch.fft.irfft2(kernel_spectra(kernels, (12, 10)), s=(12, 10))
+    assert_close((through * planes).sum(), (kernels * kernels_of(torch.fft.rfft2(planes), (12, 10), 5)).sum())
+    one, two = rand(2, 12, 10, seed=1), rand(2, 12, 10, seed=2)
+    right, down = gradients(planes)
+    assert_close((right * one + down * two).sum(), (planes * gradients_transposed(one, two)).sum())
+    again = torch.fft.irfft2(torch.fft.rfft2(planes) * gradient_power((12, 10), planes), s=(12, 10))
+    assert_close(gradients_transposed(right, down), again)
+
+
+def test_kernels_are_centred_exactly_and_keep_their_shape() -> None:
+    kernel = torch.zeros(1, 21, 21)
+    kernel[0, 4:15, 8] = torch.linspace(0.2, 1, 11)
+    kernel = normalised(kernel, 0.0)
+    exact = centred(kernel, exactly=True)
+    assert float(centre_of_light(exact).abs().max()) < 0.1
+    assert similarity(exact[0], kernel[0]) > 0.9
+    assert float(centre_of_light(centred(kernel)).abs().max()) <= 0.5
+
+
+def test_islands_and_faint_parts_go_but_never_all() -> None:
+    kernel = torch.zeros(1, 9, 9)
+    kernel[0, 4, 2:7], kernel[0, 0, 0], kernel[0, 8, 8] = 1, 0.3, 0.01
+    cleaned = without_islands(normalised(kernel, 0.05), 0.1)
+    assert float(cleaned[0, 0, 0]) == float(cleaned[0, 8, 8]) == 0
+    assert_close(cleaned[0, 4, 2:7], torch.full((5,), 0.2))
+    scattered = torch.eye(9)[None, :, :] * (torch.arange(9) % 2)
+    assert float(without_islands(normalised(scattered, 0.0), 0.9).sum()) == pytest.approx(1)
+    assert_close(normalised(-torch.ones(1, 3, 3), 0.05)[0, 1], torch.tensor([0.0, 1, 0]))
+
+
+def test_kernels_are_drawn_larger_and_smaller() -> None:
+    kernel = gaussian_kernel(2.0)[None]
+    twice = resampled(kernel, 2.0, 33)
+    assert similarity(twice[0], gaussian_kernel(4.0)) > 0.999
+    assert float(reach(twice)) == pytest.approx(2 * float(reach(kernel)), abs=1)
+
+
+@pytest.mark.parametrize("size", [(100, 900), (512, 768), (3000, 4000)])
+def test_windows_cover_a_photo_from_border_to_border(size: tuple[int, int]) -> None:
+    layout = laid_out(size, 31)
+    windows = layout.windows(torch.zeros(size))
+    assert windows.shape == (len(layout.tops) * len(layout.lefts), layout.height, layout.width)
+    assert len(windows) <= 36
+    assert (layout.tops[0], layout.tops[-1] + layout.height) == (0, size[0])
+    assert (layout.lefts[0], layout.lefts[-1] + layout.width) == (0, size[1])
