@@ -2,6 +2,7 @@
 
 from .base import LinearDegradation
 from .blur import Blur, blurred
+from .blur_field import BlurField, read_field, uniform_field, write_field
 from .compression import Jpeg
 from .kernels import (
     Kernel,
@@ -47,6 +48,7 @@ __all__ = [
     "DEMOSAICKERS",
     "LINEAR",
     "Blur",
+    "BlurField",
     "Defocus",
     "Degradation",
     "DegradationStep",
@@ -79,11 +81,14 @@ __all__ = [
     "motion_kernel",
     "parameter_names",
     "parse_kernel",
+    "read_field",
     "read_steps",
     "reflect_padded",
     "resize_as_matlab",
     "step_from_json",
     "steps_from_text",
+    "uniform_field",
     "without_margin",
+    "write_field",
     "write_steps",
 ]

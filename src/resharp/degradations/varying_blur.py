@@ -15,8 +15,9 @@ from torch.nn import functional
 from resharp.errors import KernelError
 
 from .base import LinearDegradation
-from .blur import fast_length
+from .blur import Blur, fast_length
 from .kernels import gaussian_kernel, motion_kernel
+from .least_squares import Map
 
 Part = tuple[int, int, slice, slice]
 """Row and column of a kernel, and where in the measurement it has a share."""
@@ -90,6 +91,10 @@ class VaryingBlur(LinearDegradation):
             back = torch.fft.irfft2(spectrum, s=grid)[..., : placed.shape[-2], : placed.shape[-1]]
             image[..., down.start : down.stop + kh - 1, right.start : right.stop + kw - 1] += back
         return image
+
+    def _near_inverse(self, estimate: Tensor, ratios: Tensor, weight: Tensor | None) -> Map:
+        """The exact inverse if all kernels were their mean and the image went on round the frame."""
+        return Blur(self.kernels.mean((0, 1)).to(estimate), method="fft")._near_inverse(estimate, ratios, weight)
 
     def _parts(self, height: int, width: int, like: Tensor) -> Iterator[tuple[Part, Tensor]]:
         """Every kernel that has a share in a measurement of this size, where, and its weights there."""

@@ -139,7 +139,8 @@ def _alikeness(kernels: Tensor) -> Tensor:
     """(N, N) correlations of centred kernels."""
     flat = kernels.flatten(1)
     flat = flat / flat.norm(dim=1, keepdim=True)
-    return flat @ flat.T
+    alike: Tensor = flat @ flat.T
+    return alike
 
 
 def largest_kernel(luma: Tensor) -> int | None:

@@ -9,14 +9,15 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from resharp.degradations import Blur, LinearDegradation, as_kernel, edge_padded, without_margin
+from resharp.degradations import Blur, LinearDegradation, VaryingBlur, as_kernel, edge_padded, without_margin
+from resharp.degradations.light import checked_gamma
 from resharp.degradations.noise import checked_seed, checked_sigma
 from resharp.device import free_memory
 from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.image import as_image
 from resharp.models import Contract
 from resharp.priors import MeanShift
-from resharp.solvers import Step, estimated, known, mean_shift
+from resharp.solvers import Step, estimated, half_quadratic, known, mean_shift, unclipped
 from resharp.tiling import n_tiles, run_in_tiles, smallest_side
 
 from .base import Progress, Restored, StoppedError, check_known
@@ -32,7 +33,8 @@ class Problem:
     """What a solver is given: y = A x + n, where to begin, and what is known.
 
     measurement: (..., 3, h, w);  initial: (..., 3, H, W), the domain of A;  noise_sigma: None where it is to be
-    estimated; report: hears (iteration, facts), and stops the solver by returning False.
+    estimated;  gamma: above 1, the degradation acts on linear light;  report: hears (iteration, facts), and stops the
+    solver by returning False.
     """
 
     measurement: Tensor
@@ -40,6 +42,7 @@ class Problem:
     initial: Tensor
     noise_sigma: float | None
     seed: int
+    gamma: float
     report: Callable[[int, dict[str, float | str]], bool | None]
 
 
@@ -70,7 +73,29 @@ def solve_dmsp(problem: Problem, denoiser: NetworkDenoiser, n_iterations: int) -
     )
 
 
-SOLVERS: dict[str, Solver] = {"dmsp": solve_dmsp}
+def solve_half_quadratic(problem: Problem, denoiser: NetworkDenoiser, n_iterations: int) -> Tensor:
+    """Half-quadratic splitting with falling noise levels; values that the sensor clipped are left out."""
+
+    def on_step(step: Step) -> bool | None:
+        found = {"noise_sigma": float(step.noise_sigma.mean()), "data_weight": float(step.data_weight.mean())}
+        return problem.report(step.iteration, {**found, "iterations": step.iteration})
+
+    return half_quadratic(
+        problem.measurement,
+        problem.degradation,
+        denoiser.at_any_level,
+        problem.initial,
+        noise_sigma=problem.noise_sigma,
+        weigh=unclipped,
+        gamma=problem.gamma,
+        n_iterations=n_iterations,
+        on_step=on_step,
+    )
+
+
+SOLVERS: dict[str, tuple[Solver, int]] = {"half-quadratic": (solve_half_quadratic, 24), "dmsp": (solve_dmsp, 300)}
+"""Each with its usual number of iterations."""
+DEFAULT_SOLVER = "half-quadratic"
 
 
 @final
@@ -93,19 +118,25 @@ class BayesRestorer:
         denoiser: NetworkDenoiser,
         *,
         degradation: LinearDegradation | None = None,
-        solver: str | Solver = "dmsp",
-        n_iterations: int = 300,
+        solver: str | Solver = DEFAULT_SOLVER,
+        n_iterations: int | None = None,
         noise_sigma: float | None = None,
+        gamma: float = 1.0,
         tile: int | None = None,
     ) -> None:
         if isinstance(solver, str) and solver not in SOLVERS:
             raise ArgumentError(f"solver {solver!r} is unknown; choose {', '.join(SOLVERS)}")
-        if n_iterations < 1:
-            raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 300 are usual")
+        self._solver, usual = SOLVERS[solver] if isinstance(solver, str) else (solver, 24)
+        self.n_iterations = usual if n_iterations is None else n_iterations
+        if self.n_iterations < 1:
+            raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, {usual} are usual")
         check_noise(noise_sigma)
+        if checked_gamma(gamma) != 1 and solver == "dmsp":
+            raise ArgumentError(
+                "the published iteration knows pixel values alone; leave gamma out, or take another solver"
+            )
         self.accepts: tuple[str, ...] = ("kernel", "noise_sigma") if degradation is None else ("noise_sigma",)
-        self.denoiser, self.n_iterations = denoiser, n_iterations
-        self._solver = SOLVERS[solver] if isinstance(solver, str) else solver
+        self.denoiser, self._gamma = denoiser, gamma
         self._degradation, self._noise_sigma, self._tile = degradation, noise_sigma, tile
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
@@ -175,9 +206,9 @@ class BayesRestorer:
         seed: int,
         report: Callable[[int, dict[str, float | str]], bool | None],
     ) -> Tensor:
-        margin = operator.margin if isinstance(operator, Blur) else None
+        margin = operator.margin if isinstance(operator, Blur | VaryingBlur) else None
         initial = operator.adjoint(measurement).clamp(0, 1) if margin is None else edge_padded(measurement, margin)
-        problem = Problem(measurement, operator, initial, noise_sigma, seed, report)
+        problem = Problem(measurement, operator, initial, noise_sigma, seed, self._gamma, report)
         solved = self._solver(problem, self.denoiser, self.n_iterations)
         return solved if margin is None else without_margin(solved, margin)
 

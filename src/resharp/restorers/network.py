@@ -22,6 +22,7 @@ from resharp.device import checked_device, free_memory, is_out_of_memory
 from resharp.errors import ArgumentError, ResourceError, WeightsError
 from resharp.image import as_image
 from resharp.models import Contract
+from resharp.priors import at_any_level
 from resharp.tiling import even_sample, n_tiles, run_in_tiles, run_whole, smallest_side
 
 from .base import Progress, Restored, check_known, told
@@ -286,7 +287,7 @@ class NetworkDenoiser:
     """The network of a denoiser as `priors.Denoiser`: model(x, sigma), on images (..., 3, H, W) of any size.
 
     levels: (low, high) of the sigmas that it is good for.  Raises ArgumentError for others, WeightsError for a network
-    that does something else.
+    that does something else.  `at_any_level` is the same denoiser without that limit.
     """
 
     def __init__(
@@ -303,6 +304,14 @@ class NetworkDenoiser:
         level = checked_level(sigma, self._contract, self.name)
         beside = [torch.tensor([level], device=self.device)] if self._is_told else []
         return self._network(noisy, *beside).to(noisy)
+
+    def at_any_level(self, noisy: Tensor, sigma: float) -> Tensor:
+        """The denoiser at levels beyond its own, too: there the contrast goes up or down to meet them."""
+        low, high = self.levels
+        level = min(max(sigma, low), high)
+        if math.isclose(level, sigma, rel_tol=1e-3):
+            return self(noisy, level)
+        return at_any_level(lambda scaled: self(scaled, level), level)(noisy, sigma)
 
 
 def checked_level(sigma: float, contract: Contract, name: str) -> float:

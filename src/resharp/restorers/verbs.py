@@ -11,7 +11,7 @@ from resharp.image import Picture, as_image, like_input
 from resharp.models import DEFAULT_DEBLUR, DEFAULT_DENOISER
 
 from .base import Progress, Restorer
-from .bayes import BayesRestorer, Solver
+from .bayes import DEFAULT_SOLVER, BayesRestorer, Solver
 from .network import NetworkDenoiser
 from .opening import open_denoiser, open_restorer
 from .photos import restore_planes
@@ -92,8 +92,9 @@ def deconvolve(
     noise_sigma: float | None = None,
     *,
     model: str | Path | NetworkDenoiser = DEFAULT_DENOISER,
-    solver: str | Solver = "dmsp",
-    n_iterations: int = 300,
+    solver: str | Solver = DEFAULT_SOLVER,
+    n_iterations: int | None = None,
+    gamma: float = 1.0,
     tile: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -112,7 +113,7 @@ def deconvolve(
     WeightsError or ResourceError.
     """
     denoiser = open_denoiser(model, device=device, precision=precision)
-    restorer = BayesRestorer(denoiser, solver=solver, n_iterations=n_iterations, tile=tile)
+    restorer = BayesRestorer(denoiser, solver=solver, n_iterations=n_iterations, gamma=gamma, tile=tile)
     return restore(image, restorer, seed=seed, progress=progress, kernel=kernel, noise_sigma=noise_sigma)
 
 

@@ -1,0 +1,95 @@
+"""A shaken photo made readable: its blur is found (`kernel_estimation`), then undone by a solver with a denoiser.
+
+Nothing here was trained on blurred photos.  A photo in which no blur is found comes back as it was.
+"""
+
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from resharp.degradations import BlurField, edge_padded, without_margin
+from resharp.degradations.noise import checked_seed
+from resharp.errors import ArgumentError
+from resharp.image import as_image
+from resharp.kernel_estimation import find_blur
+from resharp.models import Contract
+from resharp.solvers import Step, half_quadratic, unclipped
+
+from .base import Progress, Restored, StoppedError, check_known
+from .memory import memory_named
+from .network import NetworkDenoiser
+
+LIGHT = 2.2  # the camera's response, in whose light blur happens
+N_ITERATIONS = 12
+
+
+@final
+class BlindRestorer:
+    """Deblurs images (..., 3, H, W) in [0, 1] whose blur is not known, by finding it.
+
+    gamma: blur is looked for and undone in pixel values ** gamma;  largest: side in pixels of the largest kernel that
+    is looked for, None to find that, too.
+    """
+
+    contract = Contract("deblur")
+    accepts = ("blur",)
+
+    def __init__(
+        self,
+        denoiser: NetworkDenoiser,
+        *,
+        gamma: float = LIGHT,
+        largest: int | None = None,
+        n_iterations: int = N_ITERATIONS,
+    ) -> None:
+        if n_iterations < 1:
+            raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, {N_ITERATIONS} are usual")
+        self.denoiser, self._gamma, self._largest, self._n_iterations = denoiser, gamma, largest, n_iterations
+
+    def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
+        """blur: a `BlurField` that was found before, for images of one size.
+
+        Raises ArgumentError, KernelError for the blur of another photo, ResourceError and StoppedError.  facts:
+        `kernel`, the side of the kernels, and `noise_sigma`; or `untouched`, why the photo came back as it was.
+        """
+        check_known(known, self.accepts, name="blind deblurring")
+        checked_seed(seed)
+        photo = as_image(image).to(self.denoiser.device)
+        if photo.shape[-3] != 3:
+            raise ArgumentError(f"a restorer takes RGB images (..., 3, H, W), not {tuple(photo.shape)}")
+        flat = photo.reshape(-1, *photo.shape[-3:])
+        with memory_named(photo, photo.device):
+            made = [self._restored(one, known.get("blur"), progress) for one in flat]
+        whole = torch.stack([one.image for one in made]).reshape(photo.shape)
+        return Restored(whole, made[0].maps, made[0].facts)
+
+    @torch.no_grad()
+    def _restored(self, photo: Tensor, blur: BlurField | None, progress: Progress | None) -> Restored:
+        """Of one image (3, H, W)."""
+        if blur is None:
+            found = find_blur(photo.cpu(), gamma=self._gamma, largest=self._largest)
+            if found.field is None:
+                return Restored(photo, facts={"untouched": found.reason})
+            blur = found.field
+        blur.check_fits(photo)
+        operator = blur.degradation().to(photo.device)
+        facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
+
+        def on_step(step: Step) -> None:
+            facts["noise_sigma"] = float(step.noise_sigma)
+            if progress is not None and progress(step.iteration, self._n_iterations) is False:
+                raise StoppedError("stopped; no picture was made")
+
+        restored = half_quadratic(
+            photo,
+            operator,
+            self.denoiser.at_any_level,
+            edge_padded(photo, operator.margin),
+            weigh=unclipped,
+            gamma=blur.gamma,
+            n_iterations=self._n_iterations,
+            on_step=on_step,
+        )
+        image = without_margin(restored, operator.margin).clamp(0, 1)
+        return Restored(image, {"kernels": blur.kernels}, facts)
