@@ -2,6 +2,7 @@
 
 from .base import LinearDegradation
 from .blur import Blur, blurred
+from .blur_field import BlurField, read_field, uniform_field, write_field
 from .compression import Jpeg
 from .kernels import (
     Kernel,
@@ -46,6 +47,7 @@ __all__ = [
     "DEMOSAICKERS",
     "LINEAR",
     "Blur",
+    "BlurField",
     "Defocus",
     "Degradation",
     "DegradationStep",
@@ -78,10 +80,13 @@ __all__ = [
     "motion_kernel",
     "parameter_names",
     "parse_kernel",
+    "read_field",
     "read_recipes",
     "reflect_padded",
     "resize_as_matlab",
     "step_from_json",
+    "uniform_field",
     "without_margin",
+    "write_field",
     "write_recipes",
 ]
