@@ -128,6 +128,16 @@ def test_a_blurred_photo_has_a_field_and_a_sharp_one_none() -> None:
     assert "sharp" in find_blur(sharp[None]).reason
 
 
+def test_a_wide_blur_is_found_in_a_shrunk_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resharp.kernel_estimation.field._WIDEST", 13)
+    kernel = motion_kernel(15, 20)
+    found = find_blur(seen(scene(240, 260, n_boxes=160), kernel)[None], largest=23).field
+    assert found is not None
+    assert found.size == (240, 260)
+    assert found.kernels.shape[-1] <= 25
+    assert similarity(found.kernels[0, 0], kernel) > 0.7
+
+
 @pytest.mark.parametrize(
     ("photo", "reason"),
     [

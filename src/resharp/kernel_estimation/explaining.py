@@ -8,6 +8,7 @@ from .planes import gradients, kernel_spectra, made_periodic
 from .shapes import points
 
 _PRICE = 2e-3  # of an edge: high, so that few edges must do
+_SPLIT = 100.0  # and that nothing else is left between them
 
 
 def explained(windows: Tensor, kernels: Tensor) -> Tensor:
@@ -16,7 +17,7 @@ def explained(windows: Tensor, kernels: Tensor) -> Tensor:
     windows: (N, H, W) in [0, 1];  kernels: (N, side, side).  The same price of edges for every kernel: a wrong kernel
     needs more edges for the same picture, and leaves more over.
     """
-    sharp = few_edges(windows, kernels, _PRICE)
+    sharp = few_edges(windows, kernels, _PRICE, largest_split=_SPLIT)
     border = kernels.shape[-1] // 2 + 1
     periodic = made_periodic(sharp, kernels.shape[-1])
     grid = (periodic.shape[-2], periodic.shape[-1])

@@ -137,10 +137,9 @@ def _chosen(windows: Tensor, shared: Guess, own: Guess, closeness: Tensor) -> tu
 
 def _alikeness(kernels: Tensor) -> Tensor:
     """(N, N) correlations of centred kernels."""
-    flat = kernels.flatten(1)
-    flat = flat / flat.norm(dim=1, keepdim=True)
-    alike: Tensor = flat @ flat.T
-    return alike
+    flat = torch.nn.functional.normalize(kernels.flatten(1))
+    alikeness: Tensor = flat @ flat.T
+    return alikeness
 
 
 def largest_kernel(luma: Tensor) -> int | None:

@@ -5,22 +5,23 @@ from torch import Tensor
 
 from .planes import gradient_power, gradients, gradients_transposed, kernel_spectra, made_periodic
 
-_LARGEST_SPLIT = 10.0  # weight of the splitting: beyond it kernels get no better; measured on Levin's photos
+_SPLIT_FOR_KERNELS = 10.0  # of the splitting's weight: beyond it kernels get no better; measured on Levin's photos
 
 
-def few_edges(blurred: Tensor, kernels: Tensor, price: float) -> Tensor:
+def few_edges(blurred: Tensor, kernels: Tensor, price: float, *, largest_split: float = _SPLIT_FOR_KERNELS) -> Tensor:
     """The s of least |k * s - y|^2 + price |grad s|_0 per window, by half-quadratic splitting (Xu, Zheng, Jia 2013).
 
-    blurred: (N, H, W) in [0, 1];  price: of one pixel with an edge.
+    blurred: (N, H, W) in [0, 1];  price: of one pixel with an edge;  largest_split: weight
+    of the splitting at which to stop: the larger, the flatter is what lies between edges.
     """
     if blurred.device.type != "cpu":
-        return _few_edges(blurred, kernels, price)
+        return _few_edges(blurred, kernels, price, largest_split)
     # One by one they fit into a processor's cache.
     windows = range(len(blurred))
-    return torch.cat([_few_edges(blurred[n : n + 1], kernels[n : n + 1], price) for n in windows])
+    return torch.cat([_few_edges(blurred[n : n + 1], kernels[n : n + 1], price, largest_split) for n in windows])
 
 
-def _few_edges(blurred: Tensor, kernels: Tensor, price: float) -> Tensor:
+def _few_edges(blurred: Tensor, kernels: Tensor, price: float, largest_split: float) -> Tensor:
     height, width = blurred.shape[-2:]
     sharp = made_periodic(blurred, kernels.shape[-1])
     grid = (sharp.shape[-2], sharp.shape[-1])
@@ -28,7 +29,7 @@ def _few_edges(blurred: Tensor, kernels: Tensor, price: float) -> Tensor:
     power, roughness = spectra.abs().square(), gradient_power(grid, blurred)
     known = spectra.conj() * torch.fft.rfft2(sharp)
     split = 2 * price
-    while split < _LARGEST_SPLIT:
+    while split < largest_split:
         right, down = gradients(sharp)
         flat = right.square().addcmul_(down, down) < price / split
         pull = torch.fft.rfft2(gradients_transposed(right.masked_fill_(flat, 0), down.masked_fill_(flat, 0)))
