@@ -13,7 +13,7 @@ LADDER = [
     {"cli"},
     {"training", "demo", "showing"},
     {"evaluation"},
-    {"restorers"},
+    {"restorers", "detection"},
     {"tiling", "solvers"},
     {"losses", "metrics", "priors", "data", "figures"},
     {"models"},
@@ -21,7 +21,7 @@ LADDER = [
     {"photo"},
     {"image"},
     {"locks", "pages"},
-    {"files", "matlab", "device", "own_code", "parallel", "shipped"},
+    {"files", "matlab", "device", "own_code", "parallel", "provenance", "shipped"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LADDER) for room in rooms}

@@ -49,7 +49,7 @@ def test_a_jpeg_is_written_as_finely_as_it_came(quality: int, subsampling: str) 
     assert photo.jpeg is not None
     assert (photo.jpeg.quality, photo.jpeg.subsampling) == (quality, subsampling)
     again = encode_photo(photo, "JPEG")
-    assert len(again) == pytest.approx(len(data), rel=0.05)
+    assert len(again) == pytest.approx(len(data), rel=0.05, abs=80)  # a table may be written once less
     header = Image.open(io.BytesIO(again))
     assert header.quantization[0] == Image.open(io.BytesIO(data)).quantization[0]
     assert decode_photo(again).jpeg == photo.jpeg

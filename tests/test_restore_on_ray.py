@@ -41,6 +41,7 @@ def unknown_weights() -> Darker:
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
+    os.environ.setdefault("RAY_worker_niceness", "0")  # on a busy machine workers of 15 take minutes to begin
     ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
     yield
     ray.shutdown()

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from resharp.weights import load_weights
 
 from resharp.losses import ADVERSARIAL, LOSSES, gradient_penalty
+from resharp.models import load_model
 from resharp.networks import DAE, DeblurGAN, NAFNet, UNet
 from resharp.networks.critics import PatchCritic, PooledCritic
 from resharp.training import Recipe, train_weights
@@ -226,7 +226,7 @@ def test_averaged_weights_follow_their_decay(photos: Path, tmp_path: Path) -> No
     network.load_state_dict(average)
     image = rand(1, 3, 24, 24, dtype=torch.float32)
     with torch.no_grad():
-        found, expected = load_weights(path)[0](image), network.eval()(image)
+        found, expected = load_model(path)[0](image), network.eval()(image)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     assert float((found - image).abs().max()) > 1e-3
 

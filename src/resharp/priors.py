@@ -9,7 +9,8 @@ from torch import Tensor
 from .errors import ArgumentError
 
 Denoiser = Callable[[Tensor, float], Tensor]
-"""model(x, sigma): noisy image (..., C, H, W) in [0, 1], noise sigma on that scale -> clean estimate, the same shape."""
+"""model(x, sigma): noisy image (..., C, H, W) in [0, 1], noise sigma on that scale -> clean estimate, the same
+shape."""
 
 
 def fixed_level(function: Callable[[Tensor], Tensor], sigma: float) -> Denoiser:

@@ -11,8 +11,8 @@ FEATHER = 32  # pixels over which one part passes into the next
 
 
 def run_whole(function: Callable[[Tensor], Tensor], image: Tensor, *, multiple_of: int = 1, scale: int = 1) -> Tensor:
-    """What `function` makes of (N, C, H, W) continued to sides that it takes, multiples of `multiple_of` and two of them
-    at least; cut back to (N, C', scale H, scale W)."""
+    """What `function` makes of (N, C, H, W) continued to sides that it takes, multiples of `multiple_of` and two of
+    them at least; cut back to (N, C', scale H, scale W)."""
     height, width = image.shape[-2:]
     whole = mirrored_to_multiple(image, multiple_of, least=2 * multiple_of if multiple_of > 1 else 1)
     return function(whole)[..., : scale * height, : scale * width]

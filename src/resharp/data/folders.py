@@ -1,8 +1,8 @@
 """Photos in folders: which there are, which two belong together, and their pixels.
 
 Folders are read with everything below them.  Links to files and folders are followed, a folder that is reached twice
-counts once, so that links in a circle end.  What systems leave among photos is passed over (`is_leftover`), as are files
-whose suffix is of no photo; `look_below` tells which.  Suffixes may be in capitals.  Nothing here opens a photo.
+counts once, so that links in a circle end.  What systems leave among photos is passed over (`is_leftover`), and so are
+files whose suffix is of no photo; `look_below` tells which.  Suffixes may be in capitals.  Nothing here opens a photo.
 """
 
 import collections
@@ -34,7 +34,7 @@ _LEFTOVERS = {
 def is_leftover(name: str) -> bool:
     """Whether a file or folder of this name is what a system or a program leaves among photos, and never a photo.
 
-    All that begins with a dot (`.DS_Store`, the `._x.png` of macOS, thumbnails), previews (`Thumbs.db`, `@eaDir`), bins.
+    All that begins with a dot (`.DS_Store`, the `._x.png` of macOS), previews (`Thumbs.db`, `@eaDir`), bins.
     """
     return name.startswith(".") or name.lower() in _LEFTOVERS
 

@@ -29,6 +29,7 @@ from .steps import (
     parameter_names,
     read_steps,
     step_from_json,
+    steps_from_text,
     write_steps,
 )
 from .trajectory import TrajectoryBlur, centred_psf
@@ -75,6 +76,7 @@ __all__ = [
     "reflect_padded",
     "resize_as_matlab",
     "step_from_json",
+    "steps_from_text",
     "without_margin",
     "write_steps",
 ]

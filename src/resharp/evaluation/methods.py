@@ -18,6 +18,7 @@ from resharp.errors import ArgumentError, DatasetError, WeightsError, did_you_me
 from resharp.models import SHIPPED, Card, read_card
 from resharp.own_code import imported, is_own
 from resharp.photo import SUFFIXES
+from resharp.provenance import file_sha256, files_sha256
 from resharp.restorers import BayesRestorer, FunctionRestorer, Restorer, open_denoiser, open_restorer
 from resharp.restorers.opening import TELLABLE
 from resharp.restorers.precision import checked_precision
@@ -25,7 +26,6 @@ from resharp.restorers.precision import checked_precision
 from .baselines import BASELINES, baseline
 from .cases import Case, Sample, differs_in_kind, read_source
 from .protocols import PROTOCOLS, Protocol
-from .provenance import file_sha256, files_sha256
 from .results import RESULTS
 
 
@@ -60,8 +60,8 @@ def open_method(
     """The method that `what` names: a row of BASELINES, a model by name or file, a folder of restored pictures (which
     belong to the cases by their names, or by their order with match="order"), `package.module:callable`, a callable.
 
-    network, samples: as `open_restorer` takes them.  Raises ArgumentError, WeightsError or DatasetError for a method that
-    is not there, cannot run under the protocol, or whose name means two things.
+    network, samples: as `open_restorer` takes them.  Raises ArgumentError, WeightsError or DatasetError for a method
+    that is not there, cannot run under the protocol, or whose name means two things.
     """
     if match not in ("name", "order"):
         raise ArgumentError(f"pictures are matched by name or by order, not by {match!r}")

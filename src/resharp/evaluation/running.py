@@ -22,15 +22,16 @@ from resharp.data.workers import checked_workers
 from resharp.device import checked_device, is_out_of_memory
 from resharp.errors import ArgumentError, OutputError, ResharpError
 from resharp.files import refusals_named
+from resharp.image import checked_scale
 from resharp.locks import exclusive
 from resharp.parallel import in_stages, threads
 from resharp.photo import Photo, write_photo
+from resharp.provenance import code_commit
 
 from .cases import Case, CaseSet, Sample, Source, open_cases, read_sample
 from .methods import Method, open_method
 from .progress import finished_rows, note_row, refuse_other
 from .protocols import Protocol, make_protocol
-from .provenance import code_commit
 from .results import RESULTS, Card, Result, Row, read_result, write_result
 from .scoring import Scorer, open_scorer
 
@@ -235,7 +236,7 @@ def checked_picture(picture: object, size: tuple[int, int]) -> Tensor:
     picture = picture.detach().float().cpu().expand(3, -1, -1)
     if not bool(torch.isfinite(picture.sum())) and not bool(torch.isfinite(picture).all()):  # the sum is faster
         raise ArgumentError("the restored picture holds NaN or infinite values")
-    return picture
+    return checked_scale(picture)
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""What a network is for and what it needs, stated once and kept in its file: who runs it asks this and guesses nothing."""
+"""What a network is for and what it needs, stated once and kept in its file: who runs it asks this and guesses
+nothing."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -25,8 +26,8 @@ class Contract:
 
     task: a row of TASKS;  scale: pixels that come out per pixel and axis;  multiple_of: what both sides of the photo
     must be multiples of (who runs the network pads);  halo: pixels around a pixel that the result there depends on,
-    None where it is the whole photo;  takes: some of INPUTS;  noise_sigma: the lowest and the highest noise level that a
-    denoiser is good for, on the [0, 1] scale.  Raises ArgumentError for what cannot be.
+    None where it is the whole photo;  takes: some of INPUTS;  noise_sigma: the lowest and the highest noise level that
+    a denoiser is good for, on the [0, 1] scale.  Raises ArgumentError for what cannot be.
     """
 
     task: str

@@ -44,8 +44,9 @@ class DeblurGAN(nn.Module):
     """Restored photo clamp(I_B + I_R): conv 7x7, 2 halvings, 9 residual blocks, 2 doublings, conv 7x7, tanh;
     11,378,179 parameters.
 
-    blurred: (N, channels, H, W) in [0, 1], H and W multiples of `multiple_of`, from twice that on;  returns the same shape, in [0, 1].  The published code works
-    on [-1, 1]: so does the inside of this network, and published weights give the published numbers.
+    blurred: (N, channels, H, W) in [0, 1], H and W multiples of `multiple_of`, from twice that on;  returns the same
+    shape, in [0, 1].  The published code works on [-1, 1]: so does the inside of this network, and published weights
+    give the published numbers.
 
     The statistics of the instance norms are those of the whole photo, also at inference, so that parts of a photo come
     out differently from the whole.  `upsampling`: "deconv" as published; "pixelshuffle" (12,483,907 parameters, as in

@@ -35,8 +35,8 @@ class Restored:
 class Restorer(Protocol):
     """Images (..., 3, H, W) in [0, 1] -> `Restored`, of `contract.scale` times the size.
 
-    accepts: what it can be told of the degradation by keyword, such as kernel and noise_sigma.  The same image, seed and
-    knowledge give the same picture.
+    accepts: what it can be told of the degradation by keyword, such as kernel and noise_sigma.  The same image, seed
+    and knowledge give the same picture.
     """
 
     contract: Contract

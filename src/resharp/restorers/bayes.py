@@ -31,8 +31,8 @@ _BYTES_PER_PIXEL = 160  # of the solver's own memory, beside that of the denoise
 class Problem:
     """What a solver is given: y = A x + n, where to begin, and what is known.
 
-    measurement: (..., 3, h, w);  initial: (..., 3, H, W), the domain of A;  noise_sigma: None where it is to be estimated;
-    report: hears (iteration, facts), and stops the solver by returning False.
+    measurement: (..., 3, h, w);  initial: (..., 3, H, W), the domain of A;  noise_sigma: None where it is to be
+    estimated; report: hears (iteration, facts), and stops the solver by returning False.
     """
 
     measurement: Tensor
@@ -78,9 +78,9 @@ class BayesRestorer:
     """Restores what a known linear degradation did, blur by a kernel above all; images (..., 3, H, W) in [0, 1].
 
     degradation: what was done, or None to be told a kernel with each photo;  solver: a row of SOLVERS or a function as
-    they are;  tile: side in pixels of the parts that photos are cut into, None for whole ones where memory allows.  Only
-    blur works in parts: they overlap by the kernel and by what the prior looks at, and differ from the whole by the
-    little that evidence travels farther (measured: docs/decisions/0010).
+    they are;  tile: side in pixels of the parts that photos are cut into, None for whole ones where memory allows.
+    Only blur works in parts: they overlap by the kernel and by what the prior looks at, and differ from the whole by
+    the little that evidence travels farther (measured: docs/decisions/0010).
 
     Pixels whose light partly came from outside the frame are solved for like all others.  Raises ArgumentError for
     settings that hold for no photo.
@@ -112,8 +112,8 @@ class BayesRestorer:
         """kernel: the picture of a point of light, (height, width), both odd: tensor, array, or what `--kernel` takes;
         noise_sigma: on the [0, 1] scale, None estimates it.
 
-        Raises ArgumentError, KernelError, WeightsError, ResourceError or StoppedError; facts: noise_sigma, data_weight and
-        iterations of the last step.
+        Raises ArgumentError, KernelError, WeightsError, ResourceError or StoppedError; facts: noise_sigma, data_weight
+        and iterations of the last step.
         """
         check_known(known, self.accepts, name="this restorer")
         degraded = as_image(image).to(self.denoiser.device)

@@ -58,7 +58,7 @@ def restore_files_on_ray(
         if on_file is not None:
             on_file(row, pace)
 
-    with contextlib.nullcontext() if journal is None else journal.held():
+    with contextlib.nullcontext() if journal is None else journal.held(jobs):
         left = []
         for job in jobs:
             row = None if journal is None else journal.kept(job)

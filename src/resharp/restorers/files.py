@@ -57,7 +57,7 @@ def restore_files(
     jobs = tuple(jobs)
     told = _Told(jobs, on_file, progress)
     run = _Run(restorer, told, journal, seed, known or {}, quality, progress_in, beside)
-    held = contextlib.nullcontext() if journal is None else journal.held()
+    held = contextlib.nullcontext() if journal is None else journal.held(jobs)
     with held, threads(checked_workers(workers)) as pool:
         n_behind = max(1, workers - 1)
         for _ in in_stages(run.left(jobs), run.read, run.restore, run.finish, pool=pool, n_behind=n_behind):

@@ -183,7 +183,8 @@ class TiledNetwork:
         return int(getattr(self._network, "reach", 0)) if halo is None else halo
 
     def _pixels_at_once(self) -> int:
-        """As many as fit in half of the memory that is free now; all where nothing is known of how parts would differ."""
+        """As many as fit in half of the memory that is free now; all where nothing is known of how parts would
+        differ."""
         if self.contract.halo is None and not hasattr(self._network, "reach"):
             return 1 << 62
         free = free_memory(self.device)
@@ -215,8 +216,9 @@ class NetworkRestorer:
     """A network as a restorer: `TiledNetwork`, its result checked and clipped to [0, 1].
 
     samples: for networks trained with dropout, which then stays on: the mean of so many restorations, their masks drawn
-    from `seed`, `seed` + 1, ...  One is the mode that DeblurGAN's authors test in; None leaves nothing to chance.  Raises
-    ArgumentError for samples of a network without dropout, and for tiles smaller than what it sees around a pixel.
+    from `seed`, `seed` + 1, ...  One is the mode that DeblurGAN's authors test in; None leaves nothing to chance.
+    Raises ArgumentError for samples of a network without dropout, and for tiles smaller than what it sees around a
+    pixel.
     """
 
     def __init__(
@@ -242,8 +244,8 @@ class NetworkRestorer:
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
         """noise_sigma, segmentation: where the network takes them.
 
-        Raises ArgumentError (no such image, knowledge that the network has no use for), ResourceError, WeightsError where
-        the result is not finite, and StoppedError.
+        Raises ArgumentError (no such image, knowledge that the network has no use for), ResourceError, WeightsError
+        where the result is not finite, and StoppedError.
         """
         check_known(known, self.accepts, name=self.name)
         colour = as_image(image)

@@ -34,8 +34,8 @@ def open_restorer(
     task: str | None = None,
     **settings: Any,
 ) -> Restorer:
-    """A model by name or file, "package.module:function", a function of images (..., 3, H, W), a network, or a Restorer,
-    which is given back as it is.
+    """A model by name or file, "package.module:function", a function of images (..., 3, H, W), a network, or a
+    Restorer, which is given back as it is.
 
     device, precision: of networks; "auto" is an accelerator where there is one, and bfloat16 where it is fast there.
     network: the class or "package.module:Name" of a file whose network is none of ours, which is then imported.

@@ -31,8 +31,8 @@ def restore_photo(
 ) -> tuple[Photo, Restored]:
     """(the photo with everything beside its pixels kept, what the restorer gave).
 
-    Its transparency is scaled along where the restorer gives another size; 16 bits stay 16.  Raises ArgumentError for what
-    is no Photo, and what the restorer raises.
+    Its transparency is scaled along where the restorer gives another size; 16 bits stay 16.  Raises ArgumentError for
+    what is no Photo, and what the restorer raises.
     """
     if not isinstance(photo, Photo):
         raise ArgumentError(

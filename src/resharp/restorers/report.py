@@ -133,11 +133,20 @@ def most_changed(before: Tensor, after: Tensor, side: int) -> tuple[tuple[int, i
     mean = float(change.mean())
     step = max(1, max(height, width) // _MAP)
     coarse = functional.avg_pool2d(change, step, ceil_mode=True, count_include_pad=False)
-    window = tuple(min(max(1, side // step), size) for size in coarse.shape[-2:])
-    sums = functional.avg_pool2d(coarse, window, stride=1)[0, 0]
+    sums = _window_sums(coarse[0, 0].double(), max(1, side // step))
     row, column = divmod(int(sums.argmax()), sums.shape[-1])
     top, left = (max(0, min(place * step, size - side)) for place, size in ((row, height), (column, width)))
     return (top, left, min(top + side, height), min(left + side, width)), mean
+
+
+def _window_sums(values: Tensor, side: int) -> Tensor:
+    """Of all squares of at most that side in (H, W), by their upper left corners."""
+    for axis in (0, 1):
+        size = values.shape[axis]
+        window = min(side, size)
+        total = functional.pad(values.cumsum(axis), (0, 0, 1, 0) if axis == 0 else (1, 0))
+        values = total.narrow(axis, window, size - window + 1) - total.narrow(axis, 0, size - window + 1)
+    return values
 
 
 def _cut(image: Tensor, square: tuple[int, int, int, int], after: Tensor) -> Tensor:

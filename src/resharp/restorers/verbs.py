@@ -65,7 +65,8 @@ def denoise(
     tile: int | None = None,
     progress: Progress | None = None,
 ) -> Picture:
-    """Take white noise off a photo.  noise_sigma: on the [0, 1] scale, where the model asks for it; else as `deblur`."""
+    """Take white noise off a photo.  noise_sigma: on the [0, 1] scale, where the model asks for it; else as
+    `deblur`."""
     restorer = open_restorer(model, device=device, precision=precision, task=_task(model, "denoise"), tile=tile)
     known: dict[str, Any] = {} if noise_sigma is None else {"noise_sigma": noise_sigma}
     return restore(image, restorer, progress=progress, **known)
@@ -102,8 +103,9 @@ def deconvolve(
     """Sharpen a photo whose blur kernel is known, with Deep Mean-Shift Priors.
 
     image: as `restore` takes it;  kernel: the picture of a point of light, (height, width), both odd: tensor, array, or
-    what `--kernel` takes;  noise_sigma: standard deviation on the [0, 1] scale (0.01 = 2.55 grey levels), None estimates
-    it;  model: a denoiser by name or file, or what `open_denoiser` made of it, once for many photos.
+    what `--kernel` takes;  noise_sigma: standard deviation on the [0, 1] scale (0.01 = 2.55 grey levels), None to
+    estimate it;  model: a denoiser by name or file, or what `open_denoiser` made of it, once for many photos;
+    solver: a row of SOLVERS, or a function as they are.
 
     Returns the restored image in the form of the input, the same size: pixels whose light partly came from outside the
     frame are solved for like all others.  The same seed gives the same picture.  Raises ArgumentError, KernelError,

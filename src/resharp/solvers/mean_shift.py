@@ -38,7 +38,8 @@ class Step:
 OnStep = Callable[[Step], bool | None]
 
 DataWeight = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""The misfit A x - y, (..., C, h, w) -> (the share w of the data term in the step, the noise sigma), one each an image."""
+"""The misfit A x - y, (..., C, h, w) -> (the share w of the data term in the step, the noise sigma), one each an
+image."""
 
 
 @torch.no_grad()
@@ -100,8 +101,8 @@ def known(noise_sigma: float, prior_sigma: float) -> DataWeight:
 def estimated(row_energy: float, prior_sigma: float) -> DataWeight:
     """The weight of noise that is estimated on the way (eq. 12); row_energy: of the degradation.
 
-    The precision is lambda = N / (||A x - y||^2 + N 2 sigma^2 row_energy): twice the prior's variance, as in the authors'
-    code, since the denoiser smooths once more what the noise has smoothed.  The estimate thus has a floor of
+    The precision is lambda = N / (||A x - y||^2 + N 2 sigma^2 row_energy): twice the prior's variance, as in the
+    authors' code, since the denoiser smooths once more what the noise has smoothed.  The estimate thus has a floor of
     sqrt(2 row_energy) sigma_prior and wants a wide blur.
     """
 

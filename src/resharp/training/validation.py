@@ -14,6 +14,7 @@ from resharp.data.synthesis import Synthesis
 from resharp.errors import ArgumentError, ResharpError
 from resharp.figures import Cell, contact_sheet
 from resharp.metrics import psnr, ssim
+from resharp.tiling import run_whole
 
 SHOWN = 6  # samples on a sheet
 
@@ -123,7 +124,9 @@ class HeldOut:
     def restored(self, network: nn.Module, device: torch.device) -> Tensor:
         """(N, 3, H, W) in [0, 1], float32 on the CPU; the network in eval mode."""
         network.eval()
-        return torch.cat([network(one[None].to(device)).float().cpu() for one in self.degraded]).clamp(0, 1)
+        multiple_of = int(getattr(network, "multiple_of", 1))
+        made = [run_whole(network, one[None].to(device), multiple_of=multiple_of).float() for one in self.degraded]
+        return torch.cat([one.cpu() for one in made]).clamp(0, 1)
 
     def scores(self, restored: Tensor) -> Scores:
         """Of what `restored` gave."""
