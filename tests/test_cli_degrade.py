@@ -273,11 +273,9 @@ def test_an_endless_kernel_text_is_a_mistake_in_one_short_line(run: Run, photo: 
     assert len(done.err) < 300
 
 
-@pytest.mark.parametrize("closed", ["stdout", "stderr"])
-def test_a_closed_output_does_not_stop_the_work(photo: Path, tmp_path: Path, closed: str) -> None:
+def test_closed_outputs_do_not_stop_the_work(photo: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "resharp", "degrade", "noise", str(photo), "-o", str(tmp_path / "out.png")]
-    mark = {"stdout": ">&-", "stderr": "2>&-"}[closed]
-    done = subprocess.run(["sh", "-c", f'"$@" {mark}', "sh", *words], capture_output=True, check=False)
+    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *words], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert (tmp_path / "out.png").exists()
 
