@@ -142,7 +142,7 @@ def test_a_name_that_could_mean_two_things_says_how_to_be_explicit(
 
 def test_demo_writes_its_pictures(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sharp, kernel = demo_inputs()
-    monkeypatch.setattr("resharp.demo.N_ITERATIONS", 6)
+    monkeypatch.setattr("resharp.demo.N_ITERATIONS", 2)
     monkeypatch.setattr("resharp.demo.demo_inputs", lambda: (sharp[:, 100:260, 100:292], kernel))
     done = run("demo", "-o", tmp_path / "demo", "--json")
     assert done.code == 0
