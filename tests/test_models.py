@@ -1,10 +1,12 @@
-"""Weights files: round trip, and everything that is refused."""
+"""Models' files: round trip, contracts, everything that is refused; mixtures; the quality of the shipped ones."""
 
 import dataclasses
 import json
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,19 +18,21 @@ import resharp
 from resharp.data.folders import photo_paths
 from resharp.data.layouts import open_listing
 from resharp.demo import SHAKE, demo_inputs
-from resharp.errors import WeightsError
+from resharp.errors import ArgumentError, WeightsError
 from resharp.metrics import psnr
-from resharp.models import SHIPPED, Card, load_model, read_card, save_model, weights_path
+from resharp.models import SHIPPED, Card, Contract, load_model, mix_models, model_path, read_card, save_model
 from resharp.networks import DAE
 from resharp.photo import read_photo
-from resharp.restorers import load_prior
-from tests.conftest import Run, rand, reference
+from resharp.restorers import open_denoiser
+from tests.conftest import rand, reference
+from tests.toy_networks import Doubler, doubler, saved
 
-DEBLURRERS = [name for name in SHIPPED if read_card(name).noise_sigma is None]
+DEBLURRERS = [name for name in SHIPPED if read_card(name).contract.task == "deblur"]
 
 
-def save(path: Path, model: DAE, **changes: object) -> None:
-    card = Card(network="dae", arguments=model.arguments, name="a", noise_sigma=0.04, licence="CC0-1.0")
+def save(path: Path, model: DAE, **changes: Any) -> None:
+    contract = Contract("denoise", halo=3, noise_sigma=(0.04, 0.04))
+    card = Card("dae", model.arguments, contract, name="a", licence="CC0-1.0")
     save_model(model, path, dataclasses.replace(card, **changes))
 
 
@@ -42,7 +46,8 @@ def test_weights_come_back_with_their_card(tmp_path: Path) -> None:
     loaded, card = load_model(tmp_path / "a.safetensors")
     for key, tensor in network.state_dict().items():
         assert_close(loaded.state_dict()[key], tensor)
-    assert (card.name, card.network, card.noise_sigma, card.licence) == ("a", "dae", 0.04, "CC0-1.0")
+    assert (card.name, card.network, card.licence) == ("a", "dae", "CC0-1.0")
+    assert card.contract == Contract("denoise", halo=3, noise_sigma=(0.04, 0.04))
     assert not loaded.training
 
 
@@ -59,64 +64,185 @@ def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
     assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "a.safetensors").read_bytes()
 
 
-def test_a_mixture_is_the_mean_of_its_parts(tmp_path: Path, run: Run) -> None:
+def test_a_mixture_is_the_mean_of_its_parts(tmp_path: Path) -> None:
     first, second = small(), DAE(width=4, depth=3, generator=torch.Generator().manual_seed(1))
     save(tmp_path / "a.safetensors", first)
     save(tmp_path / "b.safetensors", second, name="b", licence="MIT")
     files = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
-    done = run("weights", "mix", *files, "-o", tmp_path / "c.safetensors", "--share", "3", "--share", "1", "--json")
-    assert done.code == 0
-    mixed, card = load_model(tmp_path / "c.safetensors")
+    card = mix_models(files, tmp_path / "c.safetensors", shares=[3, 1])
+    mixed, again = load_model(tmp_path / "c.safetensors")
     for key, tensor in mixed.state_dict().items():
         assert_close(tensor, 0.75 * first.state_dict()[key] + 0.25 * second.state_dict()[key])
-    assert json.loads(done.out)["sha256"] == card.sha256
-    assert (card.name, card.noise_sigma, card.licence) == ("c", 0.04, "CC0-1.0; MIT")
+    assert card == again
+    assert (card.name, card.contract.noise_sigma, card.licence) == ("c", (0.04, 0.04), "CC0-1.0; MIT")
     assert card.quality == "a mixture, 3 of a, 1 of b"
 
 
 @pytest.mark.parametrize(
-    ("files", "options", "words"),
+    ("files", "out", "shares", "words"),
     [
-        ("ab", ("--share", "1"), "a mixture of 2 needs as many shares above 0"),
-        ("ab", ("--share", "1", "--share", "nan"), "needs as many shares above 0"),
-        ("ab", ("--share", "1", "--share", "-1"), "needs as many shares above 0"),
-        ("ab", ("--share", "1e308", "--share", "1e308"), "needs as many shares above 0 and below a million"),
-        ("a", (), "needs two or more weights"),
-        ("aw", (), "w.safetensors: has arguments"),
-        ("as", (), "s.safetensors: has noise_sigma 0.1, a.safetensors 0.04; mix weights of one network"),
-        ("ab", ("-o", "a.safetensors"), "a.safetensors: is one of the files to mix"),
-        ("ax", (), "x.safetensors: unknown weights"),
+        ("ab", "out", [1.0], "a mixture of 2 needs as many shares above 0"),
+        ("ab", "out", [1.0, float("nan")], "needs as many shares above 0"),
+        ("ab", "out", [1.0, -1.0], "needs as many shares above 0"),
+        ("ab", "out", [1e308, 1e308], "needs as many shares above 0 and below a million"),
+        ("a", "out", [], "needs two or more weights"),
+        ("aw", "out", [], r"w\.safetensors: has arguments"),
+        ("as", "out", [], r"s\.safetensors: has contract .*0\.1.*, a\.safetensors .*0\.04.*; mix weights of one network"),
+        ("ab", "a", [], r"a\.safetensors: is one of the files to mix"),
+        ("ax", "out", [], r"x\.safetensors: no such model"),
     ],
 )
 def test_what_cannot_be_mixed_is_named(
-    files: str, options: tuple[str, ...], words: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    files: str, out: str, shares: list[float], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save(Path("a.safetensors"), small())
     save(Path("b.safetensors"), small())
-    save(Path("s.safetensors"), small(), noise_sigma=0.1)
-    wide = DAE(width=8, depth=3)
-    save(Path("w.safetensors"), wide)
+    save(Path("s.safetensors"), small(), contract=Contract("denoise", halo=3, noise_sigma=(0.1, 0.1)))
+    save(Path("w.safetensors"), DAE(width=8, depth=3))
     before = Path("a.safetensors").read_bytes()
-    done = run("weights", "mix", *(f"{name}.safetensors" for name in files), "-o", "out.safetensors", *options)
-    assert done.code != 0
-    assert words in done.err
+    with pytest.raises((WeightsError, ArgumentError), match=words):
+        mix_models([f"{name}.safetensors" for name in files], f"{out}.safetensors", shares=shares)
     assert not Path("out.safetensors").exists()
     assert Path("a.safetensors").read_bytes() == before
 
 
 def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(tmp_path: Path) -> None:
     path, starts = tmp_path / "w.safetensors", set()
-    for length in range(500):
-        save(path, small(), training_data="x" * length)
+    network = small()
+    for length in range(0, 500, 8):  # headers are whole numbers of 8 bytes
+        save(path, network, training_data="x" * length)
         starts.add(path.read_bytes()[:2])
-        load_model(path)
+        read_card(path)
     assert b"\x80\x04" in starts
 
 
+CARD: dict[str, Any] = {
+    "format": 2,
+    "network": "dae",
+    "arguments": {"width": 4, "depth": 3},
+    "contract": {"task": "deblur", "halo": 3},
+}
+
+
 def test_keys_of_later_cards_are_ignored(tmp_path: Path) -> None:
-    card = {"format": 1, "network": "dae", "arguments": {"width": 4, "depth": 3}, "invented": 1}
-    assert load_model(with_card(tmp_path, card))[1].noise_sigma is None
+    later = {**CARD, "invented": 1, "contract": {**CARD["contract"], "invented": [1]}}
+    assert load_model(with_card(tmp_path, later))[1].contract == Contract("deblur", halo=3)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_shipped_name_that_is_also_a_file_means_two_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(Path("w.safetensors"), small())
+    Path("w.safetensors").rename("deblur")
+    with pytest.raises(WeightsError, match=r"deblur: is a shipped model and a file here; write \./deblur for the file"):
+        read_card("deblur")
+    for file in ("./deblur", Path("deblur"), tmp_path / "deblur"):
+        assert read_card(file).name == "a"
+    Path("deblur").unlink()
+    Path("deblur").mkdir()
+    assert read_card("deblur").name == "deblur"
+    with pytest.raises(WeightsError, match="is a folder"):
+        read_card("./deblur")
+
+
+# --- contracts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("contract", "words"),
+    [
+        (None, "holds no contract"),
+        ([], "holds no contract"),
+        ("deblur", "holds no contract"),
+        ({}, "task"),
+        ({"task": "deblurr"}, "did you mean 'deblur'"),
+        ({"task": None}, "task None is unknown"),
+        ({"task": ["deblur"]}, "is unknown"),
+        ({"task": "deblur", "scale": 0}, "scale of a contract is 0"),
+        ({"task": "deblur", "scale": 2.0}, r"scale of a contract is 2\.0"),
+        ({"task": "deblur", "scale": True}, "scale of a contract is True"),
+        ({"task": "deblur", "multiple_of": "4"}, "multiple_of of a contract is '4'"),
+        ({"task": "deblur", "multiple_of": 10**9}, "multiple_of"),
+        ({"task": "deblur", "halo": -1}, "halo of a contract is -1"),
+        ({"task": "deblur", "halo": []}, "halo"),
+        ({"task": "deblur", "takes": "image"}, "a network takes the image"),
+        ({"task": "deblur", "takes": {}}, "a network takes the image"),
+        ({"task": "deblur", "takes": None}, "a network takes the image"),
+        ({"task": "deblur", "takes": ["sigma"]}, "a network takes the image"),
+        ({"task": "deblur", "takes": ["image", "mood"]}, "a network takes the image"),
+        ({"task": "deblur", "takes": ["image", ["sigma"]]}, "does not hold"),
+        ({"task": "deblur", "noise_sigma": [0.1, 0.1]}, "states noise_sigma"),
+        ({"task": "denoise"}, "states noise_sigma"),
+        ({"task": "denoise", "noise_sigma": [0.1]}, "does not hold"),
+        ({"task": "denoise", "noise_sigma": 0.1}, "does not hold"),
+        ({"task": "denoise", "noise_sigma": ["0", "1"]}, "does not hold"),
+        ({"task": "denoise", "noise_sigma": [0, 0]}, "within"),
+        ({"task": "denoise", "noise_sigma": [0.2, 0.1]}, "within"),
+        ({"task": "denoise", "noise_sigma": [float("nan"), 0.1]}, "within"),
+        ({"task": "denoise", "noise_sigma": [0, 25]}, "within"),
+    ],
+)
+def test_a_contract_that_does_not_hold_is_one_clear_line(tmp_path: Path, contract: object, words: str) -> None:
+    path = with_card(tmp_path, {**CARD, "contract": contract})
+    with pytest.raises(WeightsError, match=words) as caught:
+        read_card(path)
+    assert str(path) in str(caught.value)
+    assert "save_model" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_contract_comes_back_from_its_file(tmp_path: Path) -> None:
+    for contract in (
+        Contract("upscale", scale=4, multiple_of=8, halo=0),
+        Contract("denoise", takes=("image", "sigma"), noise_sigma=(0, 0.2)),
+        Contract("degrade", takes=("image", "noise", "segmentation")),
+    ):
+        save(tmp_path / "w.safetensors", small(), contract=contract)
+        assert read_card(tmp_path / "w.safetensors").contract == contract
+
+
+# --- networks of one's own --------------------------------------------------------------------------------------------
+
+
+OWN = "tests.toy_networks:Doubler"
+
+
+@pytest.mark.parametrize("named", [OWN, Doubler])
+def test_a_network_of_ones_own_comes_back_once_it_is_named(tmp_path: Path, named: Any) -> None:
+    network = doubler()
+    path = saved(network, tmp_path / "own.safetensors", "upscale", name=OWN)
+    with pytest.raises(WeightsError, match=f"somebody's own; if you trust that code, name it: --network {OWN}"):
+        load_model(path)
+    again, card = load_model(path, network=named)
+    assert (card.network, card.contract.scale) == (OWN, 2)
+    image = rand(1, 3, 8, 12, dtype=torch.float32)
+    assert torch.equal(again(image), network(image))
+
+
+@pytest.mark.parametrize(
+    ("stored", "named", "words"),
+    [
+        (OWN, "tests.toy_networks:Other", "is of network 'tests.toy_networks:Doubler', not of"),
+        ("dae", Doubler, "is of network 'dae', not of 'Doubler'"),
+        ("tests.nowhere:Net", "tests.nowhere:Net", "tests.nowhere:Net: cannot be imported"),
+        ("tests.toy_networks:saved", "tests.toy_networks:saved", "is no class of torch.nn.Module"),
+        ("tests.toy_networks:Loud", "tests.toy_networks:Loud", "do not fit each other .*no such layer"),
+        ("resharp.networks:UNet", "resharp.networks:UNet", "do not fit each other"),
+        ("vnet", None, "is of network 'vnet'; known here: dae"),
+    ],
+)
+def test_a_network_that_is_not_what_it_is_called(tmp_path: Path, stored: str, named: Any, words: str) -> None:
+    path = tmp_path / "w.safetensors"
+    save(path, small(), network=stored, arguments={} if "Loud" in stored else small().arguments)
+    with pytest.raises(WeightsError, match=words) as caught:
+        load_model(path, network=named)
+    assert "\n" not in str(caught.value)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def damaged(tmp_path: Path) -> Path:
@@ -151,15 +277,15 @@ def of_another_size(tmp_path: Path) -> Path:
 
 
 def of_a_later_format(tmp_path: Path) -> Path:
-    return with_card(tmp_path, {"format": 2, "network": "dae", "arguments": {}})
+    return with_card(tmp_path, {**CARD, "format": 3})
 
 
 def with_a_strange_card(tmp_path: Path) -> Path:
-    return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": ["width"]})
+    return with_card(tmp_path, {**CARD, "arguments": ["width"]})
 
 
-def with_a_strange_sigma(tmp_path: Path) -> Path:
-    return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": {}, "noise_sigma": "11"})
+def of_the_first_format(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {**CARD, "format": 1})
 
 
 def with_a_list_as_card(tmp_path: Path) -> Path:
@@ -175,22 +301,21 @@ def with_card(tmp_path: Path, card: object) -> Path:
 def with_complex_tensors(tmp_path: Path) -> Path:
     path = tmp_path / "w.safetensors"
     state = {key: tensor.to(torch.complex64) for key, tensor in small().state_dict().items()}
-    card = {"format": 1, "network": "dae", "arguments": {"width": 4, "depth": 3}}
-    safetensors.torch.save_file(state, path, {"resharp": json.dumps(card)})
+    safetensors.torch.save_file(state, path, {"resharp": json.dumps(CARD)})
     return path
 
 
 def of_no_size(tmp_path: Path) -> Path:
-    return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": {"width": 10**12}})
+    return with_card(tmp_path, {**CARD, "arguments": {"width": 10**12}})
 
 
 def of_more_than_there_is(tmp_path: Path) -> Path:
     """A card of 300 GB over tensors of some bytes."""
-    return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": {"width": 4096, "depth": 512}})
+    return with_card(tmp_path, {**CARD, "arguments": {"width": 4096, "depth": 512}})
 
 
 def with_a_number_as_licence(tmp_path: Path) -> Path:
-    return with_card(tmp_path, {"format": 1, "network": "dae", "arguments": {}, "licence": 1})
+    return with_card(tmp_path, {**CARD, "licence": 1})
 
 
 def of_another_network(tmp_path: Path) -> Path:
@@ -223,14 +348,14 @@ def with_nan(tmp_path: Path) -> Path:
         (of_no_size, "between 1 and 4096"),
         (of_a_later_format, "update resharp"),
         (with_a_strange_card, "no network with arguments"),
-        (with_a_strange_sigma, "noise sigma '11'"),
+        (of_the_first_format, r"convert it by `resharp models import .*w\.safetensors --as resharp -o NEW\.safetensors`"),
         (with_a_list_as_card, "without resharp's card"),
-        (lambda tmp_path: tmp_path / "missing", "unknown weights.*dae-sigma11"),
+        (lambda tmp_path: tmp_path / "missing", "no such model.*dae-sigma11"),
         (lambda tmp_path: tmp_path, "folder"),
         (lambda tmp_path: tmp_path / ("x" * 300), "cannot be read"),
     ],
 )
-def test_what_cannot_be_trusted_is_refused(tmp_path: Path, make, words: str) -> None:
+def test_what_cannot_be_trusted_is_refused(tmp_path: Path, make: Callable[[Path], Path], words: str) -> None:
     path = make(tmp_path)
     with pytest.raises(WeightsError, match=words) as caught:
         load_model(path)
@@ -245,7 +370,7 @@ def test_weights_are_written_as_safetensors_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_weights_have_a_whole_card(name: str) -> None:
-    path, card = weights_path(name), read_card(name)
+    path, card = model_path(name), read_card(name)
     assert path.stat().st_size < 25_000_000
     model_card = path.with_suffix(".md").read_text(encoding="utf-8")
     assert card.sha256 in model_card
@@ -256,7 +381,7 @@ def test_shipped_weights_have_a_whole_card(name: str) -> None:
 
 def test_shipped_denoiser_on_a_shipped_photo() -> None:
     """Stands in for Kodak where that set is not at hand."""
-    with_noise, restored = denoised_psnr(weights_path("dae-sigma11").parent / "demo-photo.png", seed=0)
+    with_noise, restored = denoised_psnr(model_path("dae-sigma11").parent / "demo-photo.png", seed=0)
     assert with_noise == pytest.approx(27.30, abs=0.05)
     assert restored == pytest.approx(36.21, abs=0.05)
 
@@ -265,7 +390,7 @@ def test_shipped_denoiser_has_the_quality_of_its_card() -> None:
     """The mean over all 24 photos of Kodak, whole."""
     paths = photo_paths(reference("kodak24"))
     mean = float(np.mean([denoised_psnr(path, seed=index)[1] for index, path in enumerate(paths)]))
-    card = weights_path("dae-sigma11").with_suffix(".md").read_text(encoding="utf-8")
+    card = model_path("dae-sigma11").with_suffix(".md").read_text(encoding="utf-8")
     claimed = re.search(r"\*\*([\d.]+) dB\*\* mean PSNR", card)
     assert claimed is not None
     assert mean == pytest.approx(float(claimed[1]), abs=0.03)
@@ -276,10 +401,10 @@ def test_shipped_deblurrers_on_a_shipped_photo(name: str) -> None:
     """Stands in for real pairs where none are at hand: a shaken photo gains, a sharp one stays as it is."""
     sharp, _ = demo_inputs()
     shaken = SHAKE(sharp, generator=torch.Generator().manual_seed(1)).clamp(0, 1)
-    assert float(psnr(resharp.deblur(shaken, weights=name), sharp)) > float(psnr(shaken, sharp)) + (
+    assert float(psnr(resharp.deblur(shaken, model=name), sharp)) > float(psnr(shaken, sharp)) + (
         0.25 if name == "deblur" else 0.45
     )
-    assert float(psnr(resharp.deblur(sharp, weights=name), sharp)) > 35
+    assert float(psnr(resharp.deblur(sharp, model=name), sharp)) > 35
 
 
 @pytest.mark.parametrize("name", DEBLURRERS)
@@ -288,39 +413,16 @@ def test_shipped_deblurrers_have_the_quality_of_their_card(name: str) -> None:
     pairs = open_listing(reference("gopro/crops")).pairs
     gains = []
     for degraded, clean in ((read_photo(a).image, read_photo(b).image) for a, b in pairs):
-        restored = resharp.deblur(degraded, weights=name).mul(255).round().div(255)
+        restored = resharp.deblur(degraded, model=name).mul(255).round().div(255)
         gains.append(float(psnr(restored, clean) - psnr(degraded, clean)))
-    card = weights_path(name).with_suffix(".md").read_text(encoding="utf-8")
+    card = model_path(name).with_suffix(".md").read_text(encoding="utf-8")
     claimed = re.search(r"GoPro, 8 crops.*\| \*\*\+([\d.]+) dB", card)
     assert claimed is not None
     assert float(np.mean(gains)) == pytest.approx(float(claimed[1]), abs=0.02)
 
 
 def denoised_psnr(path: Path, *, seed: int) -> tuple[float, float]:
-    clean = read_photo(path).image
-    prior = load_prior("dae-sigma11")
-    noisy = clean + prior.sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
-    return float(psnr(noisy, clean)), float(psnr(prior.denoiser(noisy).clamp(0, 1), clean))
-
-
-@pytest.mark.parametrize("changes", [{"channels": 1}, {"noise_sigma": None}])
-def test_weights_that_are_no_rgb_denoiser_are_no_prior(tmp_path: Path, changes: dict[str, object]) -> None:
-    network = DAE(channels=1, width=4, depth=3) if "channels" in changes else small()
-    save(tmp_path / "w.safetensors", network, **({} if "channels" in changes else changes))
-    with pytest.raises(WeightsError, match="no denoiser of RGB images"):
-        load_prior(tmp_path / "w.safetensors")
-
-
-def test_weights_that_overflow_write_no_black_photo(tmp_path: Path) -> None:
-    network = small()
-    for conv in network.convs:
-        conv.weight.data.mul_(1e30)
-    save(tmp_path / "w.safetensors", network)
-    with pytest.raises(WeightsError, match="not finite"):
-        resharp.deconvolve(rand(3, 16, 16), "disk:1", prior=tmp_path / "w.safetensors", n_iterations=2)
-
-
-def test_precisions_agree() -> None:
-    image = rand(3, 40, 40, dtype=torch.float32)
-    exact, fast = (load_prior(precision=precision).denoiser for precision in ("float32", "bfloat16"))
-    assert float((exact(image) - fast(image)).abs().max()) < 0.02
+    clean, sigma = read_photo(path).image, 11 / 255
+    noisy = clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+    restored = open_denoiser("dae-sigma11")(noisy, sigma).clamp(0, 1)
+    return float(psnr(noisy, clean)), float(psnr(restored, clean))

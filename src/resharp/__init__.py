@@ -4,6 +4,7 @@ The public names, each loaded on first use: `import resharp` costs no torch.
 """
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ if TYPE_CHECKING:
     from .models import save_model as save_model
     from .networks import DAE as DAE
     from .photo import Photo as Photo
+    from .photo import decode_photo as decode_photo
+    from .photo import encode_photo as encode_photo
     from .photo import output_format as output_format
+    from .photo import photo_size as photo_size
     from .photo import read_photo as read_photo
     from .photo import write_photo as write_photo
     from .priors import Denoiser as Denoiser
@@ -128,7 +132,7 @@ _HOMES = {
     "metrics": "multi_scale_ssim niqe psnr ssim",
     "models": "Card Contract import_model load_model mix_models read_card save_model",
     "networks": "DAE",
-    "photo": "Photo output_format read_photo write_photo",
+    "photo": "Photo decode_photo encode_photo output_format photo_size read_photo write_photo",
     "priors": "Denoiser MeanShift fixed_level",
     "restorers": "BayesRestorer NetworkRestorer Restored Restorer StoppedError blur deblur deconvolve degrade denoise "
     "open_denoiser open_restorer restore restore_photo upscale",
@@ -136,17 +140,20 @@ _HOMES = {
     "solvers": "Step estimated known mean_shift until_settled",
     "training": "Recipe load_recipe train_weights",
 }
+logging.getLogger("resharp").addHandler(logging.NullHandler())  # who listens hears it, and nobody else
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'resharp' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker must not take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'resharp' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from resharp.weights import Card
 from torch import nn
 from torch.testing import assert_close
 
@@ -14,6 +15,8 @@ from resharp.networks import NETWORKS
 from tests.conftest import rand
 
 SHORT_SIGHTED: dict[str, dict[str, Any]] = {
+    "dae": {"width": 4, "depth": 6},
+    "unet": {"widths": [4, 8], "blocks": [1, 1]},
     "deblurgan": {"width": 4, "n_blocks": 0},
     "nafnet": {"width": 4, "encoder_blocks": [1], "decoder_blocks": [1]},
 }

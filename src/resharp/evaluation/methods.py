@@ -18,6 +18,7 @@ from resharp.errors import ArgumentError, DatasetError, WeightsError, did_you_me
 from resharp.models import SHIPPED, Card, read_card
 from resharp.own_code import imported, is_own
 from resharp.photo import SUFFIXES
+from resharp.provenance import file_sha256, files_sha256
 from resharp.restorers import (
     BayesRestorer,
     FunctionRestorer,
@@ -32,7 +33,6 @@ from resharp.restorers.precision import checked_precision
 from .baselines import BASELINES, baseline
 from .cases import Case, Sample, differs_in_kind, read_source
 from .protocols import PROTOCOLS, Protocol
-from .provenance import file_sha256, files_sha256
 from .results import RESULTS
 
 

@@ -22,17 +22,18 @@ from resharp.data.workers import checked_workers
 from resharp.device import checked_device, is_out_of_memory
 from resharp.errors import ArgumentError, OutputError, ResharpError
 from resharp.files import refusals_named
+from resharp.image import checked_scale
 from resharp.locks import exclusive
+from resharp.parallel import in_stages, threads
 from resharp.photo import Photo, write_photo
+from resharp.provenance import code_commit
 
 from .cases import Case, CaseSet, Sample, Source, open_cases, read_sample
 from .methods import Method, open_method
 from .progress import finished_rows, note_row, refuse_other
 from .protocols import Protocol, make_protocol
-from .provenance import code_commit
 from .results import RESULTS, Card, Result, Row, read_result, write_result
 from .scoring import Scorer, open_scorer
-from .threads import ahead, threads
 
 PROGRESS = "progress.jsonl"
 WRITTEN = ("restored", "degraded", "clean")  # folders of a run's own pictures
@@ -161,8 +162,7 @@ class _Run:
         """A row for each case in their order, each written down before it is given out."""
         left = [case for case in self.cases.cases if case.file not in finished]
         with threads(workers) as pool:
-            read = ahead(self._read, left, pool, 1)
-            new = ahead(self._row, map(self._restored, read), pool, workers)
+            new = in_stages(left, self._read, self._restored, self._row, pool=pool, n_behind=workers)
             for case in self.cases.cases:
                 if case.file in finished:
                     yield finished[case.file]
@@ -236,7 +236,7 @@ def checked_picture(picture: object, size: tuple[int, int]) -> Tensor:
     picture = picture.detach().float().cpu().expand(3, -1, -1)
     if not bool(torch.isfinite(picture.sum())) and not bool(torch.isfinite(picture).all()):  # the sum is faster
         raise ArgumentError("the restored picture holds NaN or infinite values")
-    return picture
+    return checked_scale(picture)
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

@@ -200,7 +200,7 @@ class BayesRestorer:
         return (whole, halo) if flat.shape[-2] * flat.shape[-1] <= at_once else (max(least, math.isqrt(at_once)), halo)
 
 
-_PRIOR_REACH = 40  # pixels around a part over which what the prior makes of its border dies away
+_PRIOR_REACH = 20  # pixels around a part over which what the prior makes of its border dies away; docs/decisions/0010
 
 
 def check_noise(noise_sigma: float | None) -> None:
