@@ -334,9 +334,7 @@ def test_an_upscaler_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["deblur", "identity"])
-def test_a_name_that_means_two_things(
-    pairs: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_that_means_two_things(pairs: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         written(tmp_path / name / f"{number}.png", rand(3, 24, 32, seed=number))
     monkeypatch.chdir(tmp_path)
@@ -346,10 +344,12 @@ def test_a_name_that_means_two_things(
         assert evaluate(folder, pairs, "deblur-rgb", limit=1).rows[0].figures["psnr"] < 20
 
 
-@pytest.mark.parametrize("settings", [{"device": "cuda"}, {"precision": "bfloat16"}, {"network": "a:B"}, {"samples": 2}])
+@pytest.mark.parametrize(
+    "settings", [{"device": "cuda"}, {"precision": "bfloat16"}, {"network": "a:B"}, {"samples": 2}]
+)
 def test_settings_of_networks_are_refused_for_others(pairs: Path, settings: dict[str, Any]) -> None:
     for method in ("identity", pairs / "sharp", lambda image: image, "tests.test_restorers_opening:half"):
-        with pytest.raises(ArgumentError, match="leave|'cuda' cannot be used"):
+        with pytest.raises(ArgumentError, match=r"leave|'cuda' cannot be used"):
             evaluate(method, pairs, "deblur-rgb", **settings)
 
 

@@ -54,7 +54,7 @@ def test_alpha_of_the_same_size_is_not_touched() -> None:
 
 
 def test_tensors_are_no_photos() -> None:
-    with pytest.raises(ArgumentError, match="takes a Photo, .*not a Tensor; restore_planes takes tensors"):
+    with pytest.raises(ArgumentError, match=r"takes a Photo, .*not a Tensor; restore_planes takes tensors"):
         restore_photo(rand(3, 8, 8), small("unet"))  # type: ignore[arg-type]
 
 

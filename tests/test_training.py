@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import resharp
 from resharp.data.listing import Item
 from resharp.data.sources import PhotoFiles
 from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, WeightsError

@@ -57,8 +57,6 @@ class Doubler(nn.Module):
 class Loud(nn.Module):
     """Fails as only somebody's own code does."""
 
-    arguments: dict[str, Any] = {}
-
     def __init__(self) -> None:
         super().__init__()
         raise KeyError("no such layer")

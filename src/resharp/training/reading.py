@@ -22,7 +22,7 @@ def load_recipe(what: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read a TOML recipe, by the name of one that comes with resharp or by file, and apply overrides such as
     `stages.0.batch_size=16`.
 
-    `data.plan` may name a TOML plan, too; a file is seen from the recipe's folder.  Raises RecipeError with one line per
+    `data.plan` may name a TOML plan, too; a file is seen from the recipe's folder.  Raises RecipeError, one line per
     problem, each naming the key and, for a misspelt one, the nearest name.
     """
     path = found(what, "recipe")
