@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from resharp.training.objectives import CriticObjective, GeneratorLoss
 
 from resharp.__main__ import main
 from resharp.losses import ADVERSARIAL, LOSSES
@@ -13,7 +14,6 @@ from resharp.networks import DeblurGAN, PatchCritic
 from resharp.training import load_recipe, train_weights
 from resharp.training.config import ScheduleRecipe
 from resharp.training.launching import launched
-from resharp.training.objectives import CriticObjective, GeneratorLoss
 from resharp.training.optimizers import Optimizers
 from resharp.training.steps import Game, Generator, Machinery, Moment, gan_step
 
@@ -55,7 +55,7 @@ def gradients(accelerator: Accelerator, accumulate: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    plain = ("network.arguments.batch_norm=false", "stages.0.n_images=4", "rhythm.tracking=[]")
+    plain = ("networks.generator.arguments.batch_norm=false", "stages.0.n_images=4", "tracking=[]")
     accelerator = launched("cpu", load_recipe(Path("recipe.toml")))
     train_weights(load_recipe(Path("recipe.toml"), plain), "plain", device="cpu")
     results = {accumulate: gradients(accelerator, accumulate) for accumulate in (1, 2)}

@@ -28,11 +28,11 @@ def small(photos: Path, **changes: object) -> list[str]:
         "data.photos": json.dumps(str(photos)),
         "data.plan.crop": 16,
         "data.n_holdout": 1,
-        "network.arguments.width": 4,
-        "network.arguments.depth": 3,
+        "networks.generator.arguments.width": 4,
+        "networks.generator.arguments.depth": 3,
         "stages.0.n_images": 8,
         "stages.0.batch_size": 4,
-        "rhythm.tracking": "[]",
+        "tracking": "[]",
     }
     return [f"{key}={value}" for key, value in (settings | changes).items()]
 
@@ -72,7 +72,7 @@ def test_mistakes_are_one_line_and_leave_no_folder(run: Run, photos: Path, tmp_p
         (["--device", "tpu"], "device 'tpu' cannot be used here"),
         (["--init", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--dry-run", "--init", "nowhere.safetensors"], "nowhere.safetensors"),
-        (["rhythm.tracking=['wandb']"], "wandb is not installed; pip install 'resharp[wandb]'"),
+        (["tracking=['wandb']"], "wandb is not installed; pip install 'resharp[wandb]'"),
     ):
         done = run("train", RECIPE, *small(photos), "--out", tmp_path / "run", *arguments)
         assert done.code == 2, words

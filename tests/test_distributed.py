@@ -81,7 +81,7 @@ def test_two_processes_take_the_step_of_one(launched: tuple[Path, str], monkeypa
     """From the samples on: the losses of a run's first step are those of the whole batch."""
     folder, _ = launched
     monkeypatch.chdir(folder)
-    plain = ("network.arguments.batch_norm=false", "stages.0.n_images=4", "rhythm.tracking=[]")
+    plain = ("networks.generator.arguments.batch_norm=false", "stages.0.n_images=4", "tracking=[]")
     train_weights(load_recipe(Path("recipe.toml"), plain), "alone", device="cpu")
     (theirs,), (ours,) = history(folder / "alone"), history(folder / "plain")
     for name in ("l2", "critic", "gradient_penalty", "adversarial", "generator_gradient"):

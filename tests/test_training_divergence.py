@@ -68,11 +68,11 @@ def test_a_step_that_fails_straight_after_a_checkpoint_goes_back_to_the_one_befo
 ) -> None:
     """From the checkpoint itself the same step would come again, whatever the rates."""
     changes = {
-        "network": "{ kind = 'tests.test_training_divergence:Rising' }",
-        "stages.0.optimizer": "{ kind = 'adam', learning_rate = 1e-3, schedule = { kind = 'constant' } }",
+        "networks.generator": "{ kind = 'tests.test_training_divergence:Rising' }",
+        "stages.0.trains.generator": "{ kind = 'adam', learning_rate = 1e-3, schedule = { kind = 'constant' } }",
         "stages.0.n_images": 80,
-        "rhythm.save_every": 16,
-        "rhythm.validate_every": 80,
+        "checkpoints.every": 16,
+        "judge.every": 80,
         "divergence": "{ roll_backs = 1, factor = 0.1 }",
     }
     said: list[str] = []
@@ -95,7 +95,7 @@ def test_another_stage_is_judged_by_itself(photos: Path, tmp_path: Path) -> None
 
 
 def test_a_diverged_run_ends_with_a_report_and_its_last_checkpoint(photos: Path, tmp_path: Path) -> None:
-    wild = {"stages.0.optimizer": "{ kind = 'adam', learning_rate = 1e30 }", "rhythm.save_every": 4}
+    wild = {"stages.0.trains.generator": "{ kind = 'adam', learning_rate = 1e30 }", "checkpoints.every": 4}
     with pytest.raises(
         RecipeError, match=r"diverged after \d+ images: l2 is no number in the step on samples \d+ to \d+;.*before it"
     ):
@@ -106,9 +106,9 @@ def test_a_diverged_run_ends_with_a_report_and_its_last_checkpoint(photos: Path,
 
 def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(photos: Path, tmp_path: Path) -> None:
     changes = {
-        "network": "{ kind = 'tests.test_training_divergence:Exploding' }",
-        "stages.0.optimizer": ADAM,
-        "rhythm.save_every": 4,
+        "networks.generator": "{ kind = 'tests.test_training_divergence:Exploding' }",
+        "stages.0.trains.generator": ADAM,
+        "checkpoints.every": 4,
     }
     with pytest.raises(RecipeError, match=r"after 8 images: gradient of generator\.weight is no number"):
         train_weights(tiny(photos, **changes), tmp_path, device="cpu")
@@ -118,10 +118,10 @@ def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(photos
 
 def test_a_diverged_run_may_go_back_and_go_on_more_slowly(photos: Path, tmp_path: Path) -> None:
     changes = {
-        "network": "{ kind = 'tests.test_training_divergence:Fragile' }",
-        "stages.0.optimizer": ADAM,
+        "networks.generator": "{ kind = 'tests.test_training_divergence:Fragile' }",
+        "stages.0.trains.generator": ADAM,
         "stages.0.n_images": 80,
-        "rhythm.save_every": 16,
+        "checkpoints.every": 16,
         "divergence": "{ roll_backs = 1, factor = 0.5 }",
     }
     said: list[str] = []

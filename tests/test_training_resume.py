@@ -28,13 +28,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cut_photos(tmp_path_factory.mktemp("photos"))
 
 
-@pytest.mark.parametrize("changes", [{}, {"stages.0.optimizer": ADAM}])
+@pytest.mark.parametrize("changes", [{}, {"stages.0.trains.generator": ADAM}])
 @pytest.mark.parametrize("batch_norm", ["false", "true"])
 def test_a_killed_run_ends_in_the_same_bits(
     photos: Path, tmp_path: Path, changes: dict[str, object], batch_norm: str
 ) -> None:
-    small = {"stages.0.n_images": 44, "rhythm.save_every": 12, "rhythm.validate_every": 20}
-    recipe = tiny(photos, **small, **{"network.arguments.batch_norm": batch_norm}, **changes)
+    small = {"stages.0.n_images": 44, "checkpoints.every": 12, "judge.every": 20}
+    recipe = tiny(photos, **small, **{"networks.generator.arguments.batch_norm": batch_norm}, **changes)
     whole = train_weights(recipe, tmp_path / "whole", device="cpu")
     with pytest.raises(ResourceError):
         train_weights(recipe, tmp_path / "cut", device="cpu", on_step=killed_at(32))  # eight images after a checkpoint
@@ -156,7 +156,7 @@ def test_the_best_weights_are_written_where_the_last_ones_are_others(
 ) -> None:
     told = iter([20.0, 31.25, 30.0, 29.0])  # decibels, as if learning spoilt what was learnt
     monkeypatch.setattr(HeldOut, "scores", lambda *_: Scores(next(told), 0.5))
-    path = train_weights(tiny(photos, **{"stages.0.n_images": 32, "rhythm.validate_every": 8}), tmp_path, device="cpu")
+    path = train_weights(tiny(photos, **{"stages.0.n_images": 32, "judge.every": 8}), tmp_path, device="cpu")
     assert load_weights(path)[1].quality.startswith("29.00 dB")
     network, card = load_weights(path.with_stem("dae-sigma11-best"))
     assert card.quality.startswith("31.25 dB")
@@ -184,7 +184,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(
     def refused(_: Path) -> None:
         raise failure
 
-    recipe = tiny(photos, **{"stages.0.n_images": 80, "rhythm.save_every": 16})
+    recipe = tiny(photos, **{"stages.0.n_images": 80, "checkpoints.every": 16})
     with pytest.raises(ResourceError):
         train_weights(recipe, tmp_path, device="cpu", on_step=killed_at(40))
     before = {path.name: path.read_bytes() for path in checkpoints(tmp_path)}
@@ -212,7 +212,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(photos: Path, 
 
 
 def test_a_flipped_bit_in_a_checkpoint_is_noticed(photos: Path, tmp_path: Path) -> None:
-    recipe = tiny(photos, **{"stages.0.n_images": 24, "rhythm.save_every": 8, "rhythm.keep": 1})
+    recipe = tiny(photos, **{"stages.0.n_images": 24, "checkpoints.every": 8, "checkpoints.keep": 1})
     whole = train_weights(recipe, tmp_path / "a", device="cpu").read_bytes()
 
     longer = recipe.model_copy(update={"rhythm": recipe.rhythm.model_copy(update={"keep": 2})})
@@ -227,7 +227,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_noticed(photos: Path, tmp_path: Path) 
 
 
 def test_the_last_checkpoints_and_the_best_are_kept(photos: Path, tmp_path: Path) -> None:
-    recipe = tiny(photos, **{"stages.0.n_images": 80, "rhythm.save_every": 8, "rhythm.validate_every": 16})
+    recipe = tiny(photos, **{"stages.0.n_images": 80, "checkpoints.every": 8, "judge.every": 16})
     train_weights(recipe, tmp_path, device="cpu")
     scores = {r["n_seen"]: r["validation_psnr"] for r in history(tmp_path) if "validation_psnr" in r}
     best = max(scores, key=lambda n: scores[n])
@@ -243,9 +243,9 @@ def test_a_folder_of_another_run_is_left_alone(photos: Path, tmp_path: Path) -> 
 
 
 def test_what_decides_no_bits_may_change(photos: Path, tmp_path: Path) -> None:
-    settings: dict[str, object] = {"stages.0.n_images": 8, "rhythm.save_every": 4}
+    settings: dict[str, object] = {"stages.0.n_images": 8, "checkpoints.every": 4}
     first = trained(tiny(photos, **settings), tmp_path / "run")
-    settings |= {"rhythm.save_every": 80, "weights.licence": "MIT"}
+    settings |= {"checkpoints.every": 80, "weights.licence": "MIT"}
     moved = tmp_path / "elsewhere"
     shutil.copytree(photos, moved)
     path = train_weights(tiny(moved, **settings), tmp_path / "run", device="cpu")
