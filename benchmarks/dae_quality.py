@@ -13,7 +13,7 @@ import torch
 from resharp.data.folders import photo_paths
 from resharp.metrics import psnr
 from resharp.photo import read_photo
-from resharp.restorer import load_prior
+from resharp.restorers import load_prior
 
 
 @click.command()

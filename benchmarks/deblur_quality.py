@@ -21,7 +21,7 @@ from resharp.data.layouts import open_listing
 from resharp.degradations import Shake
 from resharp.metrics import psnr, psnr_up_to_shift, ssim
 from resharp.photo import read_photo
-from resharp.restorer import Deblurrer, deblur, load_deblurrer
+from resharp.restorers import Deblurrer, deblur, load_deblurrer
 
 Pair = tuple[Tensor, Tensor]
 

@@ -26,7 +26,7 @@ import resharp
 from resharp.device import checked_device
 from resharp.metrics import psnr
 from resharp.networks import NETWORKS
-from resharp.restorer import load_deblurrer
+from resharp.restorers import load_deblurrer
 
 GENERATORS = ("deblurgan", "nafnet", "unet")
 PLAIN = "plain float32"
@@ -39,7 +39,7 @@ def new_weights(kind: str, folder: Path) -> Path:
     for parameter in network.parameters():
         parameter.data.add_(0.01 * torch.randn(parameter.shape, generator=draws))
     path = folder / f"{kind}.safetensors"
-    resharp.save_weights(network, path, resharp.Card(network=kind, arguments=cast(Any, network.arguments)))
+    resharp.save_model(network, path, resharp.Card(network=kind, arguments=cast(Any, network.arguments)))
     return path
 
 
@@ -59,7 +59,7 @@ def measure(weights: str, precision: str, image: Tensor, device: str, repeats: i
     """Best seconds and megabytes of a run, and its picture."""
     place = checked_device(device)
     if precision == PLAIN:
-        network: Callable[[Tensor], Tensor] = resharp.load_weights(weights)[0].to(place)
+        network: Callable[[Tensor], Tensor] = resharp.load_model(weights)[0].to(place)
     else:
         network = load_deblurrer(weights, precision=precision, device=device)
     network(torch.zeros(1, 3, 64, 64, device=place))

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from resharp.data.folders import photo_paths
 from resharp.degradations import Defocus, Shake, as_kernel, blurred
+from resharp.detection import OnnxDetector, read_labels
 from resharp.evaluation import Row
-from resharp.evaluation.detection import DetectionScorer, OnnxDetector, read_labels
+from resharp.evaluation.detection import DetectionScorer
 from resharp.photo import read_photo
-from resharp.restorer import load_deblurrer
+from resharp.restorers import load_deblurrer
 
 Spoil = Callable[[Tensor, int], Tensor]
 FIGURES = ("precision", "recall", "f1", "map", "map50")

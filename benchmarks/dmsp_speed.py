@@ -48,7 +48,7 @@ def measure(variant: str, photo: str, kernel_name: str, weights: str, n_iteratio
     """Median seconds per iteration, and megabytes."""
     sharp, kernel = resharp.read_photo(photo).image, resharp.parse_kernel(kernel_name)
     blurred = resharp.blur(sharp, kernel, 2.55 / 255)
-    network = resharp.load_weights(weights)[0]
+    network = resharp.load_model(weights)[0]
     assert isinstance(network, resharp.DAE)
     network(torch.zeros(1, 3, 64, 64))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from resharp.training.objectives import CriticObjective, GeneratorLoss
 
 from resharp.__main__ import main
 from resharp.losses import LOSSES

@@ -18,8 +18,8 @@ from PIL import Image
 
 import resharp
 from resharp import cli
+from resharp.models import Card, save_model
 from resharp.networks import DAE
-from resharp.weights import Card, save_weights
 from tests.conftest import Run, rand
 
 FAST = ("--iterations", "2")
@@ -287,7 +287,7 @@ def test_json_also_for_mistakes_that_no_photo_made(run: Run, photo: Path, tmp_pa
 def test_what_cannot_be_written_is_found_before_the_work(run: Run, tmp_path: Path, monkeypatch) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 4), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "in.png")
-    monkeypatch.setattr("resharp.restorer.deconvolution.mean_shift", lambda *_, **__: pytest.fail("solved first"))
+    monkeypatch.setattr("resharp.restorers.deconvolution.mean_shift", lambda *_, **__: pytest.fail("solved first"))
     done = run("deconvolve", tmp_path / "in.png", "-o", tmp_path / "o.jpg", "--kernel", "disk:1")
     assert done.code == 2
     assert "transparency" in done.err
@@ -303,7 +303,7 @@ def test_too_little_memory_is_named(run: Run, photo: Path, tmp_path: Path, monke
     def exhausted(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried ...")
 
-    monkeypatch.setattr("resharp.restorer.deconvolution.mean_shift", exhausted)
+    monkeypatch.setattr("resharp.restorers.deconvolution.mean_shift", exhausted)
     done = run("deconvolve", photo, "-o", tmp_path / "o.png", "--kernel", "disk:1")
     assert done.code == 1
     assert "not enough memory on cpu for a photo of 40x32" in done.err
@@ -318,7 +318,7 @@ def test_weights_are_listed_shown_and_refused(run: Run, tmp_path: Path) -> None:
     assert "no.mat" in done.err
     network = DAE(width=4, depth=3)
     card = Card("dae", network.arguments, quality="a\x1b[31mred\n  licence  CC0")
-    save_weights(network, tmp_path / "odd.safetensors", card)
+    save_model(network, tmp_path / "odd.safetensors", card)
     shown = run("weights", "show", tmp_path / "odd.safetensors").out
     assert "\x1b" not in shown
     assert shown.count("\n") == 9  # a line for each field

@@ -11,8 +11,8 @@ import torch
 from torch.testing import assert_close
 
 from resharp.errors import WeightsError
-from resharp.importers import import_dae_mat
 from resharp.metrics import psnr
+from resharp.models.importers import import_dae_mat
 from resharp.networks import DAE
 from resharp.photo import read_photo
 from tests.conftest import rand, reference

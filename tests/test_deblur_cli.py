@@ -11,7 +11,7 @@ from PIL import Image
 
 import resharp
 from resharp.networks import UNet
-from resharp.restorer import deblur
+from resharp.restorers import deblur
 from tests.conftest import Run, rand
 from tests.test_deblurring import SMALL, saved
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 import resharp
 from resharp.device import free_memory, has_fast_bfloat16
 from resharp.errors import ArgumentError, ResourceError, WeightsError
+from resharp.models import Card, save_model
 from resharp.networks import NETWORKS, DeblurGAN, NAFNet, UNet
 from resharp.networks.blocks import instance_normalised, photo_mean
-from resharp.restorer import Deblurrer, deblur, load_deblurrer
-from resharp.weights import Card, save_weights
+from resharp.restorers import Deblurrer, deblur, load_deblurrer
 from tests.conftest import rand
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def small(kind: str, dtype: torch.dtype = torch.float32) -> Deblurrer:
 
 def saved(network: nn.Module, path: Path, **card: Any) -> Path:
     kind = next(name for name, known in NETWORKS.items() if type(network) is known)
-    save_weights(network, path, Card(network=kind, arguments=network.arguments, **card))
+    save_model(network, path, Card(network=kind, arguments=network.arguments, **card))
     return path
 
 
@@ -164,7 +164,7 @@ def test_samples_that_cannot_be_drawn(kind: str, samples: int, seed: int, says: 
 @pytest.mark.parametrize("kind", SMALL)
 def test_parts_are_the_whole_where_its_statistics_are_known(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thus the stated reach is no smaller than the true one, and the parts stand on the network's grid."""
-    monkeypatch.setattr("resharp.restorer.deblurring.even_sample", lambda image, **_: image)
+    monkeypatch.setattr("resharp.restorers.deblurring.even_sample", lambda image, **_: image)
     deblurrer, parts = small(kind), list[tuple[int, int]]()
     image = rand(3, 300, 331, dtype=torch.float32)
     side = deblurrer.smallest_tile
@@ -301,7 +301,7 @@ def test_cards_that_emulate_bfloat16_are_not_fast_at_it(monkeypatch: pytest.Monk
 def test_parts_are_as_large_as_the_free_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     deblurrer, image, parts = small("unet"), rand(3, 300, 700, dtype=torch.float32), []
     for free in (None, 1 << 40, 12 << 20, 0):
-        monkeypatch.setattr("resharp.restorer.deblurring.free_memory", lambda _, free=free: free)
+        monkeypatch.setattr("resharp.restorers.deblurring.free_memory", lambda _, free=free: free)
         told: list[int] = []
         deblurrer(image, on_tile=lambda _, total, told=told: told.append(total))
         parts.append(told[-1])

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from resharp.detection import Box, Counts, match, match_of, with_boxes
+from resharp.detection.boxes import box_from_text, corners_of, overlaps, without_doubles
+from resharp.detection.drawing import MISSED, RIGHT, WRONG
 from resharp.errors import ArgumentError, DatasetError
 from resharp.evaluation import Row
-from resharp.evaluation.detection import Box, Counts, DetectionScorer, average_precision, match, match_of, with_boxes
-from resharp.evaluation.detection.boxes import box_from_text, corners_of, overlaps, without_doubles
-from resharp.evaluation.detection.drawing import MISSED, RIGHT, WRONG
-from resharp.evaluation.detection.scores import boxes_of
+from resharp.evaluation.detection import DetectionScorer, average_precision, boxes_of
 from tests.conftest import rand
 
 PHOTO = torch.zeros(3, 40, 60)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from resharp.detection import COCO_CLASSES, Box, class_name, read_labels
 from resharp.errors import ArgumentError, DatasetError
-from resharp.evaluation.detection import COCO_CLASSES, Box, class_name, read_labels
 from resharp.photo import Photo, write_photo
 
 WIDTH, HEIGHT = 200, 100

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from resharp.detection import OnnxDetector, read_labels
+from resharp.detection.detector import decoded, letterboxed
 from resharp.errors import ArgumentError, WeightsError
 from resharp.evaluation import Row
-from resharp.evaluation.detection import DetectionScorer, OnnxDetector, read_labels
-from resharp.evaluation.detection.detector import decoded, letterboxed
+from resharp.evaluation.detection import DetectionScorer
 from resharp.photo import read_photo
 from tests.conftest import reference
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError, DatasetError, WeightsError
 from resharp.evaluation import Protocol, Result, evaluate, make_protocol
+from resharp.models import Card, save_model
 from resharp.networks import DAE, DeblurGAN
 from resharp.photo import read_photo, write_photo
-from resharp.restorer import deconvolve, load_prior
-from resharp.weights import Card, save_weights
+from resharp.restorers import deconvolve, load_prior
 from tests.conftest import rand
 from tests.evaluation_sets import pairs_of, smooth, spoiled, written
 
@@ -255,7 +255,7 @@ def test_weights_of_a_network_that_deblurs(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     network = DeblurGAN(width=4, n_blocks=1, dropout=0.0, generator=generator).eval()
     path = tmp_path / "tiny.safetensors"
-    save_weights(network, path, Card("deblurgan", network.arguments, name="tiny", licence="CC0"))
+    save_model(network, path, Card("deblurgan", network.arguments, name="tiny", licence="CC0"))
     data = pairs_of(tmp_path / "large", smooth(1, 220, 256))
     result = evaluate(path, data, "deblur-rgb", precision="float32", out=tmp_path / "run")
     assert (result.card.method, result.card.weights_licence) == ("tiny", "CC0")
@@ -270,7 +270,7 @@ def test_weights_of_a_network_that_deblurs(tmp_path: Path) -> None:
 def denoiser(tmp_path: Path) -> Path:
     network = DAE(width=4, depth=3, generator=torch.Generator().manual_seed(0)).eval()
     path = tmp_path / "dae.safetensors"
-    save_weights(network, path, Card("dae", network.arguments, name="small", noise_sigma=11 / 255))
+    save_model(network, path, Card("dae", network.arguments, name="small", noise_sigma=11 / 255))
     return path
 
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from resharp.detection import Box
 from resharp.errors import OutputError
 from resharp.evaluation import Result, Row, sheets, write_report
-from resharp.evaluation.detection import Box
 from resharp.evaluation.panels import SIDE, SIDE_OF_BOXED, crop, heat_map
 from resharp.evaluation.plots import histogram
 from resharp.evaluation.sheets import extremes, make_sheets

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from resharp.errors import OutputError, WeightsError
-from resharp.networks import FEATURE_NETWORKS, features_file, load_features
+from resharp.models import features_file, load_features
+from resharp.networks import FEATURE_NETWORKS
 from tests.conftest import Run, rand
 from tests.feature_stacks import stack_of, state_of
 

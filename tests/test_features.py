@@ -10,7 +10,8 @@ from torch.testing import assert_close
 from resharp.degradations import blurred, gaussian_kernel
 from resharp.errors import ArgumentError
 from resharp.losses import l1, perceptual, style
-from resharp.networks import FEATURE_NETWORKS, FeatureNetwork, load_features
+from resharp.models import load_features
+from resharp.networks import FEATURE_NETWORKS, FeatureNetwork
 from resharp.photo import read_photo
 from tests.conftest import rand, reference
 from tests.feature_stacks import stack_of, state_of

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resharp.data.folders import natural, pairs_by_name, pairs_by_order, photo_paths, photos_below, unpaired
+from resharp.data.folders import (
+    Found,
+    folders_in,
+    look_below,
+    natural,
+    pairs_by_name,
+    pairs_by_order,
+    photo_paths,
+    photos_below,
+    unpaired,
+)
 from resharp.data.listing import Item, Listing
 from resharp.data.splits import split_by_group
 from resharp.errors import ArgumentError, DatasetError
@@ -38,6 +48,45 @@ def test_photos_are_found_in_all_folders_in_the_order_of_paths(tmp_path: Path) -
 def test_hidden_files_and_folders_are_not_seen(tmp_path: Path) -> None:
     place(tmp_path, "x.png", "._x.png", ".DS_Store", ".thumbnails/x.png", "__MACOSX/._x.png")
     assert photos_below(tmp_path) == photo_paths(tmp_path) == [tmp_path / "x.png"]
+
+
+def test_what_systems_leave_among_photos_is_passed_over_and_told(tmp_path: Path) -> None:
+    left = ["._x.png", ".DS_Store", "Thumbs.db", "desktop.ini", "@eaDir/x.jpg/SYNOPHOTO_THUMB_XL.jpg"]
+    left += ["$RECYCLE.BIN/$R1.jpg", "a/__MACOSX/x.png", "System Volume Information/x.png"]
+    place(tmp_path, "x.png", "a/y.jpg", "a/z.HEIC", "b.heic", "notes.txt", "noname", "c.cr2", "d.mp4", *left)
+    found = look_below(str(tmp_path))
+    assert found.photos == (tmp_path / "a/y.jpg", tmp_path / "x.png")
+    assert {path.name for path in found.others} == {"z.HEIC", "b.heic", "notes.txt", "noname", "c.cr2", "d.mp4"}
+    tops = {name.replace("/__MACOSX", "__MACOSX").split("/")[0].replace("a__", "__") for name in left}
+    assert {path.name for path in found.leftovers} == tops
+    assert found.passed_over.startswith("passed over 2 .heic, 1 ")
+    assert found.passed_over.endswith(", 2 of other kinds and 8 leftovers of the system")
+    assert [path.name for path in folders_in(tmp_path)] == ["a"]
+
+
+def test_what_was_passed_over_is_one_line() -> None:
+    assert Found(()).passed_over == ""
+    assert Found((), others=(Path("a.txt"), Path("b.txt"))).passed_over == "passed over 2 .txt"
+    assert Found((), leftovers=(Path("Thumbs.db"),)).passed_over == "passed over 1 leftover of the system"
+    assert Found((), (Path("a"),), (Path(".x"),)).passed_over == (
+        "passed over 1 without a suffix and 1 leftover of the system"
+    )
+
+
+def test_text_is_a_folder_too(tmp_path: Path) -> None:
+    place(tmp_path, "a/1.png", "b/1.png")
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    assert photos_below(a) == photo_paths(a) == [tmp_path / "a/1.png"]
+    assert pairs_by_name(a, b).pairs == pairs_by_order(a, b).pairs
+    assert len(unpaired(a, b).items) == 2
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    place(tmp_path, "a/x.png", "b/y.png")
+    (tmp_path / "a/to-b").symlink_to(tmp_path / "b")
+    (tmp_path / "b/to-a").symlink_to(tmp_path / "a")
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    assert sorted(path.name for path in photos_below(tmp_path)) == ["x.png", "y.png"]
 
 
 def test_folders_can_be_passed_over(tmp_path: Path) -> None:

@@ -13,14 +13,15 @@ LADDER = [
     {"cli"},
     {"training", "demo", "showing"},
     {"evaluation"},
-    {"restorer", "importers"},
-    {"tiling", "weights"},
-    {"solvers"},
+    {"restorers", "detection"},
+    {"tiling", "solvers"},
     {"losses", "metrics", "priors", "data", "figures"},
+    {"models"},
     {"degradations", "networks"},
-    {"image", "photo"},
-    {"locks"},
-    {"files", "matlab", "device"},
+    {"photo"},
+    {"image"},
+    {"locks", "pages"},
+    {"files", "matlab", "device", "own_code", "parallel", "provenance"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
@@ -73,6 +74,6 @@ def test_the_walk_sees_steps_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("tests.test_layers.PACKAGE", tmp_path)
     file = tmp_path / "photo.py"
     file.write_text(
-        "from . import cli\ndef f():\n    from resharp.training.loop import train\n    import resharp.weights\n"
+        "from . import cli\ndef f():\n    from resharp.training.loop import train\n    import resharp.models\n"
     )
-    assert imported_rooms(file) == {"cli", "training", "weights"}
+    assert imported_rooms(file) == {"cli", "training", "models"}

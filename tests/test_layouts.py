@@ -36,6 +36,10 @@ def kohler(root: Path) -> Path:
     return root
 
 
+def levin(root: Path) -> Path:
+    return place(root, "blur/im1_kernel1.png", "blur/im1_kernel2.png", "sharp/im1.png")
+
+
 def rwbi(root: Path) -> Path:
     return place(root / "RWBI", "1/a.jpg", "1/b.jpg", "c.jpg")
 
@@ -61,6 +65,7 @@ MADE = {
     "gopro": gopro,
     "realblur": realblur,
     "kohler": kohler,
+    "levin": levin,
     "rwbi": rwbi,
     "coco": coco,
     "div2k": div2k,

@@ -16,12 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from resharp.data.listing import Item
 from resharp.data.sources import PhotoFiles
 from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, WeightsError
+from resharp.models import load_model
 from resharp.networks import NETWORKS
 from resharp.photo import photo_size
-from resharp.restorer import load_deblurrer
+from resharp.restorers import load_deblurrer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
 from resharp.training.sampler import held_out, open_sampler
-from resharp.weights import load_weights
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
@@ -48,7 +48,7 @@ def test_it_learns_and_says_what_it_did(photos: Path, tmp_path: Path) -> None:
     assert len(validations) == 2
     assert validations[-1] > 27.31 + 2.0, "more than two decibels above the noisy photos"
     assert records[-1]["input_psnr"] == pytest.approx(27.31, abs=0.05)
-    network, card = load_weights(path)
+    network, card = load_model(path)
     assert card.name == "dae-sigma11"
     assert card.noise_sigma == pytest.approx(11 / 255)
     assert card.arguments == {"channels": 3, "width": 16, "depth": 4, "batch_norm": False}
@@ -60,7 +60,7 @@ def test_a_network_that_learns_more_than_noise_is_no_denoiser(photos: Path, tmp_
     steps = "[{ steps = [{ kind = 'trajectory', length = 20.0 }] }]"
     recipe = tiny(photos, **{"data.plan.variants": steps, "stages.0.n_images": 8, "checkpoints.every": 8})
     path = train_weights(recipe, tmp_path / "run", device="cpu")
-    assert load_weights(path)[1].noise_sigma is None
+    assert load_model(path)[1].noise_sigma is None
     load_deblurrer(path)
 
 

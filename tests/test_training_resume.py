@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from resharp.errors import RecipeError, ResharpError, ResourceError
+from resharp.models import load_model
 from resharp.networks import FEATURE_NETWORKS
 from resharp.training import train_weights
 from resharp.training.checkpoint import checkpoints, read_checkpoint, save_checkpoint
 from resharp.training.identity import Identity
 from resharp.training.validation import PhotoJudge, Scores
-from resharp.weights import load_weights
 from tests.feature_stacks import stack_of, state_of
 from tests.toy_training import ADAM, cut_photos, cycle, gan, history, killed_at, tiny, trained
 
@@ -181,12 +181,12 @@ def test_the_best_weights_are_written_where_the_last_ones_are_others(
     told = iter([20.0, 31.25, 30.0, 29.0])  # decibels, as if learning spoilt what was learnt
     monkeypatch.setattr(PhotoJudge, "__call__", lambda *_: Scores({"psnr": next(told), "input_psnr": 19.0}, "psnr"))
     path = train_weights(tiny(photos, **{"stages.0.n_images": 32, "judge.every": 8}), tmp_path, device="cpu")
-    assert load_weights(path)[1].quality.startswith("29.00 dB, input 19.00 dB, gain +10.00 on 2 held-out")
-    network, card = load_weights(path.with_stem("dae-sigma11-best"))
+    assert load_model(path)[1].quality.startswith("29.00 dB, input 19.00 dB, gain +10.00 on 2 held-out")
+    network, card = load_model(path.with_stem("dae-sigma11-best"))
     assert card.quality.startswith("31.25 dB")
     kept = read_checkpoint(tmp_path / f"checkpoint-{16:012d}.pt")["networks"]["generator"]
     assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
-    assert not all(torch.equal(value, kept[name]) for name, value in load_weights(path)[0].state_dict().items())
+    assert not all(torch.equal(value, kept[name]) for name, value in load_model(path)[0].state_dict().items())
 
 
 def test_what_a_killed_process_was_writing_is_cleared_away(photos: Path, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_what_decides_no_bits_may_change(photos: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     shutil.copytree(photos, moved)
     path = train_weights(tiny(moved, **settings), tmp_path / "run", device="cpu")
-    second, card = load_weights(path)
+    second, card = load_model(path)
     assert card.licence == "MIT"
     assert all(torch.equal(tensor, second.state_dict()[key]) for key, tensor in first.items())
     (moved / "0.png").unlink()

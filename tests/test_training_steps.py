@@ -12,6 +12,7 @@ import torch
 
 from resharp.errors import RecipeError
 from resharp.losses import LOSSES, gradient_penalty
+from resharp.models import load_model
 from resharp.networks import DAE, DeblurGAN, NAFNet, UNet
 from resharp.networks.critics import PatchCritic, PooledCritic
 from resharp.training import Recipe, train_weights
@@ -22,7 +23,6 @@ from resharp.training.health import LIMITS
 from resharp.training.optimizers import ConvMuon, Optimizers, build_optimizers
 from resharp.training.schedule import rate_factor
 from resharp.training.steps import STEPS, cycle, fidelity, gan, supervised, telling_apart
-from resharp.weights import load_weights
 from tests.conftest import rand
 from tests.toy_training import cut_photos, history, tiny
 from tests.toy_training import gan as gan_recipe
@@ -246,7 +246,7 @@ def test_averaged_weights_follow_their_decay(photos: Path, tmp_path: Path) -> No
     network.load_state_dict(average)
     image = rand(1, 3, 24, 24, dtype=torch.float32)
     with torch.no_grad():
-        found, expected = load_weights(path)[0](image), network.eval()(image)
+        found, expected = load_model(path)[0](image), network.eval()(image)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     assert float((found - image).abs().max()) > 1e-3
 

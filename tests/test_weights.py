@@ -18,10 +18,10 @@ from resharp.data.layouts import open_listing
 from resharp.demo import SHAKE, demo_inputs
 from resharp.errors import WeightsError
 from resharp.metrics import psnr
+from resharp.models import SHIPPED, Card, load_model, read_card, save_model, weights_path
 from resharp.networks import DAE
 from resharp.photo import read_photo
-from resharp.restorer import load_prior
-from resharp.weights import SHIPPED, Card, load_weights, read_card, save_weights, weights_path
+from resharp.restorers import load_prior
 from tests.conftest import Run, rand, reference
 
 DEBLURRERS = [name for name in SHIPPED if read_card(name).noise_sigma is None]
@@ -29,7 +29,7 @@ DEBLURRERS = [name for name in SHIPPED if read_card(name).noise_sigma is None]
 
 def save(path: Path, model: DAE, **changes: object) -> None:
     card = Card(network="dae", arguments=model.arguments, name="a", noise_sigma=0.04, licence="CC0-1.0")
-    save_weights(model, path, dataclasses.replace(card, **changes))
+    save_model(model, path, dataclasses.replace(card, **changes))
 
 
 def small() -> DAE:
@@ -39,7 +39,7 @@ def small() -> DAE:
 def test_weights_come_back_with_their_card(tmp_path: Path) -> None:
     network = small()
     save(tmp_path / "a.safetensors", network)
-    loaded, card = load_weights(tmp_path / "a.safetensors")
+    loaded, card = load_model(tmp_path / "a.safetensors")
     for key, tensor in network.state_dict().items():
         assert_close(loaded.state_dict()[key], tensor)
     assert (card.name, card.network, card.noise_sigma, card.licence) == ("a", "dae", 0.04, "CC0-1.0")
@@ -48,13 +48,13 @@ def test_weights_come_back_with_their_card(tmp_path: Path) -> None:
 
 def test_half_precision_storage_is_loaded_as_float32(tmp_path: Path) -> None:
     save(tmp_path / "a.safetensors", small().half())
-    assert next(load_weights(tmp_path / "a.safetensors")[0].parameters()).dtype == torch.float32
+    assert next(load_model(tmp_path / "a.safetensors")[0].parameters()).dtype == torch.float32
 
 
 def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
     network = DAE(width=4, depth=3, batch_norm=True)
     save(tmp_path / "a.safetensors", network)
-    loaded, _ = load_weights(tmp_path / "a.safetensors")
+    loaded, _ = load_model(tmp_path / "a.safetensors")
     save(tmp_path / "b.safetensors", loaded)
     assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "a.safetensors").read_bytes()
 
@@ -66,7 +66,7 @@ def test_a_mixture_is_the_mean_of_its_parts(tmp_path: Path, run: Run) -> None:
     files = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     done = run("weights", "mix", *files, "-o", tmp_path / "c.safetensors", "--share", "3", "--share", "1", "--json")
     assert done.code == 0
-    mixed, card = load_weights(tmp_path / "c.safetensors")
+    mixed, card = load_model(tmp_path / "c.safetensors")
     for key, tensor in mixed.state_dict().items():
         assert_close(tensor, 0.75 * first.state_dict()[key] + 0.25 * second.state_dict()[key])
     assert json.loads(done.out)["sha256"] == card.sha256
@@ -110,13 +110,13 @@ def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(tmp_path: Path) 
     for length in range(500):
         save(path, small(), training_data="x" * length)
         starts.add(path.read_bytes()[:2])
-        load_weights(path)
+        load_model(path)
     assert b"\x80\x04" in starts
 
 
 def test_keys_of_later_cards_are_ignored(tmp_path: Path) -> None:
     card = {"format": 1, "network": "dae", "arguments": {"width": 4, "depth": 3}, "invented": 1}
-    assert load_weights(with_card(tmp_path, card))[1].noise_sigma is None
+    assert load_model(with_card(tmp_path, card))[1].noise_sigma is None
 
 
 def damaged(tmp_path: Path) -> Path:
@@ -233,7 +233,7 @@ def with_nan(tmp_path: Path) -> Path:
 def test_what_cannot_be_trusted_is_refused(tmp_path: Path, make, words: str) -> None:
     path = make(tmp_path)
     with pytest.raises(WeightsError, match=words) as caught:
-        load_weights(path)
+        load_model(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 

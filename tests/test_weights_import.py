@@ -8,9 +8,9 @@ import torch
 from torch.testing import assert_close
 
 from resharp.errors import ResourceError, WeightsError
-from resharp.importers import deblurgan_keys, import_weights
+from resharp.models import load_model, read_card
+from resharp.models.importers import deblurgan_keys, import_model
 from resharp.networks import DeblurGAN
-from resharp.weights import load_weights, read_card
 from tests.conftest import Run, rand
 from tests.test_deblurgan import Published
 
@@ -48,8 +48,8 @@ def test_published_generators_come_with_their_function(tmp_path: Path, dropout: 
     norm = f"module.model.10.conv_block.{7 if dropout else 6}"
     state |= {"module.model.2.running_mean": torch.zeros(4), f"{norm}.running_var": torch.ones(16)}
     state |= {"module.model.2.num_batches_tracked": torch.tensor(7)}
-    card = import_weights(stored(tmp_path / f"net{suffix}", state), "deblurgan", tmp_path / "w.safetensors")
-    network, _ = load_weights(tmp_path / "w.safetensors")
+    card = import_model(stored(tmp_path / f"net{suffix}", state), "deblurgan", tmp_path / "w.safetensors")
+    network, _ = load_model(tmp_path / "w.safetensors")
     assert card.arguments == {
         "channels": 3,
         "width": 4,
@@ -102,7 +102,7 @@ def test_what_is_no_published_generator_is_named(
     monkeypatch.chdir(tmp_path)
     path = stored(tmp_path / f"net{suffix}", state)
     with pytest.raises(WeightsError, match=words) as caught:
-        import_weights(path, "deblurgan", tmp_path / "w.safetensors")
+        import_model(path, "deblurgan", tmp_path / "w.safetensors")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
@@ -114,7 +114,7 @@ def test_a_published_file_cut_short_is_named(tmp_path: Path, length: int, suffix
     path = stored(tmp_path / f"net{suffix}", published_state())
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(WeightsError, match="damaged"):
-        import_weights(path, "deblurgan", tmp_path / "w.safetensors")
+        import_model(path, "deblurgan", tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(
     path = stored(tmp_path / "net.pth", published_state())
     monkeypatch.setattr(torch, "load", refused)
     with pytest.raises(error, match=words):
-        import_weights(path, "deblurgan", tmp_path / "w.safetensors")
+        import_model(path, "deblurgan", tmp_path / "w.safetensors")
 
 
 def test_the_command_line_imports_a_published_generator(tmp_path: Path, run: Run) -> None:
@@ -152,5 +152,5 @@ def test_the_file_to_import_is_not_written_over(tmp_path: Path) -> None:
     safetensors.torch.save_file(published_state(), path)
     before = path.read_bytes()
     with pytest.raises(WeightsError, match="is the file to import"):
-        import_weights(path, "deblurgan", tmp_path / "." / "net.safetensors")
+        import_model(path, "deblurgan", tmp_path / "." / "net.safetensors")
     assert path.read_bytes() == before

@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from resharp.models import weights_path
 from resharp.training import Recipe, load_recipe, train_weights
 from resharp.training.config import AdversarialRecipe
-from resharp.weights import weights_path
 
 DAE = Path(__file__).parent.parent / "recipes" / "dae.toml"
 ADAM = "{ kind = 'adam', learning_rate = 1e-3 }"

@@ -4,6 +4,7 @@ The public names, each loaded on first use: `import resharp` costs no torch.
 """
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,36 +63,52 @@ if TYPE_CHECKING:
     from .evaluation import read_result as read_result
     from .evaluation import write_report as write_report
     from .evaluation import write_result as write_result
-    from .importers import import_weights as import_weights
     from .metrics import multi_scale_ssim as multi_scale_ssim
     from .metrics import niqe as niqe
     from .metrics import psnr as psnr
     from .metrics import ssim as ssim
+    from .models import Card as Card
+    from .models import Contract as Contract
+    from .models import import_model as import_model
+    from .models import load_model as load_model
+    from .models import mix_models as mix_models
+    from .models import read_card as read_card
+    from .models import save_model as save_model
     from .networks import DAE as DAE
     from .photo import Photo as Photo
+    from .photo import decode_photo as decode_photo
+    from .photo import encode_photo as encode_photo
     from .photo import output_format as output_format
+    from .photo import photo_size as photo_size
     from .photo import read_photo as read_photo
     from .photo import write_photo as write_photo
+    from .priors import Denoiser as Denoiser
     from .priors import MeanShift as MeanShift
-    from .restorer import Deblurrer as Deblurrer
-    from .restorer import blur as blur
-    from .restorer import deblur as deblur
-    from .restorer import deconvolve as deconvolve
-    from .restorer import degrade as degrade
-    from .restorer import load_deblurrer as load_deblurrer
-    from .restorer import load_prior as load_prior
+    from .priors import fixed_level as fixed_level
+    from .restorers import BayesRestorer as BayesRestorer
+    from .restorers import NetworkRestorer as NetworkRestorer
+    from .restorers import Restored as Restored
+    from .restorers import Restorer as Restorer
+    from .restorers import StoppedError as StoppedError
+    from .restorers import blur as blur
+    from .restorers import deblur as deblur
+    from .restorers import deconvolve as deconvolve
+    from .restorers import degrade as degrade
+    from .restorers import denoise as denoise
+    from .restorers import open_denoiser as open_denoiser
+    from .restorers import open_restorer as open_restorer
+    from .restorers import restore as restore
+    from .restorers import restore_photo as restore_photo
+    from .restorers import upscale as upscale
     from .showing import dataset_sheet as dataset_sheet
     from .solvers import Step as Step
+    from .solvers import estimated as estimated
+    from .solvers import known as known
     from .solvers import mean_shift as mean_shift
     from .solvers import until_settled as until_settled
     from .training import Recipe as Recipe
     from .training import load_recipe as load_recipe
     from .training import train_weights as train_weights
-    from .weights import Card as Card
-    from .weights import load_weights as load_weights
-    from .weights import mix_weights as mix_weights
-    from .weights import read_card as read_card
-    from .weights import save_weights as save_weights
 
 __version__ = "0.1.0"
 
@@ -112,28 +129,31 @@ _HOMES = {
     "errors": "ArgumentError DatasetError KernelError OutputError PhotoError RecipeError ResharpError "
     "ResourceError WeightsError",
     "evaluation": "Comparison Protocol Result compare evaluate make_protocol read_result write_report write_result",
-    "importers": "import_weights",
     "metrics": "multi_scale_ssim niqe psnr ssim",
+    "models": "Card Contract import_model load_model mix_models read_card save_model",
     "networks": "DAE",
-    "photo": "Photo output_format read_photo write_photo",
-    "priors": "MeanShift",
-    "restorer": "Deblurrer blur deblur deconvolve degrade load_deblurrer load_prior",
+    "photo": "Photo decode_photo encode_photo output_format photo_size read_photo write_photo",
+    "priors": "Denoiser MeanShift fixed_level",
+    "restorers": "BayesRestorer NetworkRestorer Restored Restorer StoppedError blur deblur deconvolve degrade denoise "
+    "open_denoiser open_restorer restore restore_photo upscale",
     "showing": "dataset_sheet",
-    "solvers": "Step mean_shift until_settled",
+    "solvers": "Step estimated known mean_shift until_settled",
     "training": "Recipe load_recipe train_weights",
-    "weights": "Card load_weights mix_weights read_card save_weights",
 }
+logging.getLogger("resharp").addHandler(logging.NullHandler())  # who listens hears it, and nobody else
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'resharp' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker must not take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'resharp' has no attribute {name!r}")
+        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

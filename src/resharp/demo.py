@@ -14,8 +14,7 @@ from .degradations import Shake, load_kernel
 from .figures import side_by_side, with_inset
 from .metrics import psnr, ssim
 from .photo import Photo, read_photo, write_photo
-from .restorer import blur, deblur, deconvolve
-from .solvers.mean_shift import OnStep
+from .restorers import Progress, blur, deblur, deconvolve
 
 SHAKE = Shake(extent=8.0, sway=1.0, roll=0.5, read_noise=0.002)
 NOISE_SIGMA = 2.55 / 255
@@ -39,14 +38,14 @@ def demo_inputs() -> tuple[Tensor, Tensor]:
         return read_photo(assets / "demo-photo.png").image, load_kernel(assets / "demo-kernel.png")
 
 
-def run_demo(out: Path, *, on_step: OnStep | None = None) -> list[DemoRow]:
+def run_demo(out: Path, *, progress: Progress | None = None) -> list[DemoRow]:
     """Write degraded, restored and side-by-side PNGs into the folder `out`; returns what they measure."""
     sharp, kernel = demo_inputs()
     shaken = SHAKE(sharp, generator=torch.Generator().manual_seed(1)).clamp(0, 1)
     blurred = blur(sharp, kernel, NOISE_SIGMA, seed=0).clamp(0, 1)
 
     def deconvolved(noise_sigma: float | None) -> Tensor:
-        return deconvolve(blurred, kernel, noise_sigma, n_iterations=N_ITERATIONS, on_step=on_step)
+        return deconvolve(blurred, kernel, noise_sigma, n_iterations=N_ITERATIONS, progress=progress)
 
     steps: list[tuple[str, str, Callable[[], Tensor] | None]] = [
         ("shaken", "shaken", None),

@@ -10,8 +10,13 @@ from .errors import ArgumentError
 
 
 def checked_device(device: str) -> torch.device:
-    """The device of this name, if there is one on this machine.  Raises ArgumentError."""
+    """The device of this name, if there is one on this machine; "auto" is an accelerator, or the CPU without one.
+
+    Raises ArgumentError.
+    """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if device == "auto":
+        device = "cpu" if accelerator is None else accelerator.type
     known = ["cpu"] if accelerator is None else ["cpu", accelerator.type]
     try:
         if torch.device(device).type not in known:

@@ -52,6 +52,16 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
                 part.unlink()
 
 
+def check_writable(path: Path) -> None:
+    """Tries what `written_whole` needs, before hours of work.  Raises OutputError as it does, for the same reasons."""
+    with refusals_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.NamedTemporaryFile(prefix=_BEGINNING, suffix=_END, dir=path.parent) as file:
+            file.write(b"\0" * 65536)  # a full disk still takes names
+
+
 def clear_unfinished(folder: Path, *, below: bool = True) -> None:
     """Removes what killed processes were writing in a folder, and `below` it.  Raises OutputError."""
     with refusals_named(folder):

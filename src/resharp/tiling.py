@@ -1,11 +1,40 @@
-"""Large images in parts: cut with a halo, run one by one, blended where they overlap."""
+"""Images of any size through functions that want another: continued to a multiple, or cut into parts with a halo, run
+one by one, blended where they overlap."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 FEATHER = 32  # pixels over which one part passes into the next
+
+
+def run_whole(function: Callable[[Tensor], Tensor], image: Tensor, *, multiple_of: int = 1, scale: int = 1) -> Tensor:
+    """What `function` makes of (N, C, H, W) continued to sides that it takes, multiples of `multiple_of` and two of
+    them at least; cut back to (N, C', scale H, scale W)."""
+    height, width = image.shape[-2:]
+    whole = mirrored_to_multiple(image, multiple_of, least=2 * multiple_of if multiple_of > 1 else 1)
+    return function(whole)[..., : scale * height, : scale * width]
+
+
+def mirrored_to_multiple(image: Tensor, multiple: int, *, least: int = 1) -> Tensor:
+    """(N, C, H, W) continued on the right and below by its mirror image, until both sides are multiples of `multiple`
+    and not below `least`; as often as a small image needs it.
+    """
+    for dim in (-2, -1):
+        size = image.shape[dim]
+        target = math.ceil(max(size, least) / multiple) * multiple
+        if target > size:
+            image = image.index_select(dim, _mirrored(size, target, image.device))
+    return image
+
+
+def _mirrored(size: int, target: int, device: torch.device) -> Tensor:
+    """Indices 0 ... target - 1 folded back into 0 ... size - 1."""
+    period = max(1, 2 * (size - 1))
+    indices = torch.arange(target, device=device).remainder(period)
+    return torch.minimum(indices, period - indices)
 
 
 def smallest_side(halo: int, multiple_of: int = 1) -> int:
@@ -26,30 +55,34 @@ def run_in_tiles(
     side: int,
     halo: int,
     multiple_of: int = 1,
+    scale: int = 1,
     on_tile: Callable[[], None] | None = None,
 ) -> Tensor:
-    """What `function`, which keeps the size of an image (N, C, H, W), makes of parts of one, put together.
+    """What `function`, which makes (N, C', scale H, scale W) of (N, C, H, W), makes of parts of an image, put together.
 
     Parts are squares of at most `side` pixels, which is at least `smallest_side(halo, multiple_of)`.  They begin at
     multiples of `multiple_of`.  Within `halo` pixels from where a part was cut its result is not used; beyond that it
     passes into its neighbour's along FEATHER pixels.  A function whose values depend on no pixel farther away than the
     halo, and on their place modulo `multiple_of`, thus gives what it gives of the whole.  on_tile: called after each.
     """
-    rows, columns = (list(_shares(_spans(size, side, halo, multiple_of), halo)) for size in image.shape[-2:])
+    rows, columns = (list(_shares(_spans(size, side, halo, multiple_of), halo, scale)) for size in image.shape[-2:])
     if len(rows) == len(columns) == 1:
         whole = function(image)
         if on_tile is not None:
             on_tile()
         return whole
     assert side >= smallest_side(halo, multiple_of)
-    result = torch.zeros_like(image)
+    result: Tensor | None = None
     for down, share_down in rows:
         for across, share_across in columns:
             part = function(image[..., down, across])
-            share = (share_down[:, None] * share_across).to(image)
-            result[..., down, across] += part * share
+            if result is None:
+                result = part.new_zeros(*part.shape[:-2], *(scale * size for size in image.shape[-2:]))
+            share = (share_down[:, None] * share_across).to(part)
+            result[..., _scaled(down, scale), _scaled(across, scale)] += part * share
             if on_tile is not None:
                 on_tile()
+    assert result is not None
     return result
 
 
@@ -85,16 +118,20 @@ def _spans(size: int, side: int, halo: int, multiple_of: int) -> list[slice]:
     return [slice(start, min(start + side, size)) for start in range(0, size - overlap, step)]
 
 
-def _shares(spans: Sequence[slice], halo: int) -> Iterator[tuple[slice, Tensor]]:
+def _scaled(span: slice, scale: int) -> slice:
+    return slice(scale * span.start, scale * span.stop)
+
+
+def _shares(spans: Sequence[slice], halo: int, scale: int) -> Iterator[tuple[slice, Tensor]]:
     """Each part of an axis with the share of its pixels in the result; at each pixel the shares sum to 1."""
     for index, span in enumerate(spans):
-        share = torch.ones(span.stop - span.start)
+        share = torch.ones(scale * (span.stop - span.start))
         if index > 0:
-            overlap = spans[index - 1].stop - span.start
-            share[:overlap] = _rise(overlap, halo)
+            overlap = scale * (spans[index - 1].stop - span.start)
+            share[:overlap] = _rise(overlap, scale * halo)
         if index + 1 < len(spans):
-            overlap = span.stop - spans[index + 1].start
-            share[-overlap:] = 1 - _rise(overlap, halo)
+            overlap = scale * (span.stop - spans[index + 1].start)
+            share[-overlap:] = 1 - _rise(overlap, scale * halo)
         yield span, share
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from resharp.models import Card, load_model, save_model
 from resharp.networks import NETWORKS
-from resharp.weights import Card, load_weights, save_weights
 from tests.conftest import rand
 
 SHORT_SIGHTED: dict[str, dict[str, Any]] = {
@@ -77,8 +77,8 @@ def test_a_network_comes_back_from_its_arguments_and_tensors(name: str, tmp_path
     network, image = shaken(name), rand(1, 3, 16, 16, dtype=torch.float32)
     assert json.loads(json.dumps(network.arguments)) == network.arguments
     path = tmp_path / "w.safetensors"
-    save_weights(network, path, Card(network=name, arguments=network.arguments))
-    again, card = load_weights(path)
+    save_model(network, path, Card(network=name, arguments=network.arguments))
+    again, card = load_model(path)
     assert type(again) is type(network)
     assert again.arguments == card.arguments == network.arguments
     assert torch.equal(again(image), network(image))

@@ -26,7 +26,7 @@ def demo(out: Path, as_json: bool) -> None:
     from resharp.demo import N_ITERATIONS, run_demo
 
     with tqdm.tqdm(total=2 * N_ITERATIONS, desc="restoring", unit="it", disable=None, leave=False) as bar:
-        rows = run_demo(out, on_step=lambda _: bar.update() and None)
+        rows = run_demo(out, progress=lambda _, __: bar.update() and None)
     if as_json:
         click.echo(json.dumps({"folder": str(out), "results": [dataclasses.asdict(row) for row in rows]}))
         return

@@ -34,7 +34,7 @@ def _print_protocols(context: click.Context, _: click.Parameter, wanted: bool) -
     "--protocol",
     required=True,
     metavar="NAME",
-    help="deblur-rgb, kohler, sr-y, sr-rgb, dmsp, demosaic, denoise, no-reference or detection.",
+    help="no-reference, deblur-rgb, kohler, levin, spoiled, sr-y, sr-rgb, dmsp, demosaic, denoise or detection.",
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the protocol; repeatable.")
 @click.option(

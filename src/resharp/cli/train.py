@@ -40,7 +40,7 @@ def train(
     import tqdm
 
     from resharp.errors import DatasetError
-    from resharp.weights import read_card
+    from resharp.models import read_card
 
     with _extra_named():
         from resharp.training import dry_run as what_it_takes

@@ -1,8 +1,8 @@
 """Photos in folders: which there are, which two belong together, and their pixels.
 
 Folders are read with everything below them.  Links to files and folders are followed, a folder that is reached twice
-counts once.  What begins with a dot is not seen: `.DS_Store`, the `._x.png` that macOS leaves in archives, thumbnails.
-Suffixes may be in capitals.  Nothing here opens a photo.
+counts once, so that links in a circle end.  What systems leave among photos is passed over (`is_leftover`), and so are
+files whose suffix is of no photo; `look_below` tells which.  Suffixes may be in capitals.  Nothing here opens a photo.
 """
 
 import collections
@@ -25,20 +25,67 @@ SPLITS |= {"validation": "test"}
 _NUMBER = re.compile(r"(\d+)")
 
 
-def photo_paths(folder: Path) -> list[Path]:
+_LEFTOVERS = {
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "picasa.ini",
+    "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "__macosx", "lost+found",
+}  # fmt: skip
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder of this name is what a system or a program leaves among photos, and never a photo.
+
+    All that begins with a dot (`.DS_Store`, the `._x.png` of macOS), previews (`Thumbs.db`, `@eaDir`), bins.
+    """
+    return name.startswith(".") or name.lower() in _LEFTOVERS
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What lies below a folder, each in the order of the paths.
+
+    photos: by their suffix;  others: files of other kinds;  leftovers: of systems and programs, of a folder its name
+    alone.
+    """
+
+    photos: tuple[Path, ...]
+    others: tuple[Path, ...] = ()
+    leftovers: tuple[Path, ...] = ()
+
+    @property
+    def passed_over(self) -> str:
+        """One line for a person, such as "passed over 12 .heic, 1 .txt and 3 leftovers of the system"; "" for none."""
+        kinds = collections.Counter(path.suffix.lower() or "without a suffix" for path in self.others).most_common()
+        parts = [f"{count} {kind}" for kind, count in kinds[:3]]
+        if rest := sum(count for _, count in kinds[3:]):
+            parts.append(f"{rest} of other kinds")
+        if self.leftovers:
+            parts.append(f"{len(self.leftovers)} leftover{'s' * (len(self.leftovers) > 1)} of the system")
+        if not parts:
+            return ""
+        return "passed over " + " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
+
+
+def photo_paths(folder: str | Path) -> list[Path]:
     """Every photo below `folder`, in the order of the paths.  Raises ArgumentError where there is none."""
-    paths = photos_below(folder) if folder.is_dir() else []
+    paths = photos_below(folder) if Path(folder).is_dir() else []
     if not paths:
         raise ArgumentError(f"{folder}: no photos there ({', '.join(sorted(SUFFIXES))}); name a folder that holds some")
     return paths
 
 
-def photos_below(folder: Path, *, ignored: Collection[str] = ()) -> list[Path]:
+def photos_below(folder: str | Path, *, ignored: Collection[str] = ()) -> list[Path]:
     """Every photo below `folder`, in the order of the paths, perhaps none; `ignored` are names of folders to pass over.
 
     A link that leads nowhere is listed, so that reading it says so.  Raises DatasetError for no readable folder.
     """
-    found: list[Path] = []
+    return list(look_below(folder, ignored=ignored).photos)
+
+
+def look_below(folder: str | Path, *, ignored: Collection[str] = ()) -> Found:
+    """The photos below `folder`, as `photos_below` lists them, and what was passed over."""
+    photos: list[Path] = []
+    others: list[Path] = []
+    leftovers: list[Path] = []
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(place)
@@ -46,28 +93,31 @@ def photos_below(folder: Path, *, ignored: Collection[str] = ()) -> list[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in ignored)
-        photos = (Path(place, name) for name in names if not name.startswith("."))
-        found += [p for p in photos if p.suffix.lower() in SUFFIXES and (p.is_file() or p.is_symlink())]
-    return sorted(found)
+        leftovers += [Path(place, name) for name in (*folders, *names) if is_leftover(name)]
+        folders[:] = sorted(name for name in folders if not is_leftover(name) and name not in ignored)
+        for path in (Path(place, name) for name in names if not is_leftover(name)):
+            is_photo = path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink())
+            (photos if is_photo else others).append(path)
+    return Found(tuple(sorted(photos)), tuple(sorted(others)), tuple(sorted(leftovers)))
 
 
-def folders_in(folder: Path) -> list[Path]:
+def folders_in(folder: str | Path) -> list[Path]:
     """The folders right below `folder`, by name.  Raises DatasetError for what is no readable folder."""
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(path for path in Path(folder).iterdir() if path.is_dir() and not is_leftover(path.name))
     except OSError as error:
         _refuse(error)
         raise
 
 
-def pairs_by_name(degraded: Path, clean: Path, *, strict: bool = True) -> Listing:
+def pairs_by_name(degraded: str | Path, clean: str | Path, *, strict: bool = True) -> Listing:
     """Two folders in which the halves of a pair have one name: the path below the folder, without its suffix.
 
     The name may also begin with that of its folder and an underscore (`blur/blur_7.png`, `gt/gt_7.png`).  Items are in
     natural order (2 before 10); their group is the sub-folder that they lie in.  `strict`: raises DatasetError where a
     photo has no partner or more than one; otherwise such photos are items with one half None.
     """
+    degraded, clean = Path(degraded), Path(clean)
     halves = [_by_name(folder) if strict or folder.is_dir() else {} for folder in (degraded, clean)]
     items: list[Item] = []
     for name in sorted({*halves[0], *halves[1]}, key=natural):
@@ -81,13 +131,14 @@ def pairs_by_name(degraded: Path, clean: Path, *, strict: bool = True) -> Listin
     return with_all_pairs(listing, degraded, clean) if strict else listing
 
 
-def pairs_by_order(degraded: Path, clean: Path, *, strict: bool = True) -> Listing:
+def pairs_by_order(degraded: str | Path, clean: str | Path, *, strict: bool = True) -> Listing:
     """Two folders whose photos pair in natural order (2 before 10), sub-folder by sub-folder.
 
     Both must hold the same sub-folders with as many photos in each.  `strict`: raises DatasetError otherwise; if not
     strict, the photos of a sub-folder whose counts differ are items with one half None, for one missing photo would
     shift all that follow it.
     """
+    degraded, clean = Path(degraded), Path(clean)
     halves = _by_folder(degraded), _by_folder(clean)
     items: list[Item] = []
     uneven: list[str] = []
@@ -106,7 +157,7 @@ def pairs_by_order(degraded: Path, clean: Path, *, strict: bool = True) -> Listi
     return with_all_pairs(listing, degraded, clean) if strict else listing
 
 
-def unpaired(degraded: Path | None = None, clean: Path | None = None) -> Listing:
+def unpaired(degraded: str | Path | None = None, clean: str | Path | None = None) -> Listing:
     """Folders of degraded and of clean photos that do not belong together; one of them may be left out."""
     items = [Item(path, None, _group(path, degraded)) for path in (photos_below(degraded) if degraded else [])]
     items += [Item(None, path) for path in (photos_below(clean) if clean else [])]
@@ -177,7 +228,7 @@ def _lone(degraded: Iterable[Path], clean: Iterable[Path], group: str) -> list[I
     return [*(Item(path, None, group) for path in degraded), *(Item(None, path, group) for path in clean)]
 
 
-def _group(path: Path, folder: Path | None) -> str:
+def _group(path: Path, folder: str | Path | None) -> str:
     assert folder is not None
     parent = path.relative_to(folder).parent.as_posix()
     return "" if parent == "." else parent

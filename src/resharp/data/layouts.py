@@ -24,8 +24,10 @@ from .published import (
     is_div2k,
     is_gopro,
     is_kohler,
+    is_levin,
     is_realblur,
     kohler,
+    levin,
     realblur,
     rwbi,
     with_some,
@@ -112,6 +114,12 @@ LAYOUTS = {
         is_kohler,
         "BlurryI_T.png and ImageI/KernelT/GroundTruthI_T_N.png",
         source="http://webdav.is.mpg.de/pixel/benchmark4camerashake",
+    ),
+    "levin": Layout(
+        levin,
+        is_levin,
+        "blur/imN_kernelM.png and sharp/imN.png",
+        source="https://webee.technion.ac.il/people/anat.levin/",
     ),
     "pairs": Layout(pairs, lambda root: bool(_couples(root, None)), "two folders such as blur and sharp"),
     "rwbi": Layout(

@@ -17,7 +17,7 @@ from resharp.files import clear_unfinished, refusals_named, written_whole
 from resharp.locks import exclusive
 from resharp.photo import photo_size
 
-from .folders import natural, some
+from .folders import is_leftover, natural, some
 from .layouts import find_listing
 from .listing import Item, Listing
 from .manifest import MANIFEST, UNFINISHED, Entry, Manifest, load_manifest, refuse_odd_names, save_manifest
@@ -185,7 +185,7 @@ def _refuse_other(destination: Path, asked: dict[str, Any], *, rewrites: bool) -
             before = json.loads((destination / UNFINISHED).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise DatasetError(f"{destination / UNFINISHED}: cannot be read ({error}); empty the folder") from None
-    elif rewrites and any(not path.name.startswith(".") for path in destination.iterdir()):
+    elif rewrites and any(not is_leftover(path.name) for path in destination.iterdir()):
         raise DatasetError(f"{destination}: holds other files; name a new or an empty folder")
     else:
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 from resharp.errors import DatasetError
 from resharp.photo import SUFFIXES
 
-from .folders import SPLITS, folders_in, natural, pairs_by_name, photos_below, regrouped, with_all_pairs
+from .folders import SPLITS, folders_in, natural, pairs_by_name, photos_below, regrouped, some, with_all_pairs
 from .listing import Item, Listing
 
 PUBLISHED_COUNTS = {
@@ -24,6 +24,7 @@ PUBLISHED_COUNTS = {
 
 _BLUR_FOLDERS = {"linear": "blur", "gamma": "blur_gamma"}
 _COCO_FOLDER = re.compile(r"(train|val|test)(20\d\d)?$")
+_LEVIN_SHOT = re.compile(r"im\d+_kernel\d+$")
 _DIV2K_FOLDER = re.compile(r"^(?:DIV2K|Flickr2K)(?:_(train|valid))?_HR$", re.IGNORECASE)
 _KOHLER_SHOT = re.compile(r"blurry(\d+)_(\d+)$", re.IGNORECASE)
 _KOHLER_FRAME = re.compile(r"groundtruth(\d+)_(\d+)_(\d+)$", re.IGNORECASE)
@@ -108,6 +109,22 @@ def kohler(root: Path, *, strict: bool = True) -> Listing:
 def is_kohler(root: Path) -> bool:
     places = (place for place in (root, root / "BlurryImages") if place.is_dir())
     return any(_KOHLER_SHOT.match(path.stem) for place in places for path in place.iterdir())
+
+
+def levin(root: Path, *, strict: bool = True) -> Listing:
+    """Levin et al. 2009: blur/im1_kernel1.png, ..., each beside the sharp photo of its number, sharp/im1.png."""
+    photos = photos_below(root)
+    blurred = [path for path in photos if path.parent.name == "blur" and _LEVIN_SHOT.match(path.stem)]
+    sharp = {path.stem: path for path in photos if path.parent.name == "sharp"}
+    lone = [path.name for path in blurred if path.stem.partition("_")[0] not in sharp]
+    if lone and strict:
+        raise DatasetError(f"{root / 'sharp'}: lacks the sharp photos of {some(lone)}")
+    items = [Item(path, sharp[stem]) for path in blurred if (stem := path.stem.partition("_")[0]) in sharp]
+    return with_some(Listing(tuple(items), "levin", paired=True), root)
+
+
+def is_levin(root: Path) -> bool:
+    return (root / "sharp").is_dir() and any(_LEVIN_SHOT.match(path.stem) for path in (root / "blur").glob("*"))
 
 
 def rwbi(root: Path, *, strict: bool = True) -> Listing:

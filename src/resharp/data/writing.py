@@ -18,6 +18,7 @@ from resharp.files import clear_unfinished, refusals_named, written_whole
 from resharp.locks import exclusive
 from resharp.photo import Photo, read_pixels, write_photo
 
+from .folders import is_leftover
 from .manifest import MANIFEST, Entry, Manifest, save_manifest
 from .synthesis import SampleRecipe, Synthesis
 from .workers import checked_workers, in_order
@@ -95,7 +96,7 @@ def _begin(synthesis: Synthesis, folder: Path, *, is_fresh: bool) -> None:
         "plan": synthesis.plan.model_dump(mode="json"),
     }
     begun = folder / BEGUN
-    if not begun.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+    if not begun.exists() and any(not is_leftover(path.name) for path in folder.iterdir()):
         raise DatasetError(f"{folder}: holds other files; name a new or an empty folder")
     if is_fresh:
         with written_whole(begun) as file:

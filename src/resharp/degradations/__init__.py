@@ -26,6 +26,7 @@ from .recipes import (
     parameter_names,
     read_recipes,
     step_from_json,
+    steps_from_text,
     write_recipes,
 )
 from .resample import Resize, resize_as_matlab
@@ -75,6 +76,7 @@ __all__ = [
     "reflect_padded",
     "resize_as_matlab",
     "step_from_json",
+    "steps_from_text",
     "without_margin",
     "write_recipes",
 ]

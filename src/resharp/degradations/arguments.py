@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from resharp.errors import ArgumentError
+from resharp.image import checked_scale
 
 _SHOWN = 60  # characters of a text that a message repeats
 
@@ -24,13 +25,13 @@ def checked_image(image: Any, *, n_channels: tuple[int, ...] = ()) -> Tensor:
 
 
 def checked_scene(image: Any) -> Tensor:
-    """`image` if it is one finite image (1 or 3, H, W).  Raises ArgumentError that says what it is."""
+    """`image` if it is one finite image (1 or 3, H, W), on the scale [0, 1].  Raises ArgumentError that says why."""
     scene = checked_image(image, n_channels=(1, 3))
     if scene.ndim != 3:
         raise ArgumentError(f"steps are applied to one image (1 or 3, H, W), not {tuple(scene.shape)}")
     if not bool(torch.isfinite(scene.sum())) and not bool(torch.isfinite(scene).all()):  # the sum is faster
         raise ArgumentError("the image holds NaN or infinite values; its values lie in [0, 1]")
-    return scene
+    return checked_scale(scene)
 
 
 def checked_whole(name: str, value: Any, low: int, high: int) -> int:

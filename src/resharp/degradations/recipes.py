@@ -100,6 +100,27 @@ def make_degradation(kind: str, parameters: Mapping[str, Any]) -> Degradation:
         raise RecipeError(f"{kind}: {error}") from None
 
 
+def steps_from_text(text: str) -> list[Degradation]:
+    """Degradations written in one line: "shake extent=16; noise sigma=0.01; blur kernel=motion:15,30"; "" for none.
+
+    Values are JSON where they are that, else text.  Raises RecipeError.
+    """
+    made = []
+    for step in filter(None, map(str.strip, text.split(";"))):
+        kind, *settings = step.split()
+        parameters: dict[str, Any] = {}
+        for setting in settings:
+            name, equals, value = setting.partition("=")
+            if not equals:
+                raise RecipeError(f"{shortened(setting)!r} in {shortened(step)!r} is no NAME=VALUE")
+            try:
+                parameters[name] = json.loads(value)
+            except ValueError:
+                parameters[name] = value
+        made.append(make_degradation(kind, parameters))
+    return made
+
+
 def _as_json(kind: str, parameters: Mapping[str, Any]) -> str:
     try:
         return json.dumps(dict(parameters), default=_plain)

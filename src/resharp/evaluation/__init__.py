@@ -1,8 +1,9 @@
 """Measures restorers: named protocols, runs over datasets, result cards, reports, comparisons."""
 
+from resharp.pages import check_jinja2
+
 from .comparison import Comparison, compare
 from .comparison_report import write_comparison
-from .pages import check_jinja2
 from .protocols import PROTOCOLS, Protocol, make_protocol
 from .report import write_report
 from .rescoring import rescore

@@ -17,13 +17,23 @@ from resharp.data.listing import Item, Listing
 from resharp.data.manifest import refuse_odd_names
 from resharp.data.packs import Pack, is_pack
 from resharp.data.sources import one_split
-from resharp.degradations import Blur, Mosaic, Noise, demosaic_bilinear, parse_kernel, without_margin
+from resharp.degradations import (
+    Blur,
+    DegradationStep,
+    Mosaic,
+    Noise,
+    apply_steps,
+    demosaic_bilinear,
+    parse_kernel,
+    steps_from_text,
+    without_margin,
+)
 from resharp.errors import ArgumentError, DatasetError
 from resharp.metrics import METRICS
 from resharp.photo import photo_size, read_photo
+from resharp.provenance import file_sha256
 
 from .protocols import Protocol
-from .provenance import file_sha256
 
 _pack_lock = threading.Lock()
 
@@ -52,6 +62,7 @@ class Case:
     file: str
     degraded: Source | None
     clean: tuple[Source, ...]
+    number: int = 0  # its place in the dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +177,7 @@ def _named(items: Sequence[tuple[Item, tuple[Path, ...]]], root: Path, protocol:
             file = next(one for one in numbered if str(one).casefold() not in taken)
             taken.add(str(file).casefold())
         seen = None if protocol.takes == "clean" else item.degraded or item.clean
-        cases.append(Case(name, f"{file}.png", seen, truths))
+        cases.append(Case(name, f"{file}.png", seen, truths, place))
     return cases
 
 
@@ -190,7 +201,13 @@ def _cases_of_pack(path: Path, protocol: Protocol, limit: int | None) -> CaseSet
         raise DatasetError(f"{path}: holds no sharp patches for protocol {protocol.name} to spoil")
     is_judged = "sharp" in pack.counts and (pack.paired or main == "sharp")
     dataset = tuple(
-        Case(f"{path.name}#{n}", f"{n:06d}.png", Patch(path, main, n), (Patch(path, "sharp", n),) if is_judged else ())
+        Case(
+            f"{path.name}#{n}",
+            f"{n:06d}.png",
+            Patch(path, main, n),
+            (Patch(path, "sharp", n),) if is_judged else (),
+            number=n,
+        )
         for n in range(pack.counts[main])
     )
     cases = dataset[:limit]
@@ -289,7 +306,16 @@ def _noisy(case: Case, image: Tensor, grey: bool, protocol: Protocol) -> Sample:
     return Sample(case, _with_noise(image, case, protocol), image, (), _size(image), grey, noise_sigma=sigma)
 
 
-_SPOILERS = {"dmsp": _blurred, "demosaic": _mosaicked, "denoise": _noisy}
+def _spoiled(case: Case, image: Tensor, grey: bool, protocol: Protocol) -> Sample:
+    seed = (protocol.seed or 0) + case.number
+    steps = [DegradationStep(one, seed) for one in steps_from_text(protocol.steps or "")]
+    degraded, clean = (one.clamp(0, 1).expand(3, -1, -1) for one in apply_steps(steps, image[:1] if grey else image))
+    if degraded.shape != image.shape:
+        raise DatasetError("the steps change the photo's size; protocol spoiled compares photos of one size")
+    return Sample(case, degraded.mul(255).round().div(255), clean, (), _size(clean), grey)
+
+
+_SPOILERS = {"dmsp": _blurred, "demosaic": _mosaicked, "denoise": _noisy, "spoiled": _spoiled}
 
 
 def _with_noise(image: Tensor, case: Case, protocol: Protocol) -> Tensor:

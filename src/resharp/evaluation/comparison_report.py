@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from resharp.pages import write_page
+
 from .comparison import Comparison, Standing
-from .pages import Cell, better_way, card_facts, change_cell, head, number_cell, write_page
+from .pages import Cell, better_way, card_facts, change_cell, head, number_cell
 from .plots import histogram
 from .rescoring import Rescored, Rescoring
 from .results import Card, Column
@@ -23,6 +25,7 @@ def write_comparison(comparison: Comparison, rescoring: Rescoring, path: Path) -
     ]
     write_page(
         path,
+        __package__,
         "comparison.html",
         {
             "title": " · ".join(comparison.labels),

@@ -1,35 +1,32 @@
 """What is evaluated: every kind of method behind one call, a sample in and a picture out."""
 
 import dataclasses
+import functools
 import hashlib
-import importlib
 import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from resharp.data.folders import natural, photos_below, some
-from resharp.device import checked_device, is_out_of_memory
-from resharp.errors import ArgumentError, DatasetError, ResharpError, WeightsError, did_you_mean
-from resharp.image import as_image
+from resharp.device import checked_device
+from resharp.errors import ArgumentError, DatasetError, WeightsError, did_you_mean
+from resharp.models import SHIPPED, Card, read_card
+from resharp.own_code import imported, is_own
 from resharp.photo import SUFFIXES
-from resharp.restorer import deconvolve, load_deblurrer, load_prior
-from resharp.restorer.precision import checked_precision
-from resharp.weights import SHIPPED, read_card
+from resharp.provenance import file_sha256, files_sha256
+from resharp.restorers import BayesRestorer, FunctionRestorer, Restorer, open_denoiser, open_restorer
+from resharp.restorers.opening import TELLABLE
+from resharp.restorers.precision import checked_precision
 
 from .baselines import BASELINES, baseline
 from .cases import Case, Sample, differs_in_kind, read_source
 from .protocols import PROTOCOLS, Protocol
-from .provenance import file_sha256, files_sha256
 from .results import RESULTS
-
-TOLD = ("kernel", "noise_sigma", "scale", "pattern")
-"""What a method is told of a degradation if its signature names it and the protocol knows it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,73 +52,79 @@ def open_method(
     cases: Sequence[Case],
     *,
     match: str = "name",
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "auto",
+    network: str | None = None,
+    samples: int | None = None,
 ) -> Method:
-    """The method that `what` names: a row of BASELINES, weights by name or file, a folder of restored pictures (which
+    """The method that `what` names: a row of BASELINES, a model by name or file, a folder of restored pictures (which
     belong to the cases by their names, or by their order with match="order"), `package.module:callable`, a callable.
 
-    Raises ArgumentError, WeightsError or DatasetError for a method that is not there or cannot run under the protocol.
+    network, samples: as `open_restorer` takes them.  Raises ArgumentError, WeightsError or DatasetError for a method
+    that is not there, cannot run under the protocol, or whose name means two things.
     """
     if match not in ("name", "order"):
         raise ArgumentError(f"pictures are matched by name or by order, not by {match!r}")
-    if callable(what):
-        return _from_callable(what, getattr(what, "__qualname__", type(what).__name__), protocol)
     text = str(what)
+    if callable(what) or is_own(text):
+        _check_unused(text, network=network, samples=samples)
+        return _from_callable(what, protocol)
+    if isinstance(what, str) and (text in BASELINES or text in SHIPPED) and Path(text).exists():
+        kind = "built-in method" if text in BASELINES else "shipped model"
+        raise ArgumentError(f"{text}: is a {kind} and stands here, too; write ./{text} for what stands here")
     if text in BASELINES:
-        return dataclasses.replace(_from_callable(baseline(text), text, protocol), sha256="", is_known=True)
+        _check_unused(text, network=network, samples=samples)
+        restorer = FunctionRestorer(baseline(text), name=text)
+        _check_needs(restorer, text, protocol)
+        return Method(text, functools.partial(_told, restorer, protocol, 0))
     if Path(text).is_dir():
+        _check_unused(text, network=network, samples=samples)
         return _restored_folder(Path(text), cases, match)
     if text in SHIPPED or Path(text).suffix == ".safetensors" or Path(text).is_file():
-        return _from_weights(what, protocol, device, precision)
-    if ":" in text:
-        found = _from_callable(_imported(text), text, protocol)
-        if found.is_known:
-            return found
-        source = getattr(sys.modules[text.partition(":")[0]], "__file__", None)  # where an object was made, by name
-        return found if source is None else dataclasses.replace(found, sha256=file_sha256(Path(source)), is_known=True)
+        return _from_model(what, protocol, device, precision, network=network, samples=samples)
     known = [*BASELINES, *SHIPPED]
-    hint = did_you_mean(text, known, things="built-in methods and weights")
-    raise ArgumentError(f"{text}: no method; {hint}; weights, a folder of pictures or package.module:callable will do")
+    hint = did_you_mean(text, known, things="built-in methods and models")
+    raise ArgumentError(f"{text}: no method; {hint}; a model, a folder of pictures or package.module:callable will do")
+
+
+def _check_unused(text: str, **settings: object) -> None:
+    """Raises ArgumentError for settings that a method has no use for."""
+    for name, value in settings.items():
+        if value is not None:
+            raise ArgumentError(f"{text} is no network of a file and takes no {name}; leave it out")
+
+
+def _told(restorer: Restorer, protocol: Protocol, seed: int, sample: Sample) -> Tensor:
+    """What the restorer makes of a sample, told what it can be told and the protocol knows."""
+    names = [name for name in restorer.accepts if name in protocol.gives]
+    known = {name: getattr(sample, name) for name in names if getattr(sample, name) is not None}
+    return restorer(sample.degraded, seed=seed, **known).image
 
 
 # --- callables --------------------------------------------------------------------------------------------------------
 
 
-def _imported(text: str) -> Callable[..., Any]:
-    module, _, name = text.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it: one's own methods lie there
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (Exception, SystemExit) as error:  # importing runs anybody's code
-        raise ArgumentError(f"{text}: cannot be imported ({_told(error)})") from None
-    if not callable(found):
-        raise ArgumentError(f"{text}: is no callable that takes an image")
-    return found  # type: ignore[no-any-return]
-
-
-def _from_callable(function: Callable[..., Any], name: str, protocol: Protocol) -> Method:
+def _from_callable(what: str | Path | Callable[..., Any], protocol: Protocol) -> Method:
     """Raises ArgumentError where the function wants to be told more than the protocol knows."""
-    told = _wanted(function, name, protocol)
-
-    def run(sample: Sample) -> Tensor:
-        restored: Any
-        known = {key: getattr(sample, key) for key in told if getattr(sample, key) is not None}
-        try:
-            restored = function(sample.degraded.clone(), **known)
-        except ResharpError:
-            raise
-        except (Exception, SystemExit) as error:  # anybody's code; one picture's failure ends no run
-            if is_out_of_memory(error):
-                raise
-            raise ArgumentError(f"{name} failed ({_told(error)})") from error
-        return as_image(restored) if isinstance(restored, np.ndarray) else restored
-
-    digest = _digest(function)
+    restorer = open_restorer(what, device="cpu", precision="float32")
+    name = str(what) if isinstance(what, str | Path) else getattr(what, "__qualname__", type(what).__name__)
+    if isinstance(restorer, FunctionRestorer):
+        _check_needs(restorer, name, protocol)
+    run = functools.partial(_told, restorer, protocol, protocol.seed or 0)
+    digest = _digest(imported(str(what)) if isinstance(what, str | Path) else what)
+    if not digest and isinstance(what, str):  # an object: the file where it was made, by name
+        source = getattr(sys.modules[what.partition(":")[0]], "__file__", None)
+        digest = "" if source is None else file_sha256(Path(source))
     return Method(name, run, sha256=digest, is_known=bool(digest))
+
+
+def _check_needs(restorer: FunctionRestorer, name: str, protocol: Protocol) -> None:
+    for needed in restorer.needs:
+        if needed in protocol.gives:
+            continue
+        givers = [row.name for row in PROTOCOLS.values() if needed in row.gives]
+        way_out = f"those that do: {', '.join(givers)}" if givers else f"methods are told {', '.join(TELLABLE)} only"
+        raise ArgumentError(f"{name} needs {needed}, which protocol {protocol.title} does not tell; {way_out}")
 
 
 def _digest(function: Callable[..., Any]) -> str:
@@ -145,61 +148,40 @@ def _source_digest(found: Any) -> str:
     return file_sha256(Path(source)) if source else ""
 
 
-def _wanted(function: Callable[..., Any], name: str, protocol: Protocol) -> list[str]:
-    """Which of TOLD the function's signature names and the protocol can tell."""
-    try:
-        seen = function.forward if isinstance(function, nn.Module) else function
-        parameters = list(inspect.signature(seen).parameters.values())
-    except (TypeError, ValueError):  # of builtins
-        return []
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    by_name = [p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    for parameter in by_name[0 if parameters and parameters[0].kind is parameters[0].POSITIONAL_ONLY else 1 :]:
-        if parameter.default is not parameter.empty or parameter.name in protocol.gives:
-            continue
-        givers = [row.name for row in PROTOCOLS.values() if parameter.name in row.gives]
-        way_out = f"those that do: {', '.join(givers)}" if givers else f"methods are told {', '.join(TOLD)} only"
-        raise ArgumentError(f"{name} needs {parameter.name}, which protocol {protocol.title} does not tell; {way_out}")
-    names = {p.name for p in by_name}
-    return [key for key in TOLD if key in protocol.gives and (takes_all or key in names)]
+# --- models -----------------------------------------------------------------------------------------------------------
 
 
-# --- weights ----------------------------------------------------------------------------------------------------------
-
-
-def _from_weights(what: str | Path, protocol: Protocol, device: str, precision: str) -> Method:
+def _from_model(
+    what: str | Path, protocol: Protocol, device: str, precision: str, *, network: str | None, samples: int | None
+) -> Method:
     if str(what) not in SHIPPED and Path(what).suffix.lower() in SUFFIXES:
         raise ArgumentError(f"{what}: is a photo; name the folder of restored pictures")
     card = read_card(what)
-    if (protocol.scale or 1) != 1:
-        raise WeightsError(f"{card.path}: keeps a photo's size, which protocol {protocol.name} does not; see `bicubic`")
+    _check_task(card, protocol)
+    place = checked_device(device)
+    used = str(checked_precision(precision, place)).removeprefix("torch.")
+    settings: dict[str, Any] = {"device": device, "precision": used, "network": network}
+    restorer: Restorer
+    if card.contract.task == "denoise" and "kernel" in protocol.gives:
+        _check_unused(str(what), samples=samples)
+        restorer = BayesRestorer(open_denoiser(what, **settings))
+    else:
+        restorer = open_restorer(what, samples=samples, **settings)
     name = card.name if card.name != "not stated" else Path(card.path).stem
-    used = str(checked_precision(precision, checked_device(device))).removeprefix("torch.")
-    run = (_from_denoiser if card.network == "dae" else _from_deblurrer)(what, protocol, device, used)
-    return Method(name, run, card.sha256, card.licence, device, used)
+    run = functools.partial(_told, restorer, protocol, protocol.seed or 0)
+    return Method(name, run, card.sha256, card.licence, str(place), used)
 
 
-def _from_denoiser(what: str | Path, protocol: Protocol, device: str, precision: str) -> Callable[[Sample], Tensor]:
-    """Deconvolution with the mean-shift prior where the kernel is known, the denoiser itself where there is noise."""
-    if protocol.name not in ("dmsp", "denoise"):
+def _check_task(card: Card, protocol: Protocol) -> None:
+    """Raises WeightsError for a model that does something else than the protocol judges."""
+    contract, scale = card.contract, protocol.scale or 1
+    if contract.scale != scale:
+        sizes = "keeps a photo's size" if contract.scale == 1 else f"makes a photo {contract.scale} times as large"
+        raise WeightsError(f"{card.path}: {sizes}, which protocol {protocol.name} does not; see `bicubic`")
+    if contract.task == "denoise" and protocol.name not in ("dmsp", "denoise"):
         raise WeightsError(
-            f"{what}: is a denoiser, which protocols dmsp and denoise take, and {protocol.name} does not"
+            f"{card.path}: is a denoiser, which protocols dmsp and denoise take, and {protocol.name} does not"
         )
-    prior, seed = load_prior(what, precision=precision, device=device), protocol.seed or 0
-
-    def run(sample: Sample) -> Tensor:
-        image = sample.degraded.to(device)
-        if sample.kernel is None:
-            return prior.denoiser(image)
-        return deconvolve(image, sample.kernel, sample.noise_sigma or None, prior=prior, seed=seed, device=device)
-
-    return run
-
-
-def _from_deblurrer(what: str | Path, protocol: Protocol, device: str, precision: str) -> Callable[[Sample], Tensor]:
-    del protocol
-    restore = load_deblurrer(what, device=device, precision=precision)
-    return lambda sample: restore(sample.degraded)
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
@@ -265,8 +247,3 @@ def _same_name(stem: str, wanted: str) -> bool:
 
 def _goes_on(stem: str, wanted: str) -> bool:
     return stem.startswith(wanted) and not stem[len(wanted) :][:1].isalnum()
-
-
-def _told(error: BaseException) -> str:
-    """The error's kind, and the first line of its words if it has any."""
-    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

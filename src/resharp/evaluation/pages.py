@@ -1,19 +1,8 @@
-"""What the pages have in common: one self-contained HTML file from a template, its tables, its card.
+"""What the pages have in common beside their frame: their tables, their card."""
 
-Everything is inside, and names of photos are text, whatever they hold.
-"""
-
-import base64
 import dataclasses
-import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import resharp
-from resharp.errors import OutputError
-from resharp.files import written_whole
+from collections.abc import Sequence
 
 from .results import Card, Column
 from .wording import figure, signed_figure
@@ -41,40 +30,6 @@ class Cell:
     words: str
     value: str | None = None
     kind: str = ""
-
-
-def check_jinja2() -> None:
-    """Raises OutputError where reports cannot be made, for a caller who wants to know it before hours of work."""
-    try:
-        import jinja2  # noqa: F401 - an extra
-    except ImportError:
-        raise OutputError("reports need jinja2: pip install 'resharp[evaluate]'") from None
-
-
-def write_page(path: Path, template: str, context: Mapping[str, Any]) -> None:
-    """Write the page that a file of `templates` makes of a context, escaped where it is text.  Raises OutputError."""
-    check_jinja2()
-    import jinja2
-    import markupsafe
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("resharp.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    loader = environment.loader
-    assert loader is not None
-    script = loader.get_source(environment, "sort.js")[0]
-    page = environment.get_template(template).render(
-        context,
-        version=resharp.__version__,
-        script=markupsafe.Markup(script),  # our own file; the page runs nothing that has another hash
-        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
-    with written_whole(path) as file:
-        file.write(page.encode("utf-8", "backslashreplace"))  # names of files may hold what is no text
 
 
 def card_facts(card: Card) -> list[tuple[str, str]]:

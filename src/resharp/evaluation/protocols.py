@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from resharp.degradations import Mosaic, parse_kernel
+from resharp.degradations import Mosaic, parse_kernel, steps_from_text
 from resharp.degradations.arguments import checked_whole, shortened
 from resharp.degradations.noise import checked_seed, checked_sigma
 from resharp.errors import ArgumentError, did_you_mean
 from resharp.metrics import METRICS
+from resharp.provenance import path_sha256
 
-from .provenance import path_sha256
 from .results import Column
 
 ROUNDINGS = ("round", "truncate", "none")
@@ -35,7 +35,8 @@ class Protocol:
     these;  border: pixels that are not counted on each side;  scale: how many times as wide and high as the degraded
     photo the truth is;  kernel: what `parse_kernel` takes, turned by 180 degrees with flip_kernel;  noise_sigma: on the
     [0, 1] scale;  noise_known: whether the method is told it;  pattern: of the Bayer filter;  seed: of the noise;
-    detector, labels: files;  confidence, iou: thresholds of detection.
+    steps: what is done to clean photos, as `steps_from_text` reads it;  detector, labels: files;  confidence, iou:
+    thresholds of detection.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Protocol:
     noise_known: bool | None = None
     pattern: str | None = None
     seed: int | None = None
+    steps: str | None = None
     detector: str | None = None
     labels: str | None = None
     confidence: float | None = None
@@ -69,6 +71,7 @@ class Protocol:
                 raise ArgumentError(f"{name} is {getattr(self, name):g}; it lies between 0 and 1")
         checked_sigma(self.noise_sigma or 0.0)
         checked_seed(self.seed or 0)
+        steps_from_text(self.steps or "")
         Mosaic(self.pattern or "RGGB")
         if self.kernel:
             parse_kernel(self.kernel)
@@ -140,6 +143,24 @@ PROTOCOLS: dict[str, Protocol] = {
             "trajectories",
             ("psnr", "ssim"),
             **_RGB,
+        ),
+        Protocol(
+            "levin",
+            1,
+            "really shaken photos, whose kernels are not centred: PSNR at the best shift of up to 5 pixels; RGB",
+            "pairs",
+            ("psnr-up-to-shift", "ssim"),
+            **_RGB,
+        ),
+        Protocol(
+            "spoiled",
+            1,
+            "clean photos, spoiled by `steps` and rounded to 8 bits; the n-th photo draws from seed + n; RGB",
+            "clean",
+            ("psnr", "ssim"),
+            **_RGB,
+            steps="shake",
+            seed=0,
         ),
         Protocol(
             "sr-y",

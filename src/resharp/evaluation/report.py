@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from resharp.pages import check_jinja2, write_page
 from resharp.photo import Photo, encode_photo
 
-from .pages import Cell, better_way, card_facts, change_cell, check_jinja2, head, number_cell, write_page
+from .pages import Cell, better_way, card_facts, change_cell, head, number_cell
 from .plots import histogram
 from .results import Column, Result, Row
 from .sheets import Strip, make_sheets, write_sheet
@@ -29,7 +30,7 @@ def write_report(result: Result, folder: Path) -> Path:
             write_sheet(strips, folder / f"{name}.jpg")
             shown.append((f"The {name} by {sheets.criterion}", [_strip(strip) for strip in strips]))
     path = folder / "report.html"
-    write_page(path, "report.html", _report(result) | {"sheets": shown})
+    write_page(path, __package__, "report.html", _report(result) | {"sheets": shown})
     return path
 
 

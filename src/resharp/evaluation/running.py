@@ -22,17 +22,18 @@ from resharp.data.workers import checked_workers
 from resharp.device import checked_device, is_out_of_memory
 from resharp.errors import ArgumentError, OutputError, ResharpError
 from resharp.files import refusals_named
+from resharp.image import checked_scale
 from resharp.locks import exclusive
+from resharp.parallel import in_stages, threads
 from resharp.photo import Photo, write_photo
+from resharp.provenance import code_commit
 
 from .cases import Case, CaseSet, Sample, Source, open_cases, read_sample
 from .methods import Method, open_method
 from .progress import finished_rows, note_row, refuse_other
 from .protocols import Protocol, make_protocol
-from .provenance import code_commit
 from .results import RESULTS, Card, Result, Row, read_result, write_result
 from .scoring import Scorer, open_scorer
-from .threads import ahead, threads
 
 PROGRESS = "progress.jsonl"
 WRITTEN = ("restored", "degraded", "clean")  # folders of a run's own pictures
@@ -60,8 +61,10 @@ def evaluate(
     subset: str | None = None,
     match: str = "name",
     limit: int | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     precision: str = "auto",
+    network: str | None = None,
+    samples: int | None = None,
     workers: int = 2,
     on_row: OnRow | None = None,
     say: Callable[[str], None] | None = None,
@@ -72,6 +75,7 @@ def evaluate(
     callable (also as "package.module:name") that is given the image, float32 (3, H, W), and whichever of kernel,
     noise_sigma, scale and pattern its signature names and the protocol knows.
     data: a folder, manifest, pack or Listing;  protocol: a row of PROTOCOLS by name, or what `make_protocol` gave.
+    device, precision, network, samples: of a model, as `open_restorer` takes them.
     out: a folder for results.json, results.csv and the restored pictures in 16 bits; a run that was stopped there goes
     on.  workers: threads that read and judge beside the method.  on_row: sees (row, number, count);  say: is told
     what the user ought to know before it begins, in lines.
@@ -83,7 +87,8 @@ def evaluate(
     checked_device(device)
     checked_workers(workers)
     cases = open_cases(data, protocol, split=split, subset=subset, limit=limit)
-    opened = open_method(method, protocol, cases.dataset, match=match, device=device, precision=precision)
+    settings: dict[str, Any] = {"device": device, "precision": precision, "network": network, "samples": samples}
+    opened = open_method(method, protocol, cases.dataset, match=match, **settings)
     folder = None if out is None else _checked_folder(Path(out), cases.dataset, method, data)
     run = _Run(protocol, opened, cases, open_scorer(protocol, cases.dataset), folder)
     if say is not None:
@@ -157,8 +162,7 @@ class _Run:
         """A row for each case in their order, each written down before it is given out."""
         left = [case for case in self.cases.cases if case.file not in finished]
         with threads(workers) as pool:
-            read = ahead(self._read, left, pool, 1)
-            new = ahead(self._row, map(self._restored, read), pool, workers)
+            new = in_stages(left, self._read, self._restored, self._row, pool=pool, n_behind=workers)
             for case in self.cases.cases:
                 if case.file in finished:
                     yield finished[case.file]
@@ -232,7 +236,7 @@ def checked_picture(picture: object, size: tuple[int, int]) -> Tensor:
     picture = picture.detach().float().cpu().expand(3, -1, -1)
     if not bool(torch.isfinite(picture.sum())) and not bool(torch.isfinite(picture).all()):  # the sum is faster
         raise ArgumentError("the restored picture holds NaN or infinite values")
-    return picture
+    return checked_scale(picture)
 
 
 # --- small things -----------------------------------------------------------------------------------------------------

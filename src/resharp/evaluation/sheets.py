@@ -179,7 +179,7 @@ def _strip(look: _Look, top: float) -> Strip:
 
 def _boxed_panels(photos: Mapping[str, Tensor], row: Row) -> tuple[Panel, ...]:
     """Input, restored and sharp photo, each with what a detector found on it.  Raises DatasetError for odd notes."""
-    from .detection import detections_drawn, match_of  # a room that most results never enter
+    from resharp.detection import detections_drawn, match_of  # a room that most results never enter
 
     versions = {"input": "degraded", "restored": "restored", "clean": "sharp"}
     panels = []

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from resharp.errors import ArgumentError
+from resharp.image import checked_scale
 
 
 def checked_pair(restored: Any, clean: Any, *, smallest: int = 1) -> tuple[Tensor, Tensor]:
     """Both if they are float tensors of one shape (..., C, H, W), H and W at least `smallest`, without gradients.
 
     They come back in float32, or in float64 where one of them is.  On CUDA always in float64, which TF32 cannot round.
-    Raises ArgumentError: integers would wrap around, and broadcasting would hide a mistake.
+    Raises ArgumentError: integers would wrap around, broadcasting would hide a mistake, and so would another scale.
     """
     first, second = checked_images(restored, smallest=smallest), checked_images(clean, smallest=smallest)
     if first.shape != second.shape:
@@ -28,7 +29,7 @@ def checked_pair(restored: Any, clean: Any, *, smallest: int = 1) -> tuple[Tenso
 
 
 def checked_images(images: Any, *, smallest: int = 1) -> Tensor:
-    """`images` if they are a float tensor as above.  Raises ArgumentError."""
+    """`images` if they are a float tensor as above, and on the scale [0, 1].  Raises ArgumentError."""
     if not isinstance(images, Tensor):
         raise ArgumentError(f"a metric takes tensors (..., C, H, W) in [0, 1], not a {type(images).__name__}")
     if not images.is_floating_point():
@@ -41,7 +42,7 @@ def checked_images(images: Any, *, smallest: int = 1) -> Tensor:
             f"an image of {width}x{height} pixels is too small for this metric; it takes {smallest} each way and more"
         )
     at_least = torch.float64 if images.is_cuda else torch.float32
-    return images.detach().to(torch.promote_types(images.dtype, at_least))
+    return checked_scale(images).detach().to(torch.promote_types(images.dtype, at_least))
 
 
 def for_each(measure: Callable[[Tensor, Tensor], Tensor], restored: Tensor, clean: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from resharp.errors import ArgumentError, WeightsError, did_you_mean
-from resharp.networks import features_file, load_features
+from resharp.models import features_file, load_features
 
 from .arguments import checked_pair, full_precision
 from .table import Metric
@@ -51,11 +51,11 @@ def feature_distance(
 
 
 def load_feature_distance(
-    architecture: str = "vgg16", *, weights: Path | None = None, download: bool = False
+    architecture: str = "vgg16", *, weights: str | Path | None = None, download: bool = False
 ) -> Metric:
     """The feature distance over a row of LPIPS_LAYERS: LPIPS's layers without its linear weights, and not LPIPS.
 
-    weights, download: as for `networks.load_features`, whose errors it raises.
+    weights, download: as for `models.load_features`, whose errors it raises.
     """
     layers = _layers(architecture)
     features = load_features(architecture, *layers, after_relu=True, weights=weights, download=download)
@@ -64,15 +64,15 @@ def load_feature_distance(
 
 
 def load_lpips(
-    linear: Path, architecture: str = "vgg16", *, weights: Path | None = None, download: bool = False
+    linear: Path, architecture: str = "vgg16", *, weights: str | Path | None = None, download: bool = False
 ) -> Metric:
     """LPIPS 0.1 with the linear weights of a file as the authors' vgg.pth and squeeze.pth (lin0.model.1.weight, ...).
 
     weights: of torchvision, on which the linear ones were learned; with others it would not be LPIPS.  Raises
-    WeightsError for a file that does not fit, and the errors of `networks.load_features`.
+    WeightsError for a file that does not fit, and the errors of `models.load_features`.
     """
     layers = _layers(architecture)
-    used = weights or features_file(architecture, download=download, keras=False)
+    used = Path(weights) if weights else features_file(architecture, download=download, keras=False)
     if used.suffix == ".h5":
         raise WeightsError(f"{used}: LPIPS was learned on torchvision's weights; name those, or leave LPIPS be")
     features = load_features(architecture, *layers, after_relu=True, weights=used)
@@ -98,7 +98,7 @@ def _directions(features: Tensor) -> Tensor:
     return features / (lengths + _NO_LENGTH)
 
 
-def _read_linear(path: Path, n_layers: int) -> list[Tensor]:
+def _read_linear(path: str | Path, n_layers: int) -> list[Tensor]:
     """The weights (channels,) of each layer, in their order."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

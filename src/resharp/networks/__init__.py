@@ -5,7 +5,6 @@ from torch import nn
 from .critics import CRITICS, PatchCritic, PooledCritic
 from .dae import DAE
 from .deblurgan import DeblurGAN
-from .feature_weights import features_file, load_features, weights_folder
 from .features import FEATURE_NETWORKS, NORMALISATIONS, FeatureNetwork
 from .nafnet import NAFNet
 from .unet import UNet
@@ -24,7 +23,4 @@ __all__ = [
     "PatchCritic",
     "PooledCritic",
     "UNet",
-    "features_file",
-    "load_features",
-    "weights_folder",
 ]

@@ -1,6 +1,5 @@
-"""What several networks share: sizes that they can halve, means over the photo, initial weights."""
+"""What several networks share: corrections added to photos, means over the photo, initial weights."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -8,23 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def mirrored_to_multiple(image: Tensor, multiple: int, *, least: int = 1) -> Tensor:
-    """(N, C, H, W) continued on the right and below by its mirror image, until both sides are multiples of `multiple`
-    and not below `least`; as often as a small image needs it.
-    """
-    for dim in (-2, -1):
-        size = image.shape[dim]
-        target = math.ceil(max(size, least) / multiple) * multiple
-        if target > size:
-            image = image.index_select(dim, _mirrored(size, target, image.device))
-    return image
-
-
-def _mirrored(size: int, target: int, device: torch.device) -> Tensor:
-    """Indices 0 ... target - 1 folded back into 0 ... size - 1."""
-    period = max(1, 2 * (size - 1))
-    indices = torch.arange(target, device=device).remainder(period)
-    return torch.minimum(indices, period - indices)
+def corrected(image: Tensor, correction: Tensor) -> Tensor:
+    """Image + correction, in the image's own precision, whatever that of the network's weights."""
+    return image + correction.to(image.dtype)
 
 
 Shared = Callable[[Callable[[], Tensor]], Tensor]

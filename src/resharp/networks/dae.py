@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .blocks import check_ranges
+from .blocks import check_ranges, corrected
 
 
 class DAE(nn.Module):
@@ -47,7 +47,7 @@ class DAE(nn.Module):
             "depth": depth,
             "batch_norm": batch_norm,
         }
-        self.receptive_field = 2 * depth + 1
+        self.halo = depth
         self._initialise(generator)
 
     def _initialise(self, generator: torch.Generator | None) -> None:
@@ -68,19 +68,14 @@ class DAE(nn.Module):
         return cast("list[nn.Conv2d]", list(self.convs))
 
     def forward(self, noisy: Tensor) -> Tensor:
-        return noisy + self.residual(noisy)
-
-    def residual(self, noisy: Tensor) -> Tensor:
-        """f(z), the negative of the noise that the network sees.  Shapes as in `forward`."""
         head, *inner, tail = self._layers()
-        features = torch.relu_(head(noisy))
+        features = torch.relu_(head(noisy.to(head.weight.dtype)))
         for index, conv in enumerate(inner):
             features = conv(features)
             if self.norms:
                 features = self.norms[index](features)
             features = torch.relu_(features)
-        residual: Tensor = tail(features)
-        return residual
+        return corrected(noisy, tail(features))
 
     @torch.no_grad()
     def folded(self) -> "DAE":

@@ -13,10 +13,10 @@ from .blocks import (
     Shared,
     channels_first_on_cpu,
     check_ranges,
+    corrected,
     draw_normal,
     dropped,
     instance_normalised,
-    mirrored_to_multiple,
 )
 
 UPSAMPLINGS = ("deconv", "pixelshuffle", "resize")
@@ -44,8 +44,9 @@ class DeblurGAN(nn.Module):
     """Restored photo clamp(I_B + I_R): conv 7x7, 2 halvings, 9 residual blocks, 2 doublings, conv 7x7, tanh;
     11,378,179 parameters.
 
-    blurred: (N, channels, H, W) in [0, 1], any H and W;  returns the same shape, in [0, 1].  The published code works
-    on [-1, 1]: so does the inside of this network, and published weights give the published numbers.
+    blurred: (N, channels, H, W) in [0, 1], H and W multiples of `multiple_of`, from twice that on;  returns the same
+    shape, in [0, 1].  The published code works on [-1, 1]: so does the inside of this network, and published weights
+    give the published numbers.
 
     The statistics of the instance norms are those of the whole photo, also at inference, so that parts of a photo come
     out differently from the whole.  `upsampling`: "deconv" as published; "pixelshuffle" (12,483,907 parameters, as in
@@ -54,7 +55,7 @@ class DeblurGAN(nn.Module):
 
     scale = 1
     multiple_of = 4
-    receptive_field = None  # the whole photo, through the norms
+    halo = None  # the whole photo, through the norms
     trains_channels_first_on_cpu = True
 
     def __init__(
@@ -93,26 +94,15 @@ class DeblurGAN(nn.Module):
         }
         draw_normal(self, 0.02, generator)
 
-    def forward(self, blurred: Tensor) -> Tensor:
-        return (blurred + self.residual(blurred)).clamp(0, 1)
-
-    def sample(self, blurred: Tensor, *, generator: torch.Generator) -> Tensor:
-        """One of many possible restorations, in train and eval mode alike: dropout stays on, as the paper does it at
-        test time, its masks drawn from `generator`.  Shapes as in `forward`, which it equals if `dropout` is 0.
-        """
-        return (blurred + self.residual(blurred, generator=generator)).clamp(0, 1)
-
-    def residual(
+    def forward(
         self, blurred: Tensor, *, generator: torch.Generator | None = None, shared: Shared | None = None
     ) -> Tensor:
-        """I_R / 2, between -0.5 and 0.5: what is added to a photo in [0, 1].  Shapes as in `forward`.
-
-        generator: draws the dropout masks; without one there is dropout in train mode only, from torch's own generator.
+        """generator: draws the dropout masks, in train and eval mode alike: one of many possible restorations, as the
+        paper tests; without one there is dropout in train mode only, from torch's own generator.
         shared: where `blurred` is a part of a photo, the statistics of the whole; see `blocks.Shared`.
         """
         assert blurred.ndim == 4
-        # below 8 pixels the inner maps would be too small to be mirrored
-        features = 2 * mirrored_to_multiple(blurred, self.multiple_of, least=8) - 1
+        features = 2 * blurred.to(self.tail.weight.dtype) - 1
         if torch.is_grad_enabled():
             features = channels_first_on_cpu(features)
         for conv in self.head:
@@ -121,8 +111,7 @@ class DeblurGAN(nn.Module):
             features = block(features, generator, shared)
         for up in self.ups:
             features = torch.relu_(instance_normalised(up(features), shared))
-        correction = torch.tanh(self.tail(features)) / 2
-        return correction[..., : blurred.shape[-2], : blurred.shape[-1]]
+        return corrected(blurred, torch.tanh(self.tail(features)) / 2).clamp(0, 1)
 
 
 def _doubling(upsampling: str, n_in: int) -> nn.Module:

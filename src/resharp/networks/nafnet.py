@@ -5,13 +5,13 @@ Its nonlinearities are products: half of the channels times the other half.
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .blocks import Shared, check_ranges, mirrored_to_multiple, photo_mean
+from .blocks import Shared, check_ranges, corrected, photo_mean
 
 
 class ChannelNorm(nn.Module):
@@ -62,14 +62,14 @@ def _gated(features: Tensor) -> Tensor:
 class NAFNet(nn.Module):
     """Restored photo I + f(I).  At each of the encoder's levels the sides halve and the channels double, from `width`.
 
-    image: (N, channels, H, W) in [0, 1], any H and W;  returns the same shape, not clipped.
+    image: (N, channels, H, W) in [0, 1], H and W multiples of `multiple_of`;  returns the same shape, not clipped.
 
     The published network for GoPro has width 32, encoder_blocks (1, 1, 1, 28), middle_blocks 1 and decoder_blocks
     (1, 1, 1, 1).  Channel attention averages over the whole photo, so that parts come out differently from the whole.
     """
 
     scale = 1
-    receptive_field = None  # the whole photo, through the attention
+    halo = None  # the whole photo, through the attention
 
     def __init__(
         self,
@@ -118,16 +118,10 @@ class NAFNet(nn.Module):
                     reach = 1 / math.sqrt(module.weight[0].numel())
                     nn.init.uniform_(module.bias, -reach, reach, generator=generator)
 
-    def forward(self, image: Tensor) -> Tensor:
-        return image + self.residual(image)
-
-    def residual(self, image: Tensor, *, shared: Shared | None = None) -> Tensor:
-        """f(I), what is added to the photo.  Shapes as in `forward`.
-
-        shared: where `image` is a part of a photo, the means of the whole; see `blocks.Shared`.
-        """
+    def forward(self, image: Tensor, *, shared: Shared | None = None) -> Tensor:
+        """Shared: where `image` is a part of a photo, the means of the whole; see `blocks.Shared`."""
         assert image.ndim == 4
-        features = self.intro(mirrored_to_multiple(image, self.multiple_of))
+        features = self.intro(image.to(self.intro.weight.dtype))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             skips.append(encoder(features, shared))
@@ -135,7 +129,7 @@ class NAFNet(nn.Module):
         features = self.middle(features, shared)
         for up, decoder in zip(self.ups, self.decoders, strict=True):
             features = decoder(up(features) + skips.pop(), shared)
-        return cast(Tensor, self.ending(features)[..., : image.shape[-2], : image.shape[-1]])
+        return corrected(image, self.ending(features))
 
 
 def _reach(encoder_blocks: Sequence[int], middle_blocks: int, decoder_blocks: Sequence[int]) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .blocks import check_ranges, mirrored_to_multiple
+from .blocks import check_ranges, corrected
 
 
 class PlainBlock(nn.Module):
@@ -32,7 +32,9 @@ class UNet(nn.Module):
     """Restored photo I + f(I).  Pixels are first gathered into channels, `gather` x `gather` at a time; from level to
     level the sides halve and the width is the next of `widths`; 3,631,008 parameters.
 
-    image: (N, channels, H, W) in [0, 1], any H and W;  returns the same shape, not clipped.
+    image: (N, channels, H, W) in [0, 1], H and W multiples of `multiple_of`;  returns the same shape, not clipped.
+    noise_map: a denoiser that is told the noise level (Zhang et al. 2018, FFDNet, arXiv 1710.04026): sigma (N,) on the
+    [0, 1] scale is one plane more beside the photo's.
 
     Each block stands once on the way down and, but for the lowest level, once on the way up.  Each value depends on a
     neighbourhood alone: large photos may be cut into tiles.  A new network returns its input.
@@ -47,6 +49,7 @@ class UNet(nn.Module):
         widths: Sequence[int] = (80, 160),
         blocks: Sequence[int] = (3, 6),
         gather: int = 4,
+        noise_map: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -58,18 +61,20 @@ class UNet(nn.Module):
         pairs = list(itertools.pairwise(widths))
         self.gather = gather
         self.multiple_of = gather * 2 ** len(pairs)
-        self.intro = nn.Conv2d(channels * gather**2, widths[0], 3, padding=1)
+        self.takes = ("image", "sigma") if noise_map else ("image",)
+        self.intro = nn.Conv2d((channels + noise_map) * gather**2, widths[0], 3, padding=1)
         self.encoders = nn.ModuleList(_row(n, width) for n, width in zip(blocks, widths, strict=True))
         self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in pairs)
         self.ups = nn.ModuleList(nn.Conv2d(wider, 4 * wide, 1) for wide, wider in pairs)
         self.decoders = nn.ModuleList(_row(n, width) for n, width in zip(blocks[:-1], widths[:-1], strict=True))
         self.ending = nn.Conv2d(widths[0], channels * gather**2, 3, padding=1)
-        self.receptive_field = _field(blocks, gather)
+        self.halo = _halo(blocks, gather)
         self.arguments: dict[str, Any] = {
             "channels": channels,
             "widths": list(widths),
             "blocks": list(blocks),
             "gather": gather,
+            "noise_map": noise_map,
         }
         self._initialise(generator)
 
@@ -84,13 +89,16 @@ class UNet(nn.Module):
                 module.conv2.weight.data.mul_(0.1)
         nn.init.zeros_(self.ending.weight)
 
-    def forward(self, image: Tensor) -> Tensor:
-        return image + self.residual(image)
-
-    def residual(self, image: Tensor) -> Tensor:
-        """f(I), what is added to the photo.  Shapes as in `forward`."""
+    def forward(self, image: Tensor, sigma: Tensor | None = None) -> Tensor:
         assert image.ndim == 4
-        whole = mirrored_to_multiple(image, self.multiple_of)
+        seen = image.to(self.intro.weight.dtype)
+        if "sigma" in self.takes:
+            assert sigma is not None
+            level = sigma.to(seen).reshape(-1, 1, 1, 1).expand(len(seen), 1, *seen.shape[-2:])
+            seen = torch.cat([seen, level], dim=1)
+        return corrected(image, self._correction(seen))
+
+    def _correction(self, whole: Tensor) -> Tensor:
         features = self.intro(functional.pixel_unshuffle(whole, self.gather))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=False):
@@ -99,16 +107,15 @@ class UNet(nn.Module):
         features = self.encoders[-1](features)
         for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
             features = decoder(functional.pixel_shuffle(up(features), 2) + skips.pop())
-        planes = functional.pixel_shuffle(self.ending(features), self.gather)
-        return planes[..., : image.shape[-2], : image.shape[-1]]
+        return functional.pixel_shuffle(self.ending(features), self.gather)
 
 
 def _row(n_blocks: int, width: int) -> nn.Sequential:
     return nn.Sequential(*(PlainBlock(width) for _ in range(n_blocks)))
 
 
-def _field(blocks: Sequence[int], gather: int) -> int:
-    """The side of the square around a value that it may depend on, wherever the value stands on the coarsest grid."""
+def _halo(blocks: Sequence[int], gather: int) -> int:
+    """How far away pixels lie that a value may depend on, wherever the value stands on the coarsest grid."""
     reach = 0
     for position in range(gather * 2 ** (len(blocks) - 1)):
         first = last = position // gather
@@ -120,4 +127,4 @@ def _field(blocks: Sequence[int], gather: int) -> int:
             first, last = 2 * first - 2 * n_blocks, 2 * last + 1 + 2 * n_blocks
         first, last = (first - 1) * gather, (last + 2) * gather - 1
         reach = max(reach, position - first, last - position)
-    return 2 * reach + 1
+    return reach

@@ -1,18 +1,20 @@
 """One photo in, one photo out; the only door to codecs.
 
-What goes in comes out: bit depth, alpha, grey or colour, EXIF, XMP, ICC profile and DPI.  The EXIF orientation is
-applied to the pixels and its tag set to 1.  Pixels keep the encoding of their profile: nothing is converted.
+What goes in comes out: bit depth, alpha, grey or colour, EXIF, XMP, IPTC, ICC profile and DPI, and how finely a JPEG
+was coded.  The EXIF orientation is applied to the pixels and its tag set to 1.  Pixels keep the encoding of their
+profile: nothing is converted.
 """
 
 from .content import FORMATS, SUFFIXES, Photo
 from .decoding import decode_photo, read_photo, read_pixels
 from .encoding import check_encodable, encode_photo, output_format, write_photo
-from .jpeg import through_jpeg
+from .jpeg import JpegCoding, through_jpeg
 from .size import photo_size
 
 __all__ = [
     "FORMATS",
     "SUFFIXES",
+    "JpegCoding",
     "Photo",
     "check_encodable",
     "decode_photo",

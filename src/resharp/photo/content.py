@@ -6,6 +6,8 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .jpeg import JpegCoding
+
 FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -25,6 +27,10 @@ class Photo:
 
     image: float32 RGB (3, H, W) in [0, 1], of a grey photo one plane seen three times;  alpha: float32 (H, W) or None;
     depth: 8 or 16 bits;  exif: from its TIFF header on, orientation 1;  dpi: (horizontal, vertical).
+
+    How it came, so that it can be written alike:  jpeg: how finely a JPEG was coded;  lossless: whether a WebP was;
+    iptc: captions and credits of a JPEG;  png_chunks: texts and colour codes of a PNG, as they are;  left_out: what the
+    file held beside the photo and no file written here will hold, in words.
     """
 
     image: Tensor
@@ -35,6 +41,11 @@ class Photo:
     icc: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    jpeg: JpegCoding | None = None
+    lossless: bool = False
+    iptc: bytes | None = None
+    png_chunks: bytes = b""
+    left_out: tuple[str, ...] = ()
 
     @property
     def planes(self) -> Tensor:

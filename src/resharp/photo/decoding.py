@@ -6,6 +6,7 @@ without a word, so those pixels pass through OpenCV.  Paths are opened here and 
 
 import contextlib
 import io
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from resharp.device import is_out_of_memory
-from resharp.errors import PhotoError, ResharpError, ResourceError
+from resharp.errors import ArgumentError, PhotoError, ResharpError, ResourceError
 
+from .beside import left_out_of, without_marks
 from .content import Photo, Pixels
 from .exif import (
     exif_beside,
@@ -30,9 +32,11 @@ from .exif import (
     xmp_orientation,
     xmp_with_orientation_1,
 )
+from .jpeg import iptc_of, jpeg_coding
+from .opening import foreign_kind, is_known, odd_tiff, open_header
+from .png import carried_chunks
 from .tiff import exif_of_tiff
 
-_KNOWN_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF")
 _READABLE = "save it with 8 or 16 bits in grey, RGB or RGBA"
 
 
@@ -41,7 +45,7 @@ def read_photo(path: str | Path) -> Photo:
 
     Raises PhotoError for whatever is not one whole still photo in grey or RGB.
     """
-    return decode_photo(_bytes_of(Path(path)), name=str(path))
+    return decode_photo(_bytes_of(path), name=str(path))
 
 
 def read_pixels(path: str | Path, *, deep: bool = False) -> Tensor:
@@ -51,7 +55,7 @@ def read_pixels(path: str | Path, *, deep: bool = False) -> Tensor:
     For training, which wants them fast; not to be written to.  Raises PhotoError as `read_photo` does.
     """
     with _damage_named(str(path)):  # torch warns of memory that belongs to a decoder; there warnings are silent
-        stored = _stored(_bytes_of(Path(path)), str(path))
+        stored = _stored(_bytes_of(path), str(path))
         pixels = stored.pixels
         if stored.depth == 16 and deep:
             pixels = pixels.astype(np.float32) / 65535
@@ -64,9 +68,11 @@ def read_pixels(path: str | Path, *, deep: bool = False) -> Tensor:
     return planes[:1].expand(3, -1, -1) if len(planes) == 2 else planes[:3]
 
 
-def _bytes_of(path: Path) -> bytes:
+def _bytes_of(path: str | Path) -> bytes:
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"read_photo takes a path, not a {type(path).__name__}; decode_photo takes bytes")
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise PhotoError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -75,10 +81,15 @@ def _bytes_of(path: Path) -> bytes:
         raise PhotoError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def decode_photo(data: bytes, *, name: str = "photo") -> Photo:
-    """Like `read_photo`, from bytes; `name` is what error messages call them."""
+def decode_photo(data: bytes | bytearray | memoryview, *, name: str = "photo") -> Photo:
+    """Like `read_photo`, from the bytes of a file, as an upload or a database has them.
+
+    name: what error messages call them.  Raises PhotoError as `read_photo` does, ArgumentError for what is no bytes.
+    """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise ArgumentError(f"decode_photo takes bytes, not a {type(data).__name__}; read_photo takes a path")
     with _damage_named(name):
-        return _decode(data, name)
+        return _decode(bytes(data), name)
 
 
 @contextlib.contextmanager
@@ -90,6 +101,8 @@ def _damage_named(name: str) -> Iterator[None]:
             yield
     except ResharpError:
         raise
+    except Image.DecompressionBombError:  # of single plugins, whatever limit is ours
+        raise PhotoError(f"{name}: has too many pixels to be read in this format; save it as PNG or JPEG") from None
     except Exception as error:  # parsers of foreign bytes fail in many ways; none is ours
         if is_out_of_memory(error):
             raise ResourceError(
@@ -126,6 +139,7 @@ def _stored(data: bytes, name: str) -> _Stored:
 
 def _decode(data: bytes, name: str) -> Photo:
     pixels, depth, header, exif, turn = _stored(data, name)
+    xmp, jpeg = xmp_with_orientation_1(xmp_beside(header.info)), jpeg_coding(header)
     tags = _tags(header)
     dpi = header.info.get("dpi") if not tags or 282 in tags else None
     if dpi is not None:
@@ -144,21 +158,28 @@ def _decode(data: bytes, name: str) -> Photo:
         depth=depth,
         exif=without_thumbnail(with_orientation_1(exif)) if exif else None,  # it shows the photo as it was
         icc=header.info.get("icc_profile") or None,
-        xmp=xmp_with_orientation_1(xmp_beside(header.info)) or None,
+        xmp=without_marks(xmp) or None,
         dpi=dpi,
+        jpeg=jpeg,
+        lossless=header.format == "WEBP" and _is_lossless_webp(data),
+        iptc=iptc_of(header) if jpeg else None,
+        png_chunks=carried_chunks(data) if header.format == "PNG" else b"",
+        left_out=left_out_of(data, xmp, getattr(header, "n_frames", 1)) if jpeg else (),
     )
 
 
 def _open(data: bytes, name: str) -> Image.Image:
     try:
-        header = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "TIFF", "WEBP", "GIF"))
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise PhotoError(f"{name}: has more than {limit} megapixels, too large to be an honest photo; cut it") from None
+        header = open_header(io.BytesIO(data), name)
     except UnidentifiedImageError:
-        if data.startswith(_KNOWN_STARTS):
+        if reason := odd_tiff(data):
+            raise PhotoError(f"{name}: {reason}") from None
+        if is_known(data):
             raise PhotoError(f"{name}: is damaged, or of a kind not read here; {_READABLE}") from None
-        raise PhotoError(f"{name}: is not a JPEG, PNG, TIFF or WebP image") from None
+        kind = foreign_kind(data)
+        raise PhotoError(f"{name}: is {kind or 'not a JPEG, PNG, TIFF or WebP image'}") from None
+    if header.format == "TIFF" and (reason := odd_tiff(data)):
+        raise PhotoError(f"{name}: {reason}")
     if data.startswith((b"II+\0", b"MM\0+")):
         raise PhotoError(f"{name}: is a BigTIFF; save it as a plain TIFF of up to 4 GB")
     frames = 1 if header.format == "MPO" else getattr(header, "n_frames", 1)
@@ -175,8 +196,6 @@ def _pixels(data: bytes, header: Image.Image, name: str) -> tuple[Pixels, int]:
     if header.mode in ("CMYK", "LAB", "F", "HSV"):
         raise PhotoError(f"{name}: holds {header.mode} pixels; convert it to RGB first")
     tags = _tags(header)
-    if set(_as_tuple(tags.get(339, 1))) != {1}:
-        raise PhotoError(f"{name}: holds signed or floating-point samples; {_READABLE}")
     if tags:
         bits = max(_as_tuple(tags.get(258, 8)))
     else:
@@ -202,6 +221,16 @@ def _pixels(data: bytes, header: Image.Image, name: str) -> tuple[Pixels, int]:
     if tags and pixels.ndim == 3 and pixels.shape[-1] == 4:
         pixels = _with_straight_alpha(pixels, _as_tuple(tags.get(338, 0))[0])
     return np.ascontiguousarray(pixels), 16
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    at = 12
+    while at + 8 <= len(data) and (kind := data[at : at + 4]) != b"VP8 ":
+        if kind == b"VP8L":
+            return True
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return False
 
 
 def _decoded_by_opencv(data: bytes) -> Pixels | None:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import io
-import struct
+import logging
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -13,51 +14,66 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from resharp.device import is_out_of_memory
-from resharp.errors import PhotoError, ResourceError
+from resharp.errors import ArgumentError, PhotoError, ResourceError, did_you_mean
 from resharp.files import written_whole
+from resharp.image import as_image
 
 from .content import FORMATS, SUFFIXES, Photo, Pixels
+from .jpeg import iptc_segment
+from .png import colours_of_png_alone, png_chunks
 from .tiff import encode_tiff
 
+_LOG = logging.getLogger("resharp")
+_PNG_HEAD = 33  # signature and IHDR
 _PNG_METADATA = (b"iCCP", b"pHYs", b"eXIf", b"iTXt")
 
 
-def write_photo(photo: Photo, path: str | Path, *, png_compression: int = 6) -> None:
+def write_photo(photo: Photo, path: str | Path, *, quality: int | None = None, png_compression: int = 6) -> None:
     """Write a photo in the format of the path's suffix: whole, or not at all.
 
-    JPEG in quality 95 without chroma subsampling, lossy WebP in quality 95; both hold 8 bits.  8-bit PNG is deflated at
-    level `png_compression`, 0 to 9 (1 takes half the time of 6).  Values are clipped to [0, 1] and rounded.  Raises
-    PhotoError for a suffix that is no format or a format that cannot hold the alpha plane, OutputError for what the
+    quality: 1 to 100, of JPEG and WebP, which hold 8 bits;  None writes what came as JPEG as finely as it came, what
+    came as WebP without loss as such again, and everything else in quality 95 without chroma subsampling.  8-bit PNG is
+    deflated at level `png_compression`, 0 to 9 (1 takes half the time of 6).  Values are clipped to [0, 1] and rounded.
+    What the photo's file held and this one does not is logged as a warning.  Raises PhotoError for a suffix that is no
+    format or a format that cannot hold the photo, ArgumentError for values on another scale, OutputError for what the
     disk refuses.
     """
     path = Path(path)
-    data = encode_photo(photo, output_format(path), name=str(path), png_compression=png_compression)
+    data = encode_photo(photo, output_format(path), name=str(path), quality=quality, png_compression=png_compression)
     with written_whole(path) as file:
         file.write(data)
+    if photo.left_out:
+        _LOG.warning("%s: written without %s", path, " and ".join(photo.left_out))
 
 
-def check_encodable(photo: Photo, path: Path) -> None:
+def check_encodable(photo: Photo, path: str | Path) -> None:
     """Raises PhotoError where `write_photo` would, before hours of work: tried on one pixel with all the metadata."""
-    _check_size(photo, output_format(path), str(path))
-    pixel = dataclasses.replace(
-        photo, image=photo.image[:, :1, :1], alpha=None if photo.alpha is None else photo.alpha[:1, :1]
-    )
-    encode_photo(pixel, output_format(path), name=str(path))
+    name = output_format(path)
+    _check_size(photo, name, str(path))
+    alpha = None if photo.alpha is None else photo.alpha.min().reshape(1, 1)
+    encode_photo(dataclasses.replace(photo, image=photo.image[:, :1, :1], alpha=alpha), name, name=str(path))
 
 
-def output_format(path: Path) -> str:
+def output_format(path: str | Path) -> str:
     """The format that a file's name asks for.  Raises PhotoError for a name that asks for none."""
     try:
-        return FORMATS[path.suffix.lower()]
+        return FORMATS[Path(path).suffix.lower()]
     except KeyError:
         known = ", ".join(sorted(SUFFIXES))
         raise PhotoError(f"{path}: its name does not end in a format that is written here ({known})") from None
 
 
-def encode_photo(photo: Photo, format_name: str, *, name: str = "photo", png_compression: int = 6) -> bytes:
-    """The bytes of a photo in one of FORMATS; see `write_photo`."""
-    if photo.alpha is not None and format_name == "JPEG":
-        raise PhotoError(f"{name}: JPEG cannot hold the photo's transparency; choose .png, .tif or .webp")
+def encode_photo(
+    photo: Photo, format_name: str, *, quality: int | None = None, png_compression: int = 6, name: str = "photo"
+) -> bytes:
+    """The bytes that `write_photo` would write, for an answer to a browser or a database.
+
+    format_name: "JPEG", "PNG", "TIFF" or "WEBP", in any case, or a suffix such as ".jpg";  name: what error messages
+    call the photo.  Raises as `write_photo` does, and ArgumentError for other formats.
+    """
+    format_name = _checked_format(format_name)
+    quality = None if quality is None else _checked_quality(quality)
+    photo = _checked_photo(photo, format_name, name)
     _check_size(photo, format_name, name)
     depth = photo.depth if format_name in ("PNG", "TIFF") else 8
     # Few programs read grey with alpha in 16 bits; WebP has no grey at all.
@@ -72,14 +88,16 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo", png_com
         return encode_tiff(pixels, exif=photo.exif, icc=icc, xmp=photo.xmp, dpi=photo.dpi)
     metadata: dict[str, Any] = {"exif": photo.exif, "icc_profile": icc, "dpi": photo.dpi, "xmp": photo.xmp}
     if format_name == "PNG":
-        return _encode_png(pixels, metadata, png_compression)
+        data = _encode_png(pixels, metadata, png_compression)
+        return data[:_PNG_HEAD] + photo.png_chunks + data[_PNG_HEAD:]
     settings: dict[str, Any] = {k: v for k, v in metadata.items() if v is not None}
     if format_name == "JPEG":
         if "exif" in settings:
             settings["exif"] = b"Exif\0\0" + settings["exif"]
-        settings |= {"quality": 95, "subsampling": 0}
+        settings |= _jpeg_settings(photo, quality)
     else:
-        settings |= {"quality": 95, "exact": True}
+        lossless = photo.lossless and quality is None
+        settings |= {"lossless": True, "exact": True} if lossless else {"quality": quality or 95, "exact": True}
     buffer = io.BytesIO()
     try:
         Image.fromarray(pixels).save(buffer, format_name, **settings)
@@ -88,6 +106,51 @@ def encode_photo(photo: Photo, format_name: str, *, name: str = "photo", png_com
             raise ResourceError(f"{name}: not enough memory to write it; close other programs") from error
         raise PhotoError(f"{name}: cannot be written as {format_name} ({error}); choose .png or .tif") from error
     return buffer.getvalue()
+
+
+def _jpeg_settings(photo: Photo, quality: int | None) -> dict[str, Any]:
+    """Of Pillow's writer: the quality asked for, or that of the JPEG that the photo came as."""
+    settings: dict[str, Any] = {"subsampling": photo.jpeg.subsampling if photo.jpeg else "4:4:4"}
+    if photo.iptc is not None:
+        settings["extra"] = iptc_segment(photo.iptc)
+    if photo.jpeg and quality is None:
+        return settings | {"qtables": [list(table) for table in photo.jpeg.tables]}
+    return settings | {"quality": quality or 95}
+
+
+def _checked_format(name: str) -> str:
+    known = sorted({*FORMATS.values()})
+    if not isinstance(name, str):
+        raise ArgumentError(f"a format is a name such as 'JPEG' or '.jpg', not a {type(name).__name__}")
+    try:
+        return FORMATS[f".{name.lower().removeprefix('.')}"]
+    except KeyError:
+        raise ArgumentError(f"{name!r} is no format; {did_you_mean(name, known, things='formats')}") from None
+
+
+def _checked_quality(quality: int) -> int:
+    if isinstance(quality, bool) or not hasattr(quality, "__index__") or not 1 <= quality <= 100:
+        raise ArgumentError(f"quality is {quality!r}; it must be a whole number from 1 to 100")
+    return operator.index(quality)
+
+
+def _checked_photo(photo: Photo, format_name: str, name: str) -> Photo:
+    """`photo` with pixels on the CPU that can be written, for JPEG without an alpha plane that hides nothing."""
+    if not isinstance(photo, Photo):
+        raise ArgumentError(
+            f"{name}: a {type(photo).__name__} is no Photo; make one of an image (3, H, W): Photo(image)"
+        )
+    image = as_image(photo.image).cpu()
+    if image.ndim != 3:
+        raise ArgumentError(f"{name}: a photo is one image (3, height, width), not {tuple(image.shape)}")
+    if format_name == "JPEG" and photo.alpha is not None:
+        if float(photo.alpha.min()) < 254.5 / 255:
+            raise PhotoError(f"{name}: JPEG cannot hold the photo's transparency; choose .png, .tif or .webp")
+        photo = dataclasses.replace(photo, alpha=None)
+    odd = colours_of_png_alone(photo.png_chunks, has_profile=photo.icc is not None) if format_name != "PNG" else ""
+    if odd:
+        raise PhotoError(f"{name}: {format_name} cannot say what its colours mean ({odd}); choose .png")
+    return dataclasses.replace(photo, image=image)
 
 
 def _check_size(photo: Photo, format_name: str, name: str) -> None:
@@ -101,7 +164,7 @@ def _quantised(photo: Photo, depth: int, *, keep_grey: bool) -> Pixels:
     """(H, W) or (H, W, 2|3|4) integers; grey with alpha has two channels."""
     image = photo.image.mean(0, keepdim=True) if photo.grey and keep_grey else photo.image
     if photo.alpha is not None:
-        image = torch.cat([image, photo.alpha[None]])
+        image = torch.cat([image, photo.alpha.cpu()[None]])
     top = 2**depth - 1
     values = image.clamp(0, 1).mul(top).round_().permute(1, 2, 0).numpy()
     pixels = values.astype(np.uint8 if depth == 8 else np.uint16)
@@ -126,15 +189,5 @@ def _encode_png(pixels: Pixels, metadata: dict[str, Any], compression: int) -> b
     done, encoded = cv2.imencode(".png", pixels)
     assert done, "OpenCV encodes every uint16 array as PNG"
     stream = encoded.tobytes()
-    chunks = b"".join(chunk for kind, chunk in _png_chunks(buffer.getvalue()) if kind in _PNG_METADATA)
-    return stream[:33] + chunks + stream[33:]  # 33 = signature + IHDR
-
-
-def _png_chunks(stream: bytes) -> list[tuple[bytes, bytes]]:
-    """(type, whole chunk with length and checksum) for each chunk of a PNG stream."""
-    chunks, at = [], 8
-    while at < len(stream):
-        length = struct.unpack_from(">I", stream, at)[0]
-        chunks.append((stream[at + 4 : at + 8], stream[at : at + 12 + length]))
-        at += 12 + length
-    return chunks
+    chunks = b"".join(chunk for kind, chunk in png_chunks(buffer.getvalue()) if kind in _PNG_METADATA)
+    return stream[:_PNG_HEAD] + chunks + stream[_PNG_HEAD:]

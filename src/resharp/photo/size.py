@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from resharp.errors import PhotoError
 
 from .exif import exif_beside, exif_orientation, xmp_beside, xmp_orientation
+from .opening import open_header
 
 
 def photo_size(path: str | Path) -> tuple[int, int]:
@@ -21,11 +22,13 @@ def photo_size(path: str | Path) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=("JPEG", "PNG", "TIFF", "WEBP")) as header:
+            with path.open("rb") as file, open_header(file, str(path)) as header:
                 turned = _orientation(header, path) >= 5
                 width, height = _stored_size(header)
     except FileNotFoundError:
         raise PhotoError(f"{path}: no such file") from None
+    except PhotoError:
+        raise
     except UnidentifiedImageError:
         kind = (
             "is empty (0 bytes)" if path.stat().st_size == 0 else "is damaged, or not a JPEG, PNG, TIFF or WebP image"

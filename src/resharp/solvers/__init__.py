@@ -1,5 +1,5 @@
 """Find the image: functions of (measurement, degradation, prior)."""
 
-from .mean_shift import Step, mean_shift, until_settled
+from .mean_shift import DataWeight, Step, estimated, known, mean_shift, until_settled
 
-__all__ = ["Step", "mean_shift", "until_settled"]
+__all__ = ["DataWeight", "Step", "estimated", "known", "mean_shift", "until_settled"]

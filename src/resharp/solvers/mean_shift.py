@@ -13,8 +13,6 @@ from resharp.errors import ArgumentError
 class LinearMap(Protocol):
     """What the solver asks of a degradation; see `resharp.degradations.LinearDegradation`."""
 
-    @property
-    def row_energy(self) -> float: ...
     def __call__(self, image: Tensor) -> Tensor: ...
     def adjoint(self, measurement: Tensor) -> Tensor: ...
 
@@ -39,6 +37,10 @@ class Step:
 
 OnStep = Callable[[Step], bool | None]
 
+DataWeight = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""The misfit A x - y, (..., C, h, w) -> (the share w of the data term in the step, the noise sigma), one each an
+image."""
+
 
 @torch.no_grad()
 def mean_shift(
@@ -47,8 +49,8 @@ def mean_shift(
     prior: DenoisingPrior,
     initial: Tensor,
     *,
+    data_weight: DataWeight,
     generator: torch.Generator,
-    noise_sigma: float | None = None,
     n_iterations: int = 300,
     step_size: float = 0.1,
     momentum: float = 0.9,
@@ -56,28 +58,21 @@ def mean_shift(
 ) -> Tensor:
     """Find the image behind y = A x + n by gradient descent with momentum on the data term and the mean-shift prior.
 
-    Non-blind with `noise_sigma` > 0 given; noise-blind with None, where the noise is estimated on the way
-    (eq. 12; its floor is sqrt(2 row_energy) sigma_prior, so it wants a wide blur).  With the prior's residual
-    x - r(x + eta), every iteration takes
+    With the prior's residual x - r(x + eta), every iteration takes
 
         G = w A^T (A x - y) + (1 - w) (x - r(x + eta)),   v <- momentum v - step_size G,   x <- clip(x + v, 0, 1)
 
     measurement: (..., C, h, w);  initial: (..., C, H, W), the domain of A, left untouched;  returns that shape.
-    Each image of a batch has its own weight w.  `on_step` sees every iteration and stops the solver by returning False.
-    Raises ArgumentError for a noise sigma that is not above 0 and up to 1, and for no iterations.
+    data_weight: w, `known` for non-blind and `estimated` for noise-blind restoration.  `on_step` sees every iteration
+    and stops the solver by returning False.  Raises ArgumentError for no iterations.
     """
-    if noise_sigma is not None and not 0 < noise_sigma <= 1:
-        raise ArgumentError(f"noise sigma is {noise_sigma:g}; it lies above 0 and up to 1, or is None to be estimated")
     if n_iterations < 1:
         raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 300 are usual")
     image = initial.clone()
     velocity = torch.zeros_like(image)
-    row_energy = degradation.row_energy
-    weight, sigma = _fixed_weight(measurement, noise_sigma, prior.sigma)
     for iteration in range(1, n_iterations + 1):
         misfit = degradation(image) - measurement
-        if noise_sigma is None:
-            weight, sigma = noise_blind_weight(misfit, row_energy, prior.sigma)
+        weight, sigma = data_weight(misfit)
         share = weight[..., None, None, None]
         gradient = prior.residual(image, generator=generator).mul_(1 - share)
         gradient.addcmul_(share, degradation.adjoint(misfit))
@@ -88,21 +83,35 @@ def mean_shift(
     return image
 
 
-def noise_blind_weight(misfit: Tensor, row_energy: float, prior_sigma: float) -> tuple[Tensor, Tensor]:
-    """(w_t, estimated noise sigma) of the noise-blind mode, one of each per image.
+def known(noise_sigma: float, prior_sigma: float) -> DataWeight:
+    """The weight of noise of a known sigma: w = (1 / s^2) / (1 / s^2 + 1 / sigma^2) with the prior's sigma.
 
-    misfit: A x - y, (..., C, h, w).  The precision is lambda = N / (||A x - y||^2 + N 2 sigma^2 row_energy): twice
-    the prior's variance, as in the authors' code, since the denoiser smooths once more what the noise has smoothed.
+    Raises ArgumentError for a noise sigma that is not above 0 and up to 1.
     """
-    mean_square = misfit.square().mean(dim=(-3, -2, -1))
-    variance = mean_square + 2 * prior_sigma**2 * row_energy
-    return prior_sigma**2 / (prior_sigma**2 + variance), variance.sqrt()
+    if not 0 < noise_sigma <= 1:
+        raise ArgumentError(f"noise sigma is {noise_sigma:g}; it lies above 0 and up to 1; `estimated` needs none")
+
+    def weight(misfit: Tensor) -> tuple[Tensor, Tensor]:
+        sigma = misfit.new_full(misfit.shape[:-3], noise_sigma)
+        return prior_sigma**2 / (prior_sigma**2 + sigma**2), sigma
+
+    return weight
 
 
-def _fixed_weight(measurement: Tensor, noise_sigma: float | None, prior_sigma: float) -> tuple[Tensor, Tensor]:
-    """W = (1 / s^2) / (1 / s^2 + 1 / sigma^2) and s, spread over the batch."""
-    sigma = measurement.new_full(measurement.shape[:-3], noise_sigma or 0.0)
-    return prior_sigma**2 / (prior_sigma**2 + sigma**2), sigma
+def estimated(row_energy: float, prior_sigma: float) -> DataWeight:
+    """The weight of noise that is estimated on the way (eq. 12); row_energy: of the degradation.
+
+    The precision is lambda = N / (||A x - y||^2 + N 2 sigma^2 row_energy): twice the prior's variance, as in the
+    authors' code, since the denoiser smooths once more what the noise has smoothed.  The estimate thus has a floor of
+    sqrt(2 row_energy) sigma_prior and wants a wide blur.
+    """
+
+    def weight(misfit: Tensor) -> tuple[Tensor, Tensor]:
+        mean_square = misfit.square().mean(dim=(-3, -2, -1))
+        variance = mean_square + 2 * prior_sigma**2 * row_energy
+        return prior_sigma**2 / (prior_sigma**2 + variance), variance.sqrt()
+
+    return weight
 
 
 def until_settled(tolerance: float, *, every: int = 10) -> OnStep:

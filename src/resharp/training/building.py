@@ -11,11 +11,11 @@ from torch.optim.swa_utils import AveragedModel
 from resharp.device import is_out_of_memory
 from resharp.errors import RecipeError, WeightsError
 from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, LOSSES, PixelLoss, perceptual, style, total_variation
-from resharp.networks import CRITICS, NETWORKS, load_features
-from resharp.weights import read_card, read_state
+from resharp.models import load_features, read_card, read_state
+from resharp.networks import CRITICS, NETWORKS
 
 from .config import FeaturesRecipe, NetworkRecipe, Recipe, StageRecipe
-from .context import Batch, Player, StepContext, WeightedLosses, options_of
+from .context import Batch, Player, StepContext, WeightedLosses
 from .naming import named
 from .optimizers import build_optimizers
 from .state import Stage, TrainerState
@@ -54,7 +54,7 @@ def build_network(recipe: NetworkRecipe, seed: int, place: str) -> nn.Module:
         recipe.kind,
         _TABLE,
         f"{place}.kind",
-        "networks",
+        "network",
         "a torch.nn.Module from photos (N, 3, H, W) in [0, 1] to photos",
         lambda found: isinstance(found, type) and issubclass(found, nn.Module),
     )
@@ -126,7 +126,7 @@ def _loss(name: str, features: nn.Module | None) -> PixelLoss:
 def _own_loss(name: str) -> PixelLoss:
     """One of somebody else's, tried on two pictures."""
     wanted = "a function (restored, clean) of two (N, 3, H, W) in [0, 1] that returns a scalar with a gradient"
-    loss: PixelLoss = named(name, [*LOSSES, "tv", *FEATURE_LOSSES], "losses", "losses", wanted, callable)
+    loss: PixelLoss = named(name, [*LOSSES, "tv", *FEATURE_LOSSES], "losses", "loss", wanted, callable)
     restored, clean = torch.full((2, 3, 64, 64), 0.5, requires_grad=True), torch.full((2, 3, 64, 64), 0.25)
     try:
         found: object = loss(restored, clean)
@@ -143,7 +143,7 @@ def step_of(stage: StageRecipe, place: str) -> StepKind:
     kind = STEPS.get(stage.step)
     if kind is None:
         wanted = "a step: a function (players, batch, context) that returns numbers by name, or a StepKind of one"
-        found = named(stage.step, STEPS, f"{place}.step", "steps", wanted, _is_step)
+        found = named(stage.step, STEPS, f"{place}.step", "step", wanted, _is_step)
         return found if isinstance(found, StepKind) else StepKind(found)
     for name in kind.trains:
         if name not in stage.trains:
@@ -224,7 +224,7 @@ def check_stages(recipe: Recipe, state: TrainerState, gives: tuple[str, ...]) ->
             )
         game = stage.adversarial
         if game is not None and game.kind not in ADVERSARIAL:
-            named(game.kind, ADVERSARIAL, f"stages.{index}.adversarial.kind", "adversarial losses", "", lambda _: False)
+            named(game.kind, ADVERSARIAL, f"stages.{index}.adversarial.kind", "adversarial loss", "", lambda _: False)
         mixing = [name for name in kind.critics if mixes_samples(state.players[name].network)]
         if game is not None and game.gradient_penalty and mixing:
             raise RecipeError(
@@ -243,35 +243,36 @@ def check_networks(state: TrainerState, photos: Batch, recipe: Recipe) -> None:
     """Raises RecipeError for networks that cannot take photos such as the held-out ones, and for one that is judged and
     does not make photos of the size of their truth."""
     one = {name: part[:1] for name, part in photos.items()}
-    restorer, settings = state.players[recipe.judged], recipe.networks[recipe.judged]
     given, wanted = one["degraded"], tuple(one.get("clean", one["degraded"]).shape)
-    made = _tried(restorer, given, one, f"networks.{recipe.judged}: {settings.kind}")
+    plan, place = recipe.data.plan, f"networks.{recipe.judged}: {recipe.networks[recipe.judged].kind}"
+    made = _tried(state.players[recipe.judged].restored, one, place)
     if made != wanted:
         raise RecipeError(
-            f"networks.{recipe.judged}: {settings.kind} makes {_size(made)} of photos of {_size(tuple(given.shape))}, "
-            f"and their truth has {_size(wanted)}; take a network of another scale, or another downscale in data.plan"
+            f"{place} makes {_size(made)} of photos of {_size(tuple(given.shape))}, and their truth has "
+            f"{_size(wanted)}; take a network of another scale, or another downscale in data.plan"
         )
+    side, multiple = plan.crop // plan.factor, int(getattr(state.players[recipe.judged].network, "multiple_of", 1))
+    if side % multiple:
+        nearest = plan.factor * multiple * max(1, round(side / multiple))
+        raise RecipeError(f"data.plan.crop: {place} takes sides that are multiples of {multiple}; take {nearest}")
     for stage in recipe.stages:
-        side = recipe.data.plan.crop - stage.jitter or None
-        shown = one.get("clean", given)[:, :, :side, :side]
+        side = plan.crop - stage.jitter or None
+        shown = {"degraded": one.get("clean", given)[:, :, :side, :side]}
         for name in STEPS[stage.step].critics if stage.step in STEPS else ():
-            _tried(state.players[name], shown, {}, f"networks.{name}: {recipe.networks[name].kind}")
+            _tried(state.players[name].restored, shown, f"networks.{name}: {recipe.networks[name].kind}")
 
 
-@torch.no_grad()
-def _tried(player: Player, photos: Tensor, beside: Batch, name: str) -> tuple[int, ...]:
-    """The shape of what a network makes of photos.  Raises RecipeError where it makes nothing."""
-    network = player.network.eval()
+def _tried(make: Callable[[Batch], Tensor], photos: Batch, name: str) -> tuple[int, ...]:
+    """The shape of what is made of photos.  Raises RecipeError where nothing is."""
     try:
         with torch.random.fork_rng(devices=[]):
-            device = next(network.parameters()).device
-            options = {key: part.to(device) for key, part in options_of(network, beside).items()}
-            return tuple(network(photos.to(device), **options).shape)
+            return tuple(make(photos).shape)
     except Exception as error:  # a network of anybody's
         if is_out_of_memory(error):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise RecipeError(f"{name} cannot take photos of {_size(tuple(photos.shape))} ({reason})") from None
+        size = _size(tuple(photos["degraded"].shape))
+        raise RecipeError(f"{name} cannot take photos of {size} ({reason})") from None
 
 
 def _size(shape: tuple[int, ...]) -> str:

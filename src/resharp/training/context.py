@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from resharp.losses import PixelLoss
+from resharp.tiling import run_whole
 
 from .config import StageRecipe
 from .health import first_non_finite, gradient_norm, named_gradients
@@ -62,6 +63,16 @@ class Player:
     def kept(self) -> nn.Module:
         """What is judged and kept of it."""
         return self.network if self.average is None else self.average.module
+
+    @torch.no_grad()
+    def restored(self, batch: Batch) -> Tensor:
+        """What is kept of it makes of degraded photos, in eval mode: of any size where it takes nothing else."""
+        network, image = self.kept.eval(), batch["degraded"]
+        if options := options_of(network, batch):
+            made: Tensor = network(image, **options)
+            return made
+        sizes = {name: int(getattr(network, name, 1)) for name in ("multiple_of", "scale")}
+        return run_whole(network, image, **sizes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from resharp.data.sources import Source
-from resharp.networks import features_file
-from resharp.weights import read_card
+from resharp.models import features_file, read_card
 
 from .config import Recipe
 

@@ -83,7 +83,7 @@ def prepared(recipe: Recipe, device: torch.device) -> tuple[Sampler, TrainerStat
     """What a run begins with, tried before anything is written.  Raises what is wrong with it."""
     sampler, state = open_sampler(recipe), build_cast(recipe, device)
     check_stages(recipe, state, sampler.gives)
-    check_networks(state, sampler.held_out, recipe)
+    check_networks(state, {name: part.to(device) for name, part in sampler.held_out.items()}, recipe)
     return sampler, state, [build_losses(stage.losses, recipe.features, device) for stage in recipe.stages]
 
 

@@ -1,33 +1,25 @@
-"""Networks, losses and steps of somebody else's, by "package.module:name"."""
+"""Networks, losses and steps of one's own, by "package.module:Name"."""
 
-import importlib
-import sys
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any
 
-from resharp.errors import RecipeError, did_you_mean
+from resharp.errors import ArgumentError, RecipeError, did_you_mean
+from resharp.own_code import imported, is_own
 
 
-def named(kind: str, known: Collection[str], place: str, things: str, wanted: str, fits: Callable[[Any], bool]) -> Any:
+def named(kind: str, known: Collection[str], place: str, thing: str, wanted: str, fits: Callable[[Any], bool]) -> Any:
     """What stands under a name that no table knows.
 
-    known: the table's names;  things: what it holds, such as "networks";  wanted: the shape of one, for messages;
-    fits: whether something is one.  Raises RecipeError that names `place`.
+    known: the table's names;  thing: what it holds, such as "network";  wanted: the shape of one, for messages;  fits:
+    whether something is one.  Raises RecipeError that names `place`.
     """
-    module, colon, name = kind.partition(":")
-    if not colon or not module or module.startswith(".") or not name:
-        hint = did_you_mean(kind, known, things=things)
-        raise RecipeError(
-            f"{place}: {kind!r} is no {things.removesuffix('es' if things == 'losses' else 's')}; {hint} "
-            "or write package.module:name"
-        )
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it: one's own parts lie there
+    if not is_own(kind):
+        hint = did_you_mean(kind, known, things=f"{thing}{'es' if thing.endswith('s') else 's'}")
+        raise RecipeError(f"{place}: {kind!r} is no {thing}; {hint} or write package.module:Name")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # importing runs anybody's code
-        raise RecipeError(f"{place}: {kind}: cannot be imported ({error})") from None
+        found = imported(kind)
+    except ArgumentError as error:
+        raise RecipeError(f"{place}: {error}") from None
     if not fits(found):
         raise RecipeError(f"{place}: {kind}: is not {wanted}")
     return found

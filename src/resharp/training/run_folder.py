@@ -19,10 +19,10 @@ import torch
 
 import resharp
 from resharp.errors import DatasetError
-from resharp.evaluation.provenance import code_commit
 from resharp.files import refusals_named, written_whole
 from resharp.locks import is_held
 from resharp.metrics import METRICS
+from resharp.provenance import code_commit
 
 RECIPE, RUN, LOG = "recipe.json", "run.json", "metrics.jsonl"
 

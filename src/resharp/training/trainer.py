@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
-from torch import Tensor
+from torch import Tensor, nn
 
 from resharp.errors import RecipeError
 from resharp.files import clear_unfinished
+from resharp.models import Card, Contract, contract_of, save_model
 from resharp.networks import DAE
 from resharp.photo import Photo, write_photo
-from resharp.weights import Card, save_weights
 
 from .building import build_stage
 from .checkpoint import checkpoint_path, latest_state, read_checkpoint, save_checkpoint
@@ -216,13 +216,26 @@ class Trainer:
         card = Card(
             network=recipe.networks[player.name].kind,
             arguments=dict(getattr(deployed, "arguments", recipe.networks[player.name].arguments)),
+            contract=self._contract(player, deployed),
             name=path.stem,
-            noise_sigma=(recipe.data.noise_sigma or None) if self._learns_noise_alone() else None,
             training_data=recipe.weights.training_data,
             licence=recipe.weights.licence,
             quality=quality,
         )
-        save_weights(deployed, path, card)
+        save_model(deployed, path, card)
+
+    def _contract(self, player: Player, network: nn.Module) -> Contract:
+        """What a network that was trained so is for."""
+        sigma = (self.recipe.data.noise_sigma or None) if self._learns_noise_alone() else None
+        if player.name != self.recipe.judged:
+            return contract_of(network, "degrade")
+        if self.recipe.data.plan.factor > 1:
+            return contract_of(network, "upscale")
+        return (
+            contract_of(network, "deblur")
+            if sigma is None
+            else contract_of(network, "denoise", noise_sigma=(sigma, sigma))
+        )
 
     def _judged_by(self) -> str:
         n_photos, n_groups = len(self.sampler.held_out["degraded"]), self.sampler.n_groups

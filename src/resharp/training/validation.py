@@ -15,7 +15,7 @@ from resharp.image import luma
 from resharp.metrics import METRICS
 
 from .config import JudgeRecipe, Recipe
-from .context import Batch, Player, options_of
+from .context import Batch, Player
 
 SHOWN = 6  # samples on a sheet
 
@@ -73,13 +73,12 @@ class PhotoJudge:
         better = METRICS[self.headline].higher_is_better if self.headline else True
         return Scores(means | yardstick, self.headline, better, self._sheet(restored, each))
 
-    @torch.no_grad()
     def restored(self, player: Player) -> Tensor:
         """(N, 3, H, W) in [0, 1], float32 on the CPU; the network in eval mode."""
-        network, made = player.kept.eval(), []
+        made = []
         for number in range(len(self.photos["degraded"])):
             one = {name: part[number : number + 1].to(self.device) for name, part in self.photos.items()}
-            made.append(network(one["degraded"], **options_of(network, one)).float().cpu())
+            made.append(player.restored(one).float().cpu())
         return torch.cat(made).clamp(0, 1)
 
     def _figures(self, restored: Tensor) -> dict[str, Tensor]:

@@ -1,9 +1,12 @@
 """Which detections are right: greedy one-to-one matching, as DeblurGAN's detection benchmark has it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from .boxes import Box, areas, corners_of, intersections, overlaps
+from resharp.errors import ArgumentError, DatasetError
+
+from .boxes import Box, areas, box_from_text, corners_of, intersections, overlaps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,3 +82,24 @@ def _lies_in_a_crowd(box: Box, truth: Sequence[Box], share: float) -> bool:
     crowds = [other for other in truth if other.is_crowd and other.label == box.label]
     own = corners_of([box])
     return bool((intersections(own, corners_of(crowds)) >= share * areas(own)).any())
+
+
+def boxes_of(notes: Mapping[str, Any], version: str) -> list[Box]:
+    """The boxes that a row's notes hold: "truth", or what was found in the "restored", "degraded" or "sharp" photo.
+
+    Raises DatasetError where they hold none of these, as those of a file that something else wrote.
+    """
+    try:
+        return [box_from_text(text) for text in notes["boxes"][version]]
+    except (KeyError, TypeError, ArgumentError) as error:
+        raise DatasetError(f"its notes hold no boxes of the {version} photo ({error})") from None
+
+
+def match_of(notes: Mapping[str, Any], version: str) -> Match:
+    """Right, wrong and missed in one version of a photo, at the thresholds of its notes.  Raises DatasetError."""
+    found, truth = boxes_of(notes, version), boxes_of(notes, "truth")
+    try:
+        confidence, iou = float(notes["confidence"]), float(notes["iou"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(f"its notes hold no thresholds of detection ({error})") from None
+    return match([box for box in found if box.score >= confidence], truth, iou=iou)

@@ -13,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .device import is_out_of_memory
-from .errors import ResourceError, WeightsError
-from .files import REFUSED, reason_of
-from .matlab import read_mat
-from .networks import DAE, DeblurGAN
-from .weights import Card, last_line, read_card, save_weights
+from resharp.device import is_out_of_memory
+from resharp.errors import ResourceError, WeightsError
+from resharp.files import REFUSED, reason_of
+from resharp.matlab import read_mat
+from resharp.networks import DAE, NETWORKS, DeblurGAN
+
+from .contract import contract_of
+from .files import Card, last_line, model_path, read_card, read_state, save_model, stored_card
 
 
 def import_dae_mat(path: Path) -> DAE:
@@ -62,7 +64,7 @@ def _import_dae(path: Path) -> tuple[nn.Module, Card]:
     card = Card(
         network="dae",
         arguments=dae.arguments,
-        noise_sigma=11 / 255,
+        contract=contract_of(dae, "denoise", noise_sigma=(11 / 255, 11 / 255)),
         training_data="ImageNet, by the DMSP authors",
         licence="CC BY-NC-SA 4.0, if the file is the DMSP authors'",
     )
@@ -153,16 +155,38 @@ def _import_deblurgan(path: Path) -> tuple[nn.Module, Card]:
     card = Card(
         network="deblurgan",
         arguments=generator.arguments,
+        contract=contract_of(generator, "deblur"),
         training_data="GoPro, if the file is the DeblurGAN authors'",
         licence="BSD-style, if the file is the DeblurGAN authors'",
     )
     return generator, card
 
 
-IMPORTERS: dict[str, Callable[[Path], tuple[nn.Module, Card]]] = {"dae": _import_dae, "deblurgan": _import_deblurgan}
+def _import_resharp(path: Path) -> tuple[nn.Module, Card]:
+    """Weights of resharp 0.1, whose card told a denoiser from a deblurrer by its noise level alone."""
+    stored = stored_card(model_path(path))
+    kind, arguments, sigma = stored.get("network"), stored.get("arguments"), stored.get("noise_sigma")
+    if stored.get("format") != 1 or kind not in NETWORKS or not isinstance(arguments, dict):
+        raise WeightsError(f"{path}: is no weights file of resharp 0.1 of one of {', '.join(NETWORKS)}")
+    texts = {key: str(stored.get(key, "not stated")) for key in ("training_data", "licence", "quality")}
+    try:
+        network = NETWORKS[kind](**arguments)
+        task, levels = ("deblur", None) if sigma is None else ("denoise", (float(sigma), float(sigma)))
+        card = Card(kind, arguments, contract_of(network, task, noise_sigma=levels), path=str(path), **texts)
+        network.load_state_dict(read_state(card))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{path}: tensors and card do not fit each other ({last_line(error)})") from None
+    return network.eval(), card
 
 
-def import_weights(path: str | Path, kind: str, out: str | Path) -> Card:
+IMPORTERS: dict[str, Callable[[Path], tuple[nn.Module, Card]]] = {
+    "dae": _import_dae,
+    "deblurgan": _import_deblurgan,
+    "resharp": _import_resharp,
+}
+
+
+def import_model(path: str | Path, kind: str, out: str | Path) -> Card:
     """Convert a foreign file to our safetensors; the licence stays that of the source.  Raises WeightsError."""
     if kind not in IMPORTERS:
         raise WeightsError(f"{kind!r} is no kind of weights that can be imported; choose {', '.join(IMPORTERS)}")
@@ -171,5 +195,5 @@ def import_weights(path: str | Path, kind: str, out: str | Path) -> Card:
         if out.samefile(path):
             raise WeightsError(f"{out}: is the file to import; choose another name for the result")
     network, card = IMPORTERS[kind](path)
-    save_weights(network, out, dataclasses.replace(card, name=out.stem))
+    save_model(network, out, dataclasses.replace(card, name=out.stem))
     return read_card(out)

@@ -11,8 +11,7 @@ from torch import Tensor
 from resharp.figures import fitted
 
 from .boxes import Box
-from .matching import Match
-from .scores import match_of
+from .matching import Match, match_of
 
 RIGHT, WRONG, MISSED = (0, 158, 115), (213, 94, 0), (86, 180, 233)  # apart for the colour-blind (Okabe and Ito 2008)
 _INK = (24, 24, 26)

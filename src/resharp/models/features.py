@@ -19,8 +19,7 @@ from torch import Tensor
 
 from resharp.errors import WeightsError
 from resharp.files import written_whole
-
-from .features import FEATURE_NETWORKS, FeatureNetwork, Stage, checked_architecture
+from resharp.networks.features import FEATURE_NETWORKS, FeatureNetwork, Stage, checked_architecture
 
 _PIECE = 1 << 20  # bytes between two reports of progress
 _PATIENCE = 30.0  # seconds without an answer
@@ -52,7 +51,7 @@ def features_file(
     if not download:
         raise WeightsError(
             f"no weights of {architecture} in {folder}: put {published.name} there, from {known.url} "
-            f"(or Keras's {known.keras_file}), fetch it by `resharp weights fetch {architecture}` (download=True), or "
+            f"(or Keras's {known.keras_file}), fetch it by `resharp models fetch {architecture}` (download=True), or "
             "name a file with weights="
         )
     _fetch(known.url, published, on_progress)

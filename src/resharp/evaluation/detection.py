@@ -9,18 +9,20 @@ import dataclasses
 import io
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from resharp.detection import Box, Counts, Detector, Labels, OnnxDetector, boxes_of, match_of, read_labels
+from resharp.detection.detector import MOST_BOXES
+from resharp.detection.labels import checked_classes
 from resharp.errors import ArgumentError, DatasetError
 
-from ..results import Column, Row
-from .boxes import Box, box_from_text
-from .detector import MOST_BOXES, Detector
-from .labels import checked_classes
-from .matching import Counts, Match, match
+from .cases import Case, Sample
+from .protocols import Protocol
+from .results import Column, Row
 
 Truth = Mapping[str, Sequence[Box]]
 Figures = dict[str, float]
@@ -121,27 +123,6 @@ class DetectionScorer:
         return list(self.truth[name])
 
 
-def boxes_of(notes: Mapping[str, Any], version: str) -> list[Box]:
-    """The boxes that a row's notes hold: "truth", or what was found in the "restored", "degraded" or "sharp" photo.
-
-    Raises DatasetError where they hold none of these, as those of a file that something else wrote.
-    """
-    try:
-        return [box_from_text(text) for text in notes["boxes"][version]]
-    except (KeyError, TypeError, ArgumentError) as error:
-        raise DatasetError(f"its notes hold no boxes of the {version} photo ({error})") from None
-
-
-def match_of(notes: Mapping[str, Any], version: str) -> Match:
-    """Right, wrong and missed in one version of a photo, at the thresholds of its notes.  Raises DatasetError."""
-    found, truth = boxes_of(notes, version), boxes_of(notes, "truth")
-    try:
-        confidence, iou = float(notes["confidence"]), float(notes["iou"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"its notes hold no thresholds of detection ({error})") from None
-    return match([box for box in found if box.score >= confidence], truth, iou=iou)
-
-
 def average_precision(detections: Sequence[Sequence[Box]], truth: Sequence[Sequence[Box]]) -> Figures:
     """COCO's mAP ("map", over IoU 0.5, 0.55 ... 0.95) and that at IoU 0.5 ("map50"), over photos one by one.
 
@@ -214,3 +195,59 @@ def _checked(boxes: Any) -> list[Box]:
     if found is None or not all(isinstance(box, Box) for box in found):
         raise ArgumentError("the detector must give a list of Box, nothing else")
     return found
+
+
+# --- over a run's samples ---------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseScorer:
+    """A DetectionScorer over a run's samples;  notes: what its user ought to know about the labels, a line each."""
+
+    scorer: DetectionScorer
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.scorer.columns
+
+    def row(self, sample: Sample, restored: Tensor) -> tuple[Figures, Figures, dict[str, Any]]:
+        """(figures, those of the degraded picture where it can be judged, notes); see `DetectionScorer.row`."""
+        return self.scorer.row(sample.case.name, sample.degraded, restored, sample.clean)
+
+    def totals(self, rows: Sequence[Row]) -> Figures:
+        """Figures of the whole set; see `DetectionScorer.totals`."""
+        return self.scorer.totals(rows)
+
+
+def open_detection_scorer(protocol: Protocol, cases: Sequence[Case], *, strict: bool = True) -> CaseScorer:
+    """The judge of these cases;  strict: as `read_labels` has it, False where the cases are a part of a dataset.
+
+    Raises WeightsError for a file that is no detector; DatasetError for labels that do not hold, and where there are
+    neither labels nor sharp photos.
+    """
+    labels = _labels(protocol, cases, strict=strict)
+    detector = OnnxDetector(protocol.detector or "")
+    truth = None if labels is None else labels.boxes
+    assert protocol.confidence is not None
+    assert protocol.iou is not None
+    scorer = DetectionScorer(detector, truth, protocol.confidence, protocol.iou, classes=detector.classes)
+    return CaseScorer(scorer, () if labels is None else labels.notes)
+
+
+def _labels(protocol: Protocol, cases: Sequence[Case], *, strict: bool) -> Labels | None:
+    if not protocol.labels:
+        # Of photos on their own the clean one is the very photo that is restored: no truth to judge it by.
+        blind = next((case.name for case in cases if not case.clean or case.clean[0] == case.degraded), None)
+        if blind is not None:
+            raise DatasetError(
+                f"{blind}: has no sharp photo beside it; bring pairs, or labels with --set labels=FOLDER_OR_JSON"
+            )
+        return None
+    photos = {case.name: case.clean[0] if case.clean else case.degraded for case in cases}
+    files = {name: source for name, source in photos.items() if isinstance(source, Path)}
+    if len(files) < len(photos):
+        raise DatasetError(f"{protocol.labels}: labels belong to photos, not to the patches of a pack; name a folder")
+    if len(photos) < len(cases):
+        raise DatasetError(f"{protocol.labels}: two photos have one name, so that labels could not tell them apart")
+    return read_labels(protocol.labels, files, strict=strict)

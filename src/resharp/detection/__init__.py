@@ -1,30 +1,25 @@
-"""The detector's opinion: what it finds in sharp, degraded and restored photos, against labels or against itself."""
+"""A detector and its opinion: boxes of things in photos, right, wrong and missed ones against labels."""
 
 from .boxes import Box
 from .classes import COCO_CLASSES, class_name
 from .detector import Detector, OnnxDetector
 from .drawing import detections_drawn, with_boxes
 from .labels import Labels, read_labels
-from .matching import Counts, Match, match
-from .opening import CaseScorer, open_detection_scorer
-from .scores import DetectionScorer, average_precision, match_of
+from .matching import Counts, Match, boxes_of, match, match_of
 
 __all__ = [
     "COCO_CLASSES",
     "Box",
-    "CaseScorer",
     "Counts",
-    "DetectionScorer",
     "Detector",
     "Labels",
     "Match",
     "OnnxDetector",
-    "average_precision",
+    "boxes_of",
     "class_name",
     "detections_drawn",
     "match",
     "match_of",
-    "open_detection_scorer",
     "read_labels",
     "with_boxes",
 ]

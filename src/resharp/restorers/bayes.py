@@ -1,0 +1,208 @@
+"""Bayesian restoration: a known degradation, a denoiser as the prior, and a solver that weighs them."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from resharp.degradations import Blur, LinearDegradation, as_kernel, edge_padded, without_margin
+from resharp.degradations.noise import checked_seed, checked_sigma
+from resharp.device import free_memory
+from resharp.errors import ArgumentError, KernelError, WeightsError
+from resharp.image import as_image
+from resharp.models import Contract
+from resharp.priors import MeanShift
+from resharp.solvers import Step, estimated, known, mean_shift
+from resharp.tiling import n_tiles, run_in_tiles, smallest_side
+
+from .base import Progress, Restored, StoppedError, check_known
+from .degrading import check_fits
+from .memory import memory_named
+from .network import NetworkDenoiser
+
+_BYTES_PER_PIXEL = 160  # of the solver's own memory, beside that of the denoiser; measured
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What a solver is given: y = A x + n, where to begin, and what is known.
+
+    measurement: (..., 3, h, w);  initial: (..., 3, H, W), the domain of A;  noise_sigma: None where it is to be
+    estimated; report: hears (iteration, facts), and stops the solver by returning False.
+    """
+
+    measurement: Tensor
+    degradation: LinearDegradation
+    initial: Tensor
+    noise_sigma: float | None
+    seed: int
+    report: Callable[[int, dict[str, float | str]], bool | None]
+
+
+Solver = Callable[[Problem, NetworkDenoiser, int], Tensor]
+"""(problem, denoiser, n_iterations) -> image (..., 3, H, W)."""
+
+
+def solve_dmsp(problem: Problem, denoiser: NetworkDenoiser, n_iterations: int) -> Tensor:
+    """Deep Mean-Shift Priors as published (Bigdeli et al. 2017), with the prior at the denoiser's own or 11/255."""
+    low, high = denoiser.levels
+    sigma = min(max(11 / 255, low), high)
+    noise = problem.noise_sigma
+    weight = known(noise, sigma) if noise is not None else estimated(problem.degradation.row_energy, sigma)
+
+    def on_step(step: Step) -> bool | None:
+        found = {"noise_sigma": float(step.noise_sigma.mean()), "data_weight": float(step.data_weight.mean())}
+        return problem.report(step.iteration, {**found, "iterations": step.iteration})
+
+    return mean_shift(
+        problem.measurement,
+        problem.degradation,
+        MeanShift(denoiser, sigma),
+        problem.initial,
+        data_weight=weight,
+        generator=torch.Generator().manual_seed(problem.seed),
+        n_iterations=n_iterations,
+        on_step=on_step,
+    )
+
+
+SOLVERS: dict[str, Solver] = {"dmsp": solve_dmsp}
+
+
+@final
+class BayesRestorer:
+    """Restores what a known linear degradation did, blur by a kernel above all; images (..., 3, H, W) in [0, 1].
+
+    degradation: what was done, or None to be told a kernel with each photo;  solver: a row of SOLVERS or a function as
+    they are;  tile: side in pixels of the parts that photos are cut into, None for whole ones where memory allows.
+    Only blur works in parts: they overlap by the kernel and by what the prior looks at, and differ from the whole by
+    the little that evidence travels farther (measured: docs/decisions/0010).
+
+    Pixels whose light partly came from outside the frame are solved for like all others.  Raises ArgumentError for
+    settings that hold for no photo.
+    """
+
+    contract = Contract("deblur")
+
+    def __init__(
+        self,
+        denoiser: NetworkDenoiser,
+        *,
+        degradation: LinearDegradation | None = None,
+        solver: str | Solver = "dmsp",
+        n_iterations: int = 300,
+        noise_sigma: float | None = None,
+        tile: int | None = None,
+    ) -> None:
+        if isinstance(solver, str) and solver not in SOLVERS:
+            raise ArgumentError(f"solver {solver!r} is unknown; choose {', '.join(SOLVERS)}")
+        if n_iterations < 1:
+            raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 300 are usual")
+        check_noise(noise_sigma)
+        self.accepts: tuple[str, ...] = ("kernel", "noise_sigma") if degradation is None else ("noise_sigma",)
+        self.denoiser, self.n_iterations = denoiser, n_iterations
+        self._solver = SOLVERS[solver] if isinstance(solver, str) else solver
+        self._degradation, self._noise_sigma, self._tile = degradation, noise_sigma, tile
+
+    def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
+        """kernel: the picture of a point of light, (height, width), both odd: tensor, array, or what `--kernel` takes;
+        noise_sigma: on the [0, 1] scale, None estimates it.
+
+        Raises ArgumentError, KernelError, WeightsError, ResourceError or StoppedError; facts: noise_sigma, data_weight
+        and iterations of the last step.
+        """
+        check_known(known, self.accepts, name="this restorer")
+        degraded = as_image(image).to(self.denoiser.device)
+        operator = self._operator(known).to(degraded.device)
+        noise_sigma = known.get("noise_sigma", self._noise_sigma)
+        check_noise(noise_sigma)
+        checked_seed(seed)
+        if isinstance(operator, Blur):
+            check_fits(operator, degraded)
+        facts: dict[str, float | str] = {}
+        with memory_named(degraded, degraded.device):
+            restored = self._solved(degraded, operator, noise_sigma, seed, progress, facts)
+        if not bool(torch.isfinite(restored).all()):
+            raise WeightsError("the denoiser's output is not finite; try --precision float32 or other weights")
+        return Restored(restored, facts=facts)
+
+    def _operator(self, known: dict[str, Any]) -> LinearDegradation:
+        if self._degradation is not None:
+            return self._degradation
+        if known.get("kernel") is None:
+            raise KernelError("the kernel must be known; give kernel, the picture that a point of light leaves")
+        return Blur(as_kernel(known["kernel"]))
+
+    def _solved(
+        self,
+        degraded: Tensor,
+        operator: LinearDegradation,
+        noise_sigma: float | None,
+        seed: int,
+        progress: Progress | None,
+        facts: dict[str, float | str],
+    ) -> Tensor:
+        """Of the size of the measurement for a blur, of the operator's domain else; whole or in parts."""
+        flat = degraded.reshape(-1, *degraded.shape[-3:])
+        side, halo = self._parts(flat, operator)
+        n_parts = n_tiles(flat, side=side, halo=halo)
+        part = itertools.count()
+
+        def solve(measurement: Tensor) -> Tensor:
+            before = next(part) * self.n_iterations
+
+            def report(iteration: int, found: dict[str, float | str]) -> bool | None:
+                facts.update(found)
+                go_on = None if progress is None else progress(before + iteration, n_parts * self.n_iterations)
+                if go_on is False and n_parts > 1:
+                    raise StoppedError("stopped; no picture was made")
+                return go_on
+
+            return self._solver_on(measurement, operator, noise_sigma, seed, report)
+
+        solved = run_in_tiles(solve, flat, side=side, halo=halo) if n_parts > 1 else solve(flat)
+        return solved.reshape(*degraded.shape[:-3], *solved.shape[-3:])
+
+    def _solver_on(
+        self,
+        measurement: Tensor,
+        operator: LinearDegradation,
+        noise_sigma: float | None,
+        seed: int,
+        report: Callable[[int, dict[str, float | str]], bool | None],
+    ) -> Tensor:
+        margin = operator.margin if isinstance(operator, Blur) else None
+        initial = operator.adjoint(measurement).clamp(0, 1) if margin is None else edge_padded(measurement, margin)
+        problem = Problem(measurement, operator, initial, noise_sigma, seed, report)
+        solved = self._solver(problem, self.denoiser, self.n_iterations)
+        return solved if margin is None else without_margin(solved, margin)
+
+    def _parts(self, flat: Tensor, operator: LinearDegradation) -> tuple[int, int]:
+        """(side, halo) of the parts of images (N, C, H, W)."""
+        if not isinstance(operator, Blur):
+            if self._tile is not None:
+                raise ArgumentError("only blur is undone in parts; leave tile out")
+            return max(flat.shape[-2:]), 0
+        halo = 2 * max(operator.margin) + _PRIOR_REACH
+        least = smallest_side(halo)
+        if self._tile is not None and self._tile < least:
+            raise ArgumentError(f"tiles of {self._tile} pixels; with this kernel {least} are the least")
+        if self._tile is not None:
+            return self._tile, halo
+        free = free_memory(flat.device)
+        at_once = (free // 2 if free is not None else 4 << 30) // (_BYTES_PER_PIXEL * len(flat))
+        whole = max(flat.shape[-2:])
+        return (whole, halo) if flat.shape[-2] * flat.shape[-1] <= at_once else (max(least, math.isqrt(at_once)), halo)
+
+
+_PRIOR_REACH = 40  # pixels around a part over which what the prior makes of its border dies away
+
+
+def check_noise(noise_sigma: float | None) -> None:
+    """Raises ArgumentError for a noise sigma that is none, and for 0."""
+    if noise_sigma is not None and checked_sigma(noise_sigma) == 0:
+        raise ArgumentError("noise sigma is 0; give the camera's noise, such as 0.005, or leave it out to estimate it")

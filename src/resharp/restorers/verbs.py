@@ -1,0 +1,124 @@
+"""One call from picture to picture, over the restorers."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from resharp.degradations import Kernel
+from resharp.errors import ArgumentError
+from resharp.image import Picture, as_image, like_input
+from resharp.models import DEFAULT_DEBLUR, DEFAULT_DENOISER
+
+from .base import Progress, Restorer
+from .bayes import BayesRestorer, Solver
+from .network import NetworkDenoiser
+from .opening import open_denoiser, open_restorer
+from .photos import restore_planes
+
+Model = str | Path | nn.Module | Restorer
+
+
+def restore(
+    image: Picture, restorer: Restorer, *, seed: int = 0, progress: Progress | None = None, **known: Any
+) -> Picture:
+    """What a restorer makes of a picture, in the form in which it came.
+
+    image: float tensor (..., C, H, W) in [0, 1], or an array (H, W[, C]), uint8, uint16 or float; C is 1 or 3.
+    known: what the restorer can be told, see its `accepts`.  Raises what the restorer raises.
+    """
+    return like_input(restore_planes(as_image(image), restorer, seed=seed, progress=progress, **known).image, image)
+
+
+def deblur(
+    image: Picture,
+    *,
+    model: Model = DEFAULT_DEBLUR,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Picture:
+    """Sharpen a photo of which nothing else is known.
+
+    image: as `restore` takes it;  model: by name or file, or what `open_restorer` made of it, once for many photos; it
+    then has its device and settings already.  tile, samples: see `NetworkRestorer`.
+
+    Returns the restored image in the form of the input, the same size.  The same photo, seed and parts give the same
+    picture.  Raises ArgumentError, WeightsError or ResourceError.
+    """
+    restorer = open_restorer(
+        model, device=device, precision=precision, task=_task(model, "deblur"), tile=tile, samples=samples
+    )
+    return restore(image, restorer, seed=seed, progress=progress)
+
+
+def denoise(
+    image: Picture,
+    noise_sigma: float | None = None,
+    *,
+    model: Model = DEFAULT_DENOISER,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    progress: Progress | None = None,
+) -> Picture:
+    """Take white noise off a photo.  noise_sigma: on the [0, 1] scale, where the model asks for it; else as
+    `deblur`."""
+    restorer = open_restorer(model, device=device, precision=precision, task=_task(model, "denoise"), tile=tile)
+    known: dict[str, Any] = {} if noise_sigma is None else {"noise_sigma": noise_sigma}
+    return restore(image, restorer, progress=progress, **known)
+
+
+def upscale(
+    image: Picture,
+    *,
+    model: Model,
+    device: str = "auto",
+    precision: str = "auto",
+    tile: int | None = None,
+    progress: Progress | None = None,
+) -> Picture:
+    """Make a small photo larger, by the model's scale; else as `deblur`."""
+    restorer = open_restorer(model, device=device, precision=precision, task=_task(model, "upscale"), tile=tile)
+    return restore(image, restorer, progress=progress)
+
+
+def deconvolve(
+    image: Picture,
+    kernel: Kernel,
+    noise_sigma: float | None = None,
+    *,
+    model: str | Path | NetworkDenoiser = DEFAULT_DENOISER,
+    solver: str | Solver = "dmsp",
+    n_iterations: int = 300,
+    tile: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> Picture:
+    """Sharpen a photo whose blur kernel is known, with Deep Mean-Shift Priors.
+
+    image: as `restore` takes it;  kernel: the picture of a point of light, (height, width), both odd: tensor, array, or
+    what `--kernel` takes;  noise_sigma: standard deviation on the [0, 1] scale (0.01 = 2.55 grey levels), None to
+    estimate it;  model: a denoiser by name or file, or what `open_denoiser` made of it, once for many photos;
+    solver: a row of SOLVERS, or a function as they are.
+
+    Returns the restored image in the form of the input, the same size: pixels whose light partly came from outside the
+    frame are solved for like all others.  The same seed gives the same picture.  Raises ArgumentError, KernelError,
+    WeightsError or ResourceError.
+    """
+    denoiser = open_denoiser(model, device=device, precision=precision)
+    restorer = BayesRestorer(denoiser, solver=solver, n_iterations=n_iterations, tile=tile)
+    return restore(image, restorer, seed=seed, progress=progress, kernel=kernel, noise_sigma=noise_sigma)
+
+
+def _task(model: Model, task: str) -> str | None:
+    """What a model must be for; checked of an opened one, too.  Raises ArgumentError."""
+    contract = getattr(model, "contract", None)
+    if contract is not None and contract.task != task:
+        raise ArgumentError(f"the restorer is for the task {contract.task!r}, not for {task!r}")
+    return task
