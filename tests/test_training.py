@@ -19,7 +19,7 @@ from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError
 from resharp.models import load_model
 from resharp.networks import NETWORKS
 from resharp.photo import photo_size
-from resharp.restorers import load_deblurrer
+from resharp.restorers import open_restorer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
 from resharp.training.sampler import held_out, open_sampler
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
@@ -50,7 +50,8 @@ def test_it_learns_and_says_what_it_did(photos: Path, tmp_path: Path) -> None:
     assert records[-1]["input_psnr"] == pytest.approx(27.31, abs=0.05)
     network, card = load_model(path)
     assert card.name == "dae-sigma11"
-    assert card.noise_sigma == pytest.approx(11 / 255)
+    assert card.contract.task == "denoise"
+    assert card.contract.noise_sigma == pytest.approx((11 / 255, 11 / 255))
     assert card.arguments == {"channels": 3, "width": 16, "depth": 4, "batch_norm": False}
     assert not network.training
 
@@ -60,8 +61,8 @@ def test_a_network_that_learns_more_than_noise_is_no_denoiser(photos: Path, tmp_
     steps = "[{ steps = [{ kind = 'trajectory', length = 20.0 }] }]"
     recipe = tiny(photos, **{"data.plan.variants": steps, "stages.0.n_images": 8, "checkpoints.every": 8})
     path = train_weights(recipe, tmp_path / "run", device="cpu")
-    assert load_model(path)[1].noise_sigma is None
-    load_deblurrer(path)
+    assert load_model(path)[1].contract.noise_sigma is None
+    assert open_restorer(path, device="cpu", task="deblur").contract.task == "deblur"
 
 
 def test_the_run_folder_explains_itself(photos: Path, tmp_path: Path) -> None:

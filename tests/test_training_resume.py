@@ -18,7 +18,7 @@ from resharp.training.checkpoint import checkpoints, read_checkpoint, save_check
 from resharp.training.identity import Identity
 from resharp.training.validation import PhotoJudge, Scores
 from tests.feature_stacks import stack_of, state_of
-from tests.toy_training import ADAM, cut_photos, cycle, gan, history, killed_at, tiny, trained
+from tests.toy_training import ADAM, cut_photos, cycle, gan, history, killed_at, stretched, tiny, trained
 
 ROOT = Path(__file__).parent.parent
 

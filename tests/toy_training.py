@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from resharp.models import weights_path
+from resharp.models import model_path
 from resharp.training import Recipe, load_recipe, train_weights
 from resharp.training.config import AdversarialRecipe
 
@@ -19,7 +19,7 @@ ADAM = "{ kind = 'adam', learning_rate = 1e-3 }"
 
 def cut_photos(folder: Path) -> Path:
     """Six crops of the demo photo, in the folder."""
-    demo = Image.open(weights_path("dae-sigma11").parent / "demo-photo.png")
+    demo = Image.open(model_path("dae-sigma11").parent / "demo-photo.png")
     for index in range(6):
         demo.crop((30 * index, 20 * index, 30 * index + 80, 20 * index + 64)).save(folder / f"{index}.png")
     return folder
@@ -145,7 +145,7 @@ def cycle(photos: Path, degraded: Path, **changes: Any) -> Recipe:
 
 def stretched(folder: Path, count: int, *, blurred: bool = False) -> Path:
     """Crops of the demo photo large enough for NIQE, blurred or not, in a folder that is made."""
-    demo = Image.open(weights_path("dae-sigma11").parent / "demo-photo.png")
+    demo = Image.open(model_path("dae-sigma11").parent / "demo-photo.png")
     folder.mkdir(parents=True)
     for index in range(count):
         crop = demo.crop((20 * index, 0, 20 * index + 200, 200))

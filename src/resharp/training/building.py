@@ -256,8 +256,8 @@ def check_networks(state: TrainerState, photos: Batch, recipe: Recipe) -> None:
         nearest = plan.factor * multiple * max(1, round(side / multiple))
         raise RecipeError(f"data.plan.crop: {place} takes sides that are multiples of {multiple}; take {nearest}")
     for stage in recipe.stages:
-        side = plan.crop - stage.jitter or None
-        shown = {"degraded": one.get("clean", given)[:, :, :side, :side]}
+        window = plan.crop - stage.jitter or None
+        shown = {"degraded": one.get("clean", given)[:, :, :window, :window]}
         for name in STEPS[stage.step].critics if stage.step in STEPS else ():
             _tried(state.players[name].restored, shown, f"networks.{name}: {recipe.networks[name].kind}")
 
