@@ -2,11 +2,11 @@
 
     python benchmarks/resume_proof.py [--kills 5] [--cast gan] [--cast cycle]
 
-The runs are small networks with batch norm and dropout, averaged weights and accumulation, on photos cut from the demo's,
-tracked by TensorBoard.  "gan": two stages (supervised, then WGAN-GP) under random shakes, with 0 and 2 loader workers and
-with 1, 2 and 3 processes (gloo).  "cycle": two generators and two critics on photos that are no pairs, with 0 and 2 workers
-and with 1 and 2 processes.  With kills and without, within a number of processes all must end in the same bits, and
-metrics.jsonl must tell the same but for seconds.
+The runs are small networks with batch norm and dropout, averaged weights and accumulation, on photos cut from the
+demo's, tracked by TensorBoard.  "gan": two stages (supervised, then WGAN-GP) under random shakes, with 0 and 2 loader
+workers and with 1, 2 and 3 processes (gloo).  "cycle": two generators and two critics on photos that are no pairs, with
+0 and 2 workers and with 1 and 2 processes.  With kills and without, within a number of processes all must end in the
+same bits, and metrics.jsonl must tell the same but for seconds.
 """
 
 import hashlib
@@ -192,7 +192,7 @@ def main(kills: int, seed: int, casts: tuple[str, ...]) -> None:
     for cast in casts:
         (folder / f"{cast}.toml").write_text(CASTS[cast][0])
     try:
-        for cast, n_processes in [(cast, n) for cast in casts for n in CASTS[cast][1]]:
+        for cast, n_processes in [(name, n) for name in casts for n in CASTS[name][1]]:
             beginning = run_to_the_end(folder, [sys.executable, "-c", "import resharp.training.loop"])
             whole = run_to_the_end(folder, command(cast, f"{cast}-whole-{n_processes}", 0, n_processes)) - beginning
             longest = 1.5 * whole / (kills + 1)  # so that most runs live through all their kills

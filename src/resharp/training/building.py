@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from resharp.device import is_out_of_memory
-from resharp.errors import RecipeError, WeightsError
+from resharp.errors import RecipeError, WeightsError, did_you_mean
 from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, LOSSES, PixelLoss, perceptual, style, total_variation
 from resharp.models import load_features, read_card, read_state
 from resharp.networks import CRITICS, NETWORKS
@@ -145,30 +145,22 @@ def step_of(stage: StageRecipe, place: str) -> StepKind:
         wanted = "a step: a function (players, batch, context) that returns numbers by name, or a StepKind of one"
         found = named(stage.step, STEPS, f"{place}.step", "step", wanted, _is_step)
         return found if isinstance(found, StepKind) else StepKind(found)
-    for name in kind.trains:
-        if name not in stage.trains:
-            raise RecipeError(
-                f"{place}.trains: a {stage.step} step trains {name!r}, which has no optimiser here; give it one"
-            )
-    if idle := [name for name in stage.trains if name not in kind.trains]:
-        raise RecipeError(
-            f"{place}.trains.{idle[0]}: a {stage.step} step trains {', '.join(kind.trains)} alone; leave it out"
-        )
-    if not stage.losses:
-        raise RecipeError(
-            f"{place}.losses: a {stage.step} step compares pictures; give it losses, such as {{ l2 = 1.0 }}"
-        )
-    if bool(kind.critics) != (stage.adversarial is not None):
-        raise RecipeError(
-            f"{place}.adversarial: a {stage.step} step "
-            + ("asks critics; say how" if kind.critics else 'asks no critic; leave it out, or take step = "gan"')
-        )
-    if stage.identity and stage.step != "cycle":
-        raise RecipeError(f'{place}.identity: is for step = "cycle"; leave it out')
-    if stage.step == "cycle" and stage.batches_per_step > 1:
-        raise RecipeError(f"{place}.adversarial.fresh_batches: a cycle step has one batch; leave it out")
-    if stage.settings:
-        raise RecipeError(f"{place}.settings: are for steps of one's own; leave them out")
+    step, has = f"a {stage.step} step", stage.adversarial is not None
+    missing = [name for name in kind.trains if name not in stage.trains]
+    idle = [name for name in stage.trains if name not in kind.trains]
+    wrong = {
+        f"trains: {step} trains {', '.join(missing)}, which has no optimiser here; give it one": missing,
+        f"trains: {step} trains {', '.join(kind.trains)} alone; leave {', '.join(idle)} out": idle,
+        f"losses: {step} compares pictures; give it losses, such as {{ l2 = 1.0 }}": not stage.losses,
+        f"adversarial: {step} asks critics; say how": kind.critics and not has,
+        f'adversarial: {step} asks no critic; leave it out, or take step = "gan"': has and not kind.critics,
+        'identity: is for step = "cycle"; leave it out': stage.identity and stage.step != "cycle",
+        "adversarial.fresh_batches: is for gan; leave it out": stage.step != "gan" and stage.batches_per_step > 1,
+        "settings: are for steps of one's own; leave them out": stage.settings,
+    }
+    for words, is_wrong in wrong.items():
+        if is_wrong:
+            raise RecipeError(f"{place}.{words}")
     return kind
 
 
@@ -224,7 +216,8 @@ def check_stages(recipe: Recipe, state: TrainerState, gives: tuple[str, ...]) ->
             )
         game = stage.adversarial
         if game is not None and game.kind not in ADVERSARIAL:
-            named(game.kind, ADVERSARIAL, f"stages.{index}.adversarial.kind", "adversarial loss", "", lambda _: False)
+            hint = did_you_mean(game.kind, ADVERSARIAL, things="losses")
+            raise RecipeError(f"stages.{index}.adversarial.kind: {game.kind!r} is no adversarial loss; {hint}")
         mixing = [name for name in kind.critics if mixes_samples(state.players[name].network)]
         if game is not None and game.gradient_penalty and mixing:
             raise RecipeError(

@@ -238,7 +238,8 @@ class JudgeRecipe(_Strict):
 
     figures: rows of the table of metrics;  headline: the one whose best moment is kept beside the last, in its own
     direction; left out, the first figure, or none for a recipe with critics, whose PSNR falls as they succeed;
-    protocol: of `resharp evaluate`, such as "sr-y": its colours, rounding and border; left out, RGB, unrounded, whole;
+    protocol: of `resharp evaluate`: its colours, rounding and border; left out, "sr-y" where the plan makes photos
+    smaller, else RGB, unrounded, whole;
     crop: largest side, in pixels.
     """
 

@@ -15,7 +15,7 @@ _SAID_ONLY: dict[str, Any] = {  # what a recipe only says, or where things lie
     "weights": True,
     "stages": {"__all__": {"name"}},
     "networks": {"__all__": {"init"}},
-    "data": {"photos", "degraded", "n_workers", "kept_megabytes"},
+    "data": {"photos", "degraded", "beside", "n_workers", "kept_megabytes"},
     "features": {"weights"},
     "judge": {"every"},
     "checkpoints": True,
@@ -45,6 +45,7 @@ def identity_of(recipe: Recipe, sources: Sequence[Source], *, n_processes: int) 
     beside = {
         "photos": [{"n": len(source), "names": source.fingerprint()} for source in sources],
         "init": begun,
+        "inputs": sorted(recipe.data.beside),
         "n_processes": n_processes,
     }
     values, told = (

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, gradient_penalty
 
 from .config import AdversarialRecipe
-from .context import TYPES, Batch, Objective, Parts, Player, Report, Step, StepContext, at_least_float32, size_of
+from .context import TYPES, Batch, Objective, Parts, Player, Report, Step, StepContext, size_of
 from .health import adversarial_share, critic_health, picture_health
 
 # What a step draws beside dropout's masks: what a critic looks at and where its penalty is taken, what others look at.
@@ -260,21 +260,3 @@ def _rounds(batch: Batch, n_batches: int) -> list[Batch]:
     size = size_of(batch) // n_batches
     parts = {name: torch.split(part, size) for name, part in batch.items()}
     return [{name: part[number] for name, part in parts.items()} for number in range(n_batches)]
-
-
-__all__ = [
-    "STEPS",
-    "StepKind",
-    "at_least_float32",
-    "critic_measures",
-    "cycle",
-    "fidelity",
-    "gan",
-    "held",
-    "mixes_samples",
-    "persuasion",
-    "supervised",
-    "telling_apart",
-    "watched",
-    "windows",
-]

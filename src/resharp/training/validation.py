@@ -56,12 +56,7 @@ class PhotoJudge:
         self.settings, self.headline = recipe.judge, headline_of(recipe)
         self._truth = photos.get("clean")
         _check_figures(recipe.judge, self._truth is not None)
-        protocol = PROTOCOLS.get(recipe.judge.protocol)
-        self._colour, self._rounding = ("rgb", None) if protocol is None else (protocol.colour, protocol.rounding)
-        has_border = protocol is not None and protocol.border is not None
-        self._border = (
-            0 if protocol is None or not has_border else recipe.data.plan.factor if protocol.scale else protocol.border
-        )
+        self._colour, self._rounding, self._border = _protocol_of(recipe)
         self._yardstick = self._figures(self._enlarged(photos["degraded"]).clamp(0, 1))
 
     def __call__(self, players: Mapping[str, Player]) -> Scores:
@@ -91,8 +86,8 @@ class PhotoJudge:
         if self._rounding in ("round", "truncate"):
             levels = pictures.clamp(0, 1) * 255
             pictures = (levels.round() if self._rounding == "round" else (levels + 1e-3).floor()) / 255
-        border = self._border or 0
-        pictures = pictures[..., border : pictures.shape[-2] - border, border : pictures.shape[-1] - border]
+        (height, width), border = pictures.shape[-2:], self._border
+        pictures = pictures[..., border : height - border, border : width - border]
         return luma(pictures) if self._colour == "y" else pictures
 
     def _enlarged(self, degraded: Tensor) -> Tensor:
@@ -127,6 +122,16 @@ def shown_score(recipe: Recipe, scores: Mapping[str, float]) -> str:
     value, before = scores[name], scores.get(f"input_{name}", math.nan)
     label = "" if name == "psnr" else f"{name} "
     return f"{label}{value:.2f}{unit}, input {before:.2f}{unit}, gain {value - before:+.2f}"
+
+
+def _protocol_of(recipe: Recipe) -> tuple[str, str | None, int]:
+    """(colours, rounding, pixels of border left out) that the judge counts by."""
+    factor = recipe.data.plan.factor
+    name = recipe.judge.protocol or ("sr-y" if factor > 1 else "")
+    if not name:
+        return "rgb", None, 0
+    protocol = PROTOCOLS[name]
+    return protocol.colour, protocol.rounding, factor if protocol.scale else protocol.border or 0
 
 
 def _check_figures(settings: JudgeRecipe, has_truth: bool) -> None:
