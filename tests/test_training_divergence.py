@@ -85,7 +85,7 @@ def test_a_step_that_fails_straight_after_a_checkpoint_goes_back_to_the_one_befo
 
 def test_another_stage_is_judged_by_itself(photos: Path, tmp_path: Path) -> None:
     """Its loss may be a hundred times that of the stage before; that is no illness."""
-    stage = "n_images = 400, batch_size = 4, precision = 'float32', optimizer = { kind = 'adam', learning_rate = 1e-5 }"
+    stage = f"n_images = 400, batch_size = 4, precision = 'float32', trains.generator = {ADAM.replace('1e-3', '1e-5')}"
     stages = f"[{{ {stage}, losses = {{ l2 = 1.0 }} }}, {{ {stage}, losses = {{ l2 = 100.0 }} }}]"
     recipe = tiny(photos)
     values = tomllib.loads(f"stages = {stages}")["stages"]
