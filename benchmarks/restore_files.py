@@ -119,9 +119,8 @@ def speed(photos: int, megapixels: float, workers: int, rounds: int) -> None:
         print(f"{photos} JPEGs of {megapixels:g} megapixels, {torch.get_num_threads()} torch threads, photos a second")
         print(f"one after the other          {best['serial']:7.3f}")
         print(f"restore_files, {workers} workers     {best['engine']:7.3f}")
-        print(
-            f"ratio                        {best['engine'] / best['serial']:7.2f}   bytes {'same' if same else 'DIFFER'}"
-        )
+        print(f"ratio                        {best['engine'] / best['serial']:7.2f}")
+        print(f"bytes                        {'   same' if same else ' DIFFER'}")
     sys.exit(0 if same else 1)
 
 

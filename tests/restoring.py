@@ -101,7 +101,7 @@ def main(folder: str, n_kills: str, seed: str, longest: str = "0.2") -> None:
         status = os.waitpid(pid, 0)[1]
         n_hits += os.WIFSIGNALED(status)
     restore(place / "in", place / "out", place / "diary")
-    print(n_hits, len((place / "diary").read_bytes()))
+    sys.stdout.write(f"{n_hits} {len((place / 'diary').read_bytes())}\n")
 
 
 if __name__ == "__main__":

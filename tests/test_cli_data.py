@@ -33,9 +33,9 @@ def plan(tmp_path: Path) -> Path:
 
 def test_from_photos_to_a_pack_and_a_picture_of_it(run: Run, photos: Path, plan: Path, tmp_path: Path) -> None:
     made, packed, sheet = tmp_path / "made", tmp_path / "made.h5", tmp_path / "sheet.png"
-    done = run("data", "synthesize", photos, "-o", made, "--recipe", plan, "--json")
+    done = run("data", "synthesize", photos, "-o", made, "--plan", plan, "--json")
     assert json.loads(done.out) == {"folder": str(made), "n_pairs": 3, "n_already_there": 0}
-    done = run("data", "synthesize", photos, "-o", made, "--recipe", plan, "--count", 4)
+    done = run("data", "synthesize", photos, "-o", made, "--plan", plan, "--count", 4)
     assert "4 pairs" in done.out
     assert "3 of them from before" in done.out
     done = run("data", "pack", made, "-o", packed, "--patch", 8, "--stride", 8, "--json")
@@ -48,12 +48,12 @@ def test_from_photos_to_a_pack_and_a_picture_of_it(run: Run, photos: Path, plan:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("synthesize", "nowhere", "-o", "out", "--recipe", "plan.toml"), "nowhere"),
-        (("synthesize", "photos", "-o", "out", "--recipe", "none.toml"), "none.toml: no such plan"),
-        (("synthesize", "photos", "-o", "out", "--recipe", "plan.toml", "--count", "0"), "0 samples"),
-        (("synthesize", "photos", "-o", "out", "--recipe", "plan.toml", "--workers", "-1"), "-1 workers"),
-        (("synthesize", "photos", "-o", "out", "--recipe", "plan.toml", "--weight", "1", "--weight", "2"), "not 2"),
-        (("synthesize", "empty", "-o", "out", "--recipe", "plan.toml"), "empty"),
+        (("synthesize", "nowhere", "-o", "out", "--plan", "plan.toml"), "nowhere"),
+        (("synthesize", "photos", "-o", "out", "--plan", "none.toml"), "none.toml: no such plan"),
+        (("synthesize", "photos", "-o", "out", "--plan", "plan.toml", "--count", "0"), "0 samples"),
+        (("synthesize", "photos", "-o", "out", "--plan", "plan.toml", "--workers", "-1"), "-1 workers"),
+        (("synthesize", "photos", "-o", "out", "--plan", "plan.toml", "--weight", "1", "--weight", "2"), "not 2"),
+        (("synthesize", "empty", "-o", "out", "--plan", "plan.toml"), "empty"),
         (("pack", "photos", "-o", "out.h5", "--patch", "64"), "choose a smaller --patch"),
         (("pack", "photos", "-o", "out.h5", "--stride", "0"), "stride 0"),
         (("pack", "photos", "-o", "out.h5", "--split", "train"), "no split 'train'"),
@@ -63,10 +63,10 @@ def test_from_photos_to_a_pack_and_a_picture_of_it(run: Run, photos: Path, plan:
         (("show", "photos", "-o", "photos/1.png"), "photos/1.png: is one of the photos themselves"),
         (("show", "photos", "-o", "photos/sheet.png"), "photos/sheet.png: would lie among the photos"),
         (("show", "photos/1.png", "-o", "sheet.png"), "photos/1.png: is a photo; name its folder"),
-        (("synthesize", "photos/1.png", "-o", "out", "--recipe", "plan.toml"), "is a photo; name its folder"),
-        (("synthesize", "photos", "-o", "out", "--recipe", "photos"), "photos: cannot be read as a plan (a folder has"),
-        (("synthesize", "photos", "-o", "out", "--recipe", "plan.toml", "--count", "100000000000"), "ask for 1 to"),
-        (("synthesize", "", "-o", "out", "--recipe", "plan.toml"), "the name is empty"),
+        (("synthesize", "photos/1.png", "-o", "out", "--plan", "plan.toml"), "is a photo; name its folder"),
+        (("synthesize", "photos", "-o", "out", "--plan", "photos"), "photos: cannot be read as a plan (a folder has"),
+        (("synthesize", "photos", "-o", "out", "--plan", "plan.toml", "--count", "100000000000"), "ask for 1 to"),
+        (("synthesize", "", "-o", "out", "--plan", "plan.toml"), "the name is empty"),
         (("pack", "photos", "-o", "photos/1.png"), "a pack's name ends in .h5"),
         (("pack", "photos", "-o", "."), "is a folder; name the file of the pack"),
         (("pack", "photos", "-o", ""), "the name is empty"),
@@ -95,7 +95,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
 def test_a_damaged_photo_is_named_and_what_was_done_stays(run: Run, photos: Path, plan: Path, tmp_path: Path) -> None:
     whole = (photos / "1.png").read_bytes()
     (photos / "1.png").write_bytes(whole[: len(whole) // 2])
-    command = ("data", "synthesize", photos, "-o", tmp_path / "out", "--recipe", plan)
+    command = ("data", "synthesize", photos, "-o", tmp_path / "out", "--plan", plan)
     done = run(*command)
     assert done.code == 2
     assert "1.png: is damaged or cut short" in done.err
@@ -108,7 +108,7 @@ def test_a_damaged_photo_is_named_and_what_was_done_stays(run: Run, photos: Path
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_ctrl_c_leaves_a_state_to_go_on_with(photos: Path, plan: Path, tmp_path: Path, workers: str) -> None:
     out = tmp_path / "out"
-    words = ["data", "synthesize", str(photos), "-o", str(out), "--recipe", str(plan), "--count", "100000"]
+    words = ["data", "synthesize", str(photos), "-o", str(out), "--plan", str(plan), "--count", "100000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "resharp", *words, "--workers", workers],
         stdout=subprocess.PIPE,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -39,18 +40,18 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_every_kind_has_a_command() -> None:
-    assert set(degrade.commands) == set(KINDS)
+    assert set(degrade.list_commands(click.Context(degrade))) == set(KINDS)
     assert set(KINDS) == set(DEGRADATIONS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_recipe_written_down_does_the_same_again(run: Run, photo: Path, tmp_path: Path, kind: str) -> None:
-    first, again, recipe = tmp_path / "first.png", tmp_path / "again.png", tmp_path / "recipe.json"
-    done = run("degrade", kind, photo, "-o", first, *KINDS[kind], "--seed", 5, "--recipe-out", recipe)
+    first, again, plan = tmp_path / "first.png", tmp_path / "again.png", tmp_path / "plan.json"
+    done = run("degrade", kind, photo, "-o", first, *KINDS[kind], "--seed", 5, "--plan-out", plan)
     assert (done.code, done.err) == (0, "")
-    assert run("degrade", kind, photo, "-o", again, "--recipe", recipe).code == 0
+    assert run("degrade", kind, photo, "-o", again, "--plan", plan).code == 0
     assert first.read_bytes() == again.read_bytes()
-    steps = json.loads(recipe.read_text())["recipes"][0]["steps"]
+    steps = json.loads(plan.read_text())["photos"][0]["steps"]
     assert steps[0]["kind"] == kind
     assert steps[0]["seed"] == 5
 
@@ -105,12 +106,12 @@ def test_every_option_changes_the_result(run: Run, photo: Path, tmp_path: Path, 
 
 
 def test_several_photos_get_seeds_of_their_own_and_one_recipe_file(run: Run, photo: Path, tmp_path: Path) -> None:
-    second, recipe = tmp_path / "second.png", tmp_path / "recipe.json"
+    second, plan = tmp_path / "second.png", tmp_path / "plan.json"
     second.write_bytes(photo.read_bytes())
-    done = run("degrade", "noise", photo, second, "-o", tmp_path / "a", "--seed", 7, "--recipe-out", recipe, "--json")
+    done = run("degrade", "noise", photo, second, "-o", tmp_path / "a", "--seed", 7, "--plan-out", plan, "--json")
     seeds = [entry["steps"][0]["seed"] for entry in json.loads(done.out)["photos"]]
     assert seeds == [7, 8]
-    assert run("degrade", "noise", second, photo, "-o", tmp_path / "b", "--recipe", recipe).code == 0
+    assert run("degrade", "noise", second, photo, "-o", tmp_path / "b", "--plan", plan).code == 0
     for name in ("photo.png", "second.png"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert (tmp_path / "a" / "photo.png").read_bytes() != (tmp_path / "a" / "second.png").read_bytes()
@@ -147,36 +148,36 @@ def test_a_mosaic_is_one_grey_plane(run: Run, photo: Path, tmp_path: Path) -> No
     assert torch.equal(raw.image[0, 1::2, 1::2], colour.image[2, 1::2, 1::2])
 
 
-RECIPE: dict[str, Any] = {
+PLAN: dict[str, Any] = {
     "format": 1,
-    "recipes": [{"photo": "photo.png", "steps": [{"kind": "jpeg", "parameters": {}, "seed": 0}]}],
+    "photos": [{"photo": "photo.png", "steps": [{"kind": "jpeg", "parameters": {}, "seed": 0}]}],
 }
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "no such recipe"),
-        ("{", "cannot be read as a recipe"),
-        ("[1]", "no recipe of degradations"),
-        (json.dumps(RECIPE | {"format": 2}), "format 2, this version reads 1"),
-        (json.dumps(RECIPE | {"format": True}), "no recipe of degradations"),
-        (json.dumps(RECIPE | {"format": "1"}), "no recipe of degradations"),
-        (json.dumps(RECIPE | {"recipes": []}), "no recipe"),
-        (json.dumps(RECIPE | {"recipes": RECIPE["recipes"] * 2}), "has two recipes for photo.png"),
-        ('{"format": 1' + "0" * 5000 + "}", "cannot be read as a recipe"),
-        ("[" * 100_000, "cannot be read as a recipe"),
-        (json.dumps(RECIPE).replace("jpeg", "noise"), "do it with `resharp degrade noise`"),
-        (json.dumps(RECIPE).replace('"seed": 0', '"seed": -1'), "seed is -1"),
-        (json.dumps(RECIPE).replace("{}", '{"quality": 101}'), "quality is 101"),
-        (json.dumps(RECIPE).replace("{}", '{"qualty": 10}'), "did you mean 'quality'"),
+        (None, "no such plan"),
+        ("{", "cannot be read as a plan"),
+        ("[1]", "no plan of degradations"),
+        (json.dumps(PLAN | {"format": 2}), "format 2, this version reads 1"),
+        (json.dumps(PLAN | {"format": True}), "no plan of degradations"),
+        (json.dumps(PLAN | {"format": "1"}), "no plan of degradations"),
+        (json.dumps(PLAN | {"photos": []}), "no plan"),
+        (json.dumps(PLAN | {"photos": PLAN["photos"] * 2}), "has two plans for photo.png"),
+        ('{"format": 1' + "0" * 5000 + "}", "cannot be read as a plan"),
+        ("[" * 100_000, "cannot be read as a plan"),
+        (json.dumps(PLAN).replace("jpeg", "noise"), "do it with `resharp degrade noise`"),
+        (json.dumps(PLAN).replace('"seed": 0', '"seed": -1'), "seed is -1"),
+        (json.dumps(PLAN).replace("{}", '{"quality": 101}'), "quality is 101"),
+        (json.dumps(PLAN).replace("{}", '{"qualty": 10}'), "did you mean 'quality'"),
     ],
 )
 def test_recipes_that_are_none(run: Run, photo: Path, tmp_path: Path, text: str | None, words: str) -> None:
-    recipe = tmp_path / "recipe.json"
+    plan = tmp_path / "plan.json"
     if text is not None:
-        recipe.write_text(text)
-    done = run("degrade", "jpeg", photo, "-o", tmp_path / "out.png", "--recipe", recipe)
+        plan.write_text(text)
+    done = run("degrade", "jpeg", photo, "-o", tmp_path / "out.png", "--plan", plan)
     assert done.code == 2
     assert done.err.count("\n") == 1
     assert words in done.err
@@ -196,7 +197,7 @@ def test_recipes_that_are_none(run: Run, photo: Path, tmp_path: Path, text: str 
         (("mosaic", "--pattern", "RGB"), "'RGB' is not one of"),
         (("noise", "--seed", "-1"), "seed is -1"),
         (("jpeg", "--quality", "101"), "quality is 101"),
-        (("jpeg", "--recipe", "r.json", "--quality", "10"), "leave --quality out"),
+        (("jpeg", "--plan", "r.json", "--quality", "10"), "leave --quality out"),
     ],
 )
 def test_mistakes_are_one_line(run: Run, photo: Path, tmp_path: Path, arguments: tuple[str], words: str) -> None:
@@ -220,33 +221,33 @@ def test_what_is_over_can_be_cut_off(run: Run, photo: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("recipe_out", "words"),
+    ("plan_out", "words"),
     [
         ("photo.png", "is the name of a photo"),
         ("out.png", "is the name of a photo"),
         ("new.JPG", "is the name of a photo"),
         ("link.json", "is read or written by this command"),
-        ("recipe.json", "is read or written by this command"),
+        ("plan.json", "is read or written by this command"),
     ],
 )
 def test_a_recipe_is_written_over_nothing_that_is_used(
-    run: Run, photo: Path, tmp_path: Path, recipe_out: str, words: str
+    run: Run, photo: Path, tmp_path: Path, plan_out: str, words: str
 ) -> None:
     (tmp_path / "link.json").hardlink_to(photo)
-    (tmp_path / "recipe.json").write_text(json.dumps(RECIPE))
+    (tmp_path / "plan.json").write_text(json.dumps(PLAN))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    recipe = ("--recipe", tmp_path / "recipe.json") if recipe_out == "recipe.json" else ()
-    done = run("degrade", "jpeg", photo, "-o", tmp_path / "out.png", *recipe, "--recipe-out", tmp_path / recipe_out)
+    plan = ("--plan", tmp_path / "plan.json") if plan_out == "plan.json" else ()
+    done = run("degrade", "jpeg", photo, "-o", tmp_path / "out.png", *plan, "--plan-out", tmp_path / plan_out)
     assert done.code == 2
     assert words in done.err
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_refused_run_leaves_no_recipe(run: Run, photo: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.json"
+    plan = tmp_path / "plan.json"
     for given, out in ((photo, tmp_path / "out.bmp"), (tmp_path / "none.png", tmp_path / "out.png")):
-        assert run("degrade", "noise", given, "-o", out, "--recipe-out", recipe).code == 2
-    assert not recipe.exists()
+        assert run("degrade", "noise", given, "-o", out, "--plan-out", plan).code == 2
+    assert not plan.exists()
 
 
 def test_a_folder_in_place_of_a_photo_is_named(run: Run, photo: Path, tmp_path: Path) -> None:
@@ -255,7 +256,7 @@ def test_a_folder_in_place_of_a_photo_is_named(run: Run, photo: Path, tmp_path: 
 
 
 def test_empty_names_are_no_working_directory(run: Run, photo: Path) -> None:
-    for arguments in ((photo, "-o", ""), ("", "-o", "out"), (photo, "-o", "out", "--recipe", "")):
+    for arguments in ((photo, "-o", ""), ("", "-o", "out"), (photo, "-o", "out", "--plan", "")):
         done = run("degrade", "noise", *arguments)
         assert done.code == 2
         assert "the name is empty" in done.err
@@ -285,7 +286,7 @@ def test_a_closed_output_does_not_stop_the_work(photo: Path, tmp_path: Path, clo
 def test_a_name_of_any_bytes_is_printed_and_kept_in_recipes(photo: Path, tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
     odd.write_bytes(photo.read_bytes())
-    for step in (["--recipe-out", str(tmp_path / "r.json")], ["--recipe", str(tmp_path / "r.json")]):
+    for step in (["--plan-out", str(tmp_path / "r.json")], ["--plan", str(tmp_path / "r.json")]):
         words = [sys.executable, "-m", "resharp", "degrade", "noise", str(odd), "-o", str(tmp_path / step[0]), *step]
         strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
         done = subprocess.run(words, capture_output=True, env=strict, check=False)
@@ -306,7 +307,7 @@ def test_the_kernel_is_not_written_over(
     else:
         resharp.write_photo(resharp.Photo(torch.ones(3, 3, 3)), kernel)
     before = kernel.read_bytes()
-    ends = ("-o", tmp_path / "out.png", "--recipe-out", kernel) if name == "psf.npy" else ("-o", kernel)
+    ends = ("-o", tmp_path / "out.png", "--plan-out", kernel) if name == "psf.npy" else ("-o", kernel)
     done = run(*arguments, photo, *ends, "--kernel", kernel)
     assert done.code == 2
     assert "read" in done.err
@@ -316,17 +317,17 @@ def test_the_kernel_is_not_written_over(
 
 def test_no_recipe_is_left_where_nothing_was_done(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
-    recipe = tmp_path / "r.json"
-    assert run("degrade", "noise", tmp_path / "bad.jpg", "-o", tmp_path / "o.png", "--recipe-out", recipe).code == 2
-    assert not recipe.exists()
-    done = run("degrade", "noise", tmp_path / "bad.jpg", "-o", tmp_path / "new", "--recipe-out", tmp_path / "new")
+    plan = tmp_path / "r.json"
+    assert run("degrade", "noise", tmp_path / "bad.jpg", "-o", tmp_path / "o.png", "--plan-out", plan).code == 2
+    assert not plan.exists()
+    done = run("degrade", "noise", tmp_path / "bad.jpg", "-o", tmp_path / "new", "--plan-out", tmp_path / "new")
     assert "read or written by this command itself" in done.err
 
 
 def test_a_recipe_that_cannot_be_written_ends_the_run_once(run: Run, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    recipe = tmp_path / "file" / "r.json"
-    done = run("degrade", "noise", photo, "-o", tmp_path / "out.png", "--recipe-out", recipe)
+    plan = tmp_path / "file" / "r.json"
+    done = run("degrade", "noise", photo, "-o", tmp_path / "out.png", "--plan-out", plan)
     assert done.code == 1
     assert done.err.count("\n") == 1
     assert "r.json" in done.err

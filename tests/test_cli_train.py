@@ -14,7 +14,7 @@ import pytest
 import resharp
 from tests.conftest import Run, rand
 
-RECIPE = Path(__file__).parent.parent / "recipes" / "dae.toml"
+RECIPE = "dae"
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_mistakes_are_one_line_and_leave_no_folder(run: Run, photos: Path, tmp_p
         (["--dry-run", "--init", "nowhere.safetensors"], "nowhere.safetensors"),
         (["tracking=['wandb']"], "wandb is not installed; pip install 'resharp[wandb]'"),
     ):
-        done = run("train", RECIPE, *small(photos), "--out", tmp_path / "run", *arguments)
+        done = run("train", RECIPE, *small(photos), "-o", tmp_path / "run", *arguments)
         assert done.code == 2, words
         assert ("--dry-run" in arguments) == bool(done.out)
         assert words in done.err
@@ -85,7 +85,7 @@ def test_mistakes_are_one_line_and_leave_no_folder(run: Run, photos: Path, tmp_p
 
 
 def test_weights_that_deconvolve_takes_and_a_list_of_runs(run: Run, photos: Path, tmp_path: Path) -> None:
-    command = ("train", RECIPE, *small(photos), "--device", "cpu", "--out", tmp_path / "runs" / "first")
+    command = ("train", RECIPE, *small(photos), "--device", "cpu", "-o", tmp_path / "runs" / "first")
     done = run(*command)
     assert done.code == 0, done.err
     weights = tmp_path / "runs" / "first" / "dae-sigma11.safetensors"
@@ -101,7 +101,7 @@ def test_weights_that_deconvolve_takes_and_a_list_of_runs(run: Run, photos: Path
         "disk:1",
         "--iterations",
         2,
-        "--weights",
+        "--model",
         weights,
     )
     assert done.code == 0, done.err
@@ -125,7 +125,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path) -> Non
         *small(photos, **{"stages.0.n_images": 4_000_000}),
         "--device",
         "cpu",
-        "--out",
+        "-o",
         str(out),
     ]
     process = subprocess.Popen(

@@ -21,7 +21,7 @@ LADDER = [
     {"photo"},
     {"image"},
     {"locks", "pages"},
-    {"files", "matlab", "device", "own_code", "parallel", "provenance"},
+    {"files", "matlab", "device", "own_code", "parallel", "provenance", "shipped"},
     {"errors"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LADDER) for room in rooms}

@@ -10,7 +10,7 @@ import torch
 from resharp.data.plan import StepPlan, load_plan, plan_from
 from resharp.errors import RecipeError
 
-PLANS = sorted((Path(__file__).parent.parent / "recipes" / "data").glob("*.toml"))
+PLANS = sorted((Path(__file__).parent.parent / "src/resharp/recipes" / "data").glob("*.toml"))
 
 
 def drawn(values: dict[str, Any], n: int = 200) -> list[Any]:

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from resharp.cli import cli
+from resharp.shipped import shipped
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -33,7 +34,7 @@ COMMANDS = [
 ]
 HEADERS = [
     (path.name, line.removeprefix("#   "))
-    for path in sorted((ROOT / "recipes").rglob("*.toml"))
+    for path in sorted((ROOT / "src/resharp/recipes").rglob("*.toml"))
     for line in path.read_text(encoding="utf-8").splitlines()
     if line.startswith("#   resharp ")
 ]
@@ -54,9 +55,10 @@ def test_commands_parse(place: str, line: str) -> None:
         assert child is not None, f"{place}: {name}"
         command = child
         context = command.make_context(name or "", rest, parent=context)
-    for word in arguments:
-        if word.startswith("recipes/"):
-            assert (ROOT / word).is_file()
+    names = {"train": "recipe", "synthesize": "plan"}
+    for kind in (names[word] for word in arguments if word in names):
+        named = context.params[kind]
+        assert named in shipped(kind) or named.endswith(".toml"), f"{place}: {named}"
 
 
 @pytest.mark.parametrize("name", ["deblur", "deblur-psnr"])

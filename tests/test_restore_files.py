@@ -59,8 +59,8 @@ def test_the_number_of_workers_changes_no_byte(photos: Path, tmp_path: Path) -> 
 def test_failed_photos_are_rows_and_end_nothing(photos: Path, tmp_path: Path) -> None:
     (photos / "0" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     write_photo(Photo(torch.zeros(3, 8, 8)), photos / "black.png")  # the restorer runs out of memory
-    write_photo(Photo(torch.ones(3, 8, 8), alpha=torch.ones(8, 8)), photos / "1" / "clear.png")
-    os.symlink("nowhere", photos / "gone.jpg")
+    write_photo(Photo(torch.ones(3, 8, 8), alpha=torch.full((8, 8), 0.5)), photos / "1" / "clear.png")
+    (photos / "gone.jpg").symlink_to("nowhere")
     (tmp_path / "out" / "2" / "0002.jpg").mkdir(parents=True)
     seen = Darker()
     jobs = [*plan_jobs([photos], tmp_path / "out"), Job(photos / "1" / "clear.png", tmp_path / "out" / "clear.jpg")]

@@ -1,6 +1,5 @@
 """Plans of many files: mirrored, divided, and nothing lost."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -90,7 +89,7 @@ def test_what_would_lose_something_is_refused(
 ) -> None:
     touch("x/a.jpg", "x/a.png", "y/a.jpg", "kernel.png")
     Path("empty").mkdir()
-    os.symlink("x", "link")
+    Path("link").symlink_to("x")
     with pytest.raises(PhotoError, match=message):
         plan_jobs(inputs, out, **settings)  # type: ignore[arg-type]
 

@@ -227,7 +227,7 @@ def test_workers_a_kill_and_a_restart_change_no_byte(photos: Path, tmp_path: Pat
         write_samples(
             open_synthesis([photos], load_plan(plan)), tmp_path / f"{n_workers}", count=24, n_workers=n_workers
         )
-    words = ["data", "synthesize", str(photos), "-o", str(tmp_path / "killed"), "--recipe", str(plan), "--count", "24"]
+    words = ["data", "synthesize", str(photos), "-o", str(tmp_path / "killed"), "--plan", str(plan), "--count", "24"]
     process = subprocess.Popen(
         [sys.executable, "-m", "resharp", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import resharp
 from resharp.data.listing import Item
 from resharp.data.sources import PhotoFiles
 from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, WeightsError
@@ -24,7 +25,7 @@ from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, tra
 from resharp.training.sampler import held_out, open_sampler
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
 
-RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
+RECIPES = sorted((Path(__file__).parent.parent / "src/resharp/recipes").glob("*.toml"))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_shipped_recipes_validate_and_name_their_command(path: Path) -> None:
     load_recipe(path)
-    assert f"resharp train recipes/{path.name}" in path.read_text(encoding="utf-8")
+    assert f"resharp train {path.stem}" in path.read_text(encoding="utf-8")
 
 
 def test_it_learns_and_says_what_it_did(photos: Path, tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_loss_over_the_whole_batch_is_not_shared_by_processes(
 
 
 def test_a_plan_in_a_file_is_overridden_like_one_in_the_recipe() -> None:
-    recipes = Path(__file__).parent.parent / "recipes"
+    recipes = Path(__file__).parent.parent / "src/resharp/recipes"
     plain = load_recipe(recipes / "deblurgan-synth.toml")
     changed = load_recipe(recipes / "deblurgan-synth.toml", ("data.plan.crop=128",))
     assert (plain.data.plan.crop, changed.data.plan.crop) == (256, 128)
@@ -374,10 +375,10 @@ def test_files_that_are_no_recipe_are_named(tmp_path: Path, text: str | None, wo
 
 
 def test_the_schema_for_editors_is_the_recipe_s() -> None:
-    published = Path(__file__).parent.parent / "docs" / "recipe.schema.json"
+    published = Path(resharp.__file__).parent / "recipes" / "recipe.schema.json"
     assert json.loads(published.read_text()) == recipe_schema(), "write it again: tools/write_schema.py"
     for path in RECIPES:
-        assert path.read_text().startswith("#:schema ../docs/recipe.schema.json")
+        assert path.read_text().startswith("#:schema recipe.schema.json")
         jsonschema.validate(tomllib.loads(path.read_text(encoding="utf-8")), recipe_schema())
 
 

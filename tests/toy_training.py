@@ -13,7 +13,7 @@ from resharp.models import model_path
 from resharp.training import Recipe, load_recipe, train_weights
 from resharp.training.config import AdversarialRecipe
 
-DAE = Path(__file__).parent.parent / "recipes" / "dae.toml"
+DAE = Path(__file__).parent.parent / "src/resharp/recipes" / "dae.toml"
 ADAM = "{ kind = 'adam', learning_rate = 1e-3 }"
 
 

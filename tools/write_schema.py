@@ -1,4 +1,4 @@
-"""Writes the JSON schema of training recipes to docs/recipe.schema.json, where editors find it.
+"""Writes the JSON schema of training recipes to src/resharp/recipes/recipe.schema.json, where editors find it.
 
 python tools/write_schema.py
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from resharp.training import recipe_schema
 
-PLACE = Path(__file__).parent.parent / "docs" / "recipe.schema.json"
+PLACE = Path(__file__).parent.parent / "src" / "resharp" / "recipes" / "recipe.schema.json"
 
 if __name__ == "__main__":
     PLACE.write_text(json.dumps(recipe_schema(), indent=1) + "\n", encoding="utf-8")

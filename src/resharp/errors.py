@@ -4,7 +4,7 @@
     +-- PhotoError        2     a photo that cannot be read as one
     +-- KernelError       2     a blur kernel that is none
     +-- WeightsError      2     unknown, damaged or unsafe weights
-    +-- RecipeError       2     a recipe or an override that does not hold
+    +-- RecipeError       2     a recipe, a plan or an override that does not hold
     +-- DatasetError      2     a folder, listing or pack of photos that is not what it should be
     +-- ArgumentError     2     an argument out of its range (also a ValueError)
     +-- OutputError       1     a result that could not be written
@@ -43,7 +43,7 @@ class WeightsError(ResharpError):
 
 
 class RecipeError(ResharpError):
-    """A recipe (of a training, of a degradation), or an override on the command line, does not validate."""
+    """A recipe of a training, a plan of what spoils photos, or an override on the command line, does not validate."""
 
 
 class DatasetError(ResharpError):

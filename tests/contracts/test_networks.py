@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from resharp.weights import Card
 from torch import nn
 from torch.testing import assert_close
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import os
 import sys
 from typing import NoReturn
@@ -13,34 +14,39 @@ import resharp
 from resharp.errors import ResharpError
 from resharp.files import reason_of
 
-from ._batch import InterruptedRunError, complain, is_failed_allocation
+from ._groups import SectionedGroup
+from ._terminal import InterruptedRunError, complain, is_failed_allocation
 from .compare import compare
 from .data import data
-from .deblur import deblur
 from .degrade import degrade
 from .demo import demo
 from .evaluate import evaluate
-from .restore import deconvolve
+from .models import models
+from .recipes import recipes
+from .restore import deblur, deconvolve, denoise, upscale
 from .train import runs, train
-from .weights import weights
 
 INTERRUPTED = 130  # the shell's convention for a process that Ctrl-C ended
 
+SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Restore": (deblur, denoise, deconvolve, upscale, demo),
+    "Judge": (evaluate, compare),
+    "Train": (train, runs, recipes, models),
+    "Data": (data, degrade),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=SectionedGroup, sections=SECTIONS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(resharp.__version__, prog_name="resharp", message="%(prog)s %(version)s")
 def cli() -> None:
     """Make degraded photographs sharp again; train, measure and trust the models that do it."""
-
-
-for command in (deblur, deconvolve, degrade, data, weights, train, runs, evaluate, compare, demo):
-    cli.add_command(command)
 
 
 def main() -> None:
     """Entry point.  Exit code 0, 2 for the user's mistake, 1 for a failure, 130 for Ctrl-C."""
     try:
         _prepare_streams()
+        logging.getLogger("resharp").addHandler(_COMPLAINTS)
         cli.main(standalone_mode=False)
         sys.stdout.flush()
     except ResharpError as error:
@@ -59,6 +65,16 @@ def main() -> None:
             raise
         _end("out of memory; close other programs or take smaller files", 1)
     sys.exit(0)
+
+
+class _Complaints(logging.Handler):
+    """What the library has to say, in lines like our own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
+
+
+_COMPLAINTS = _Complaints(logging.WARNING)
 
 
 def _prepare_streams() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._batch import PLACE, json_option, say
+from ._terminal import PLACE, json_option, say
 
 if TYPE_CHECKING:
     from resharp.evaluation import Column, Comparison

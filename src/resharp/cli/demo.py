@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ._batch import PLACE, json_option
+from ._terminal import PLACE, json_option
 
 
 @click.command()

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._batch import PLACE, InterruptedRunError, complain, json_option, say
+from ._terminal import (
+    PLACE,
+    InterruptedRunError,
+    complain,
+    device_option,
+    json_option,
+    network_option,
+    precision_option,
+    say,
+)
 
 if TYPE_CHECKING:
     from resharp.evaluation import Column, Result, Row
@@ -50,14 +59,12 @@ def _print_protocols(context: click.Context, _: click.Parameter, wanted: bool) -
     help="How restored pictures in a folder belong to the dataset's.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="The first N pictures alone.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps, ...")
+@network_option
 @click.option(
-    "--precision",
-    type=click.Choice(["auto", "bfloat16", "float32"]),
-    default="auto",
-    show_default=True,
-    help="Of networks; auto takes bfloat16 where the processor is fast at it.",
+    "--samples", type=int, metavar="N", help="Keep the network's dropout on, and take the mean of N restorations."
 )
+@device_option
+@precision_option
 @click.option(
     "--workers", type=click.IntRange(0), default=2, show_default=True, help="Threads that read, judge and write."
 )
@@ -81,7 +88,7 @@ def evaluate(
 ) -> None:
     """Restore the photos of DATA with WHAT, and judge them by a named protocol.
 
-    WHAT: weights by name or file; identity, bicubic, wiener, richardson-lucy, non-local-means, bilinear or malvar; a
+    WHAT: a model by name or file; identity, bicubic, wiener, richardson-lucy, non-local-means, bilinear or malvar; a
     folder of restored pictures; or package.module:callable.  DATA: a folder of pairs or photos, or a pack.
 
     A photo that fails is a row with its reason and ends nothing; the exit code is 1 then.  With -o the same command

@@ -1,15 +1,46 @@
-"""resharp deconvolve."""
+"""resharp deblur, denoise, upscale and deconvolve."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ._batch import named_files, photo_arguments, run_over_photos
+from ._restoring import Wanted, restoring, run_network, run_restorer, samples_option
+
+if TYPE_CHECKING:
+    from resharp.restorers import Restorer
+
+_NOISE = "Noise on the [0,1] scale (0.01 = 2.55 grey levels)."
 
 
 @click.command()
-@photo_arguments
+@restoring("deblur", of="A deblurrer")
+@samples_option
+def deblur(wanted: Wanted, samples: int | None) -> None:
+    """Sharpen photos of which nothing else is known."""
+    run_network("deblur", wanted, samples=samples)
+
+
+@click.command()
+@restoring("dae-sigma11", of="A denoiser")
+@click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} For models that want to be told.")
+@samples_option
+def denoise(wanted: Wanted, noise_sigma: float | None, samples: int | None) -> None:
+    """Take white noise off photos."""
+    run_network("denoise", wanted, samples=samples, noise_sigma=noise_sigma)
+
+
+@click.command()
+@restoring(
+    None, of="An upscaler", without="no upscaler comes with resharp yet; name weights of your own by --model FILE."
+)
+@samples_option
+def upscale(wanted: Wanted, samples: int | None) -> None:
+    """Make small photos larger, by the scale of the model; no such model comes with resharp yet."""
+    run_network("upscale", wanted, samples=samples)
+
+
+@click.command()
+@restoring("dae-sigma11", of="The denoiser that serves as prior")
 @click.option(
     "--kernel",
     required=True,
@@ -18,69 +49,22 @@ from ._batch import named_files, photo_arguments, run_over_photos
     "motion:LENGTH,ANGLE. It is the picture that a point of light leaves.",
 )
 @click.option(
-    "--noise-sigma",
-    type=float,
-    metavar="S",
-    help="Noise on the [0,1] scale (0.01 = 2.55 grey levels). Left out: estimated from the photo (noise-blind).",
+    "--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: estimated from the photo (noise-blind)."
 )
 @click.option("--iterations", type=int, default=300, show_default=True, metavar="N", help="Steps of the solver.")
-@click.option("--weights", default="dae-sigma11", show_default=True, metavar="NAME|FILE", help="The denoiser.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the prior's noise.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "bfloat16", "float32"]),
-    default="auto",
-    show_default=True,
-    help="Of the denoiser; auto takes bfloat16 where the processor is fast at it.",
-)
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps, ...")
 @click.option("--flip-kernel", is_flag=True, help="Turn the kernel by 180 degrees, for tools that store it so.")
-def deconvolve(
-    photos: tuple[Path, ...],
-    out: Path,
-    as_json: bool,
-    kernel: str,
-    noise_sigma: float | None,
-    iterations: int,
-    weights: str,
-    seed: int,
-    precision: str,
-    device: str,
-    flip_kernel: bool,
-) -> None:
+def deconvolve(wanted: Wanted, kernel: str, noise_sigma: float | None, iterations: int, flip_kernel: bool) -> None:
     """Sharpen photos whose blur is known (Deep Mean-Shift Priors)."""
-    import tqdm
+    from resharp.degradations import parse_kernel
 
-    import resharp
-    from resharp.photo import check_encodable
-    from resharp.restorer import check_settings
+    spread = parse_kernel(kernel)
+    spread = spread.flip(0, 1) if flip_kernel else spread
 
-    point_spread = resharp.parse_kernel(kernel)
-    point_spread = point_spread.flip(0, 1) if flip_kernel else point_spread
-    check_settings(noise_sigma, iterations, seed)  # a mistake here is one mistake, not one for each photo
-    prior = resharp.load_prior(weights, precision=precision, device=device)
+    def open_it() -> "Restorer":
+        from resharp.restorers import BayesRestorer, open_denoiser
 
-    def work(photo_path: Path, output: Path) -> dict[str, Any]:
-        photo = resharp.read_photo(photo_path)
-        check_encodable(photo, output)
-        with tqdm.tqdm(total=iterations, desc=photo_path.name, unit="it", disable=None, leave=False) as bar:
-            last: list[float] = []
+        denoiser = open_denoiser(wanted.model, **wanted.of_model)
+        return BayesRestorer(denoiser, n_iterations=iterations, noise_sigma=noise_sigma, tile=wanted.tile)
 
-            def on_step(step: resharp.Step) -> None:
-                bar.update()
-                last[:] = [float(step.noise_sigma), float(step.data_weight)]
-
-            restored = resharp.deconvolve(
-                photo.planes,
-                point_spread,
-                noise_sigma,
-                prior=prior,
-                n_iterations=iterations,
-                seed=seed,
-                device=device,
-                on_step=on_step,
-            )
-        resharp.write_photo(photo.with_planes(restored), output)
-        return {"noise_sigma": round(last[0], 6), "data_weight": round(last[1], 6), "iterations": iterations}
-
-    run_over_photos(photos, out, work, as_json=as_json, read=named_files(kernel, weights))
+    made_by = {"command": "deconvolve", "kernel": spread.tolist(), "noise": noise_sigma, "iterations": iterations}
+    run_restorer(wanted, open_it, made_by, known={"kernel": spread}, read=(kernel,))

@@ -11,19 +11,19 @@ from typing import Any
 
 import click
 
-from ._batch import PLACE, InterruptedRunError, complain, json_option
+from ._terminal import PLACE, InterruptedRunError, complain, device_option, json_option
 
 
 @click.command()
-@click.argument("recipe", type=PLACE)
+@click.argument("recipe", metavar="NAME|FILE")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--out", type=PLACE, help="The run folder.  [default: runs/NAME]")
+@click.option("-o", "--out", type=PLACE, help="The run folder.  [default: runs/NAME]")
 @click.option("--init", metavar="NAME|FILE", help="Weights to begin from.")
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda, mps, ... or auto: an accelerator if any.")
+@device_option
 @json_option
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and what the run would take, and stop.")
 def train(
-    recipe: Path,
+    recipe: str,
     overrides: tuple[str, ...],
     out: Path | None,
     init: str | None,
@@ -31,7 +31,9 @@ def train(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Train what a RECIPE says; the same command again goes on where it was stopped.
+    """Train what a recipe says: a TOML file, or one that comes with resharp (see `resharp recipes`).
+
+    The same command again goes on where it was stopped.
 
     Several processes or machines: torchrun --nproc-per-node 2 -m resharp train ...
     """

@@ -23,9 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from resharp.degradations import DEGRADATIONS, DegradationStep, Downscale, Mosaicked, Shake, make_degradation
 from resharp.degradations.kernels import load_kernel, names_shape
-from resharp.degradations.recipes import in_a_sentence
+from resharp.degradations.steps import in_a_sentence
 from resharp.errors import KernelError, RecipeError, did_you_mean
 from resharp.files import reason_of
+from resharp.shipped import found
 
 _JUST_ABOVE = 1e-9  # of a range's width
 _FEW = 4096  # combinations of bounds and choices
@@ -111,17 +112,19 @@ class Plan(_Strict):
 
 
 def load_plan(path: str | Path) -> Plan:
-    """Read a TOML plan.  Raises RecipeError that names the key and, for a misspelt one, the nearest."""
-    return plan_from(plan_values(path), name=str(path), folder=Path(path).parent)
+    """Read a TOML plan, by the name of one that comes with resharp or by file.
+
+    Raises RecipeError that names the key and, for a misspelt one, the nearest.
+    """
+    path = found(path, "plan")
+    return plan_from(plan_values(path), name=str(path), folder=path.parent)
 
 
 def plan_values(path: str | Path) -> dict[str, Any]:
     """What a TOML plan says, unchecked.  Raises RecipeError."""
-    path = Path(path)
+    path = found(path, "plan")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such plan; the repository keeps some in recipes/") from None
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read as a plan ({reason_of(error)})") from None
     except UnicodeDecodeError as error:

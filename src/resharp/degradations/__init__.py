@@ -17,21 +17,21 @@ from .margin import edge_padded, reflect_padded, without_margin
 from .mosaic import DEMOSAICKERS, Mosaic, demosaic_bilinear, demosaic_malvar
 from .noise import Noise
 from .optics import Defocus, GaussianBlur, KernelBlur
-from .recipes import (
+from .resample import Resize, resize_as_matlab
+from .sampling import Downscale, Mosaicked
+from .shake import Frame, Shake
+from .steps import (
     DEGRADATIONS,
     Degradation,
     DegradationStep,
     apply_steps,
     make_degradation,
     parameter_names,
-    read_recipes,
+    read_steps,
     step_from_json,
     steps_from_text,
-    write_recipes,
+    write_steps,
 )
-from .resample import Resize, resize_as_matlab
-from .sampling import Downscale, Mosaicked
-from .shake import Frame, Shake
 from .trajectory import TrajectoryBlur, centred_psf
 
 LINEAR: dict[str, type[LinearDegradation]] = {"blur": Blur, "mosaic": Mosaic, "resize": Resize}
@@ -72,11 +72,11 @@ __all__ = [
     "motion_kernel",
     "parameter_names",
     "parse_kernel",
-    "read_recipes",
+    "read_steps",
     "reflect_padded",
     "resize_as_matlab",
     "step_from_json",
     "steps_from_text",
     "without_margin",
-    "write_recipes",
+    "write_steps",
 ]

@@ -1,7 +1,7 @@
 """Compression: what storing a photo costs it."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -14,10 +14,10 @@ from .arguments import checked_image, checked_whole
 
 @dataclasses.dataclass(frozen=True)
 class Jpeg:
-    """Written as JPEG and read again; quality 1 to 100 on libjpeg's scale, chroma subsampled or not."""
+    """Written as JPEG and read again."""
 
-    quality: int = 75
-    subsampling: Literal["4:4:4", "4:2:2", "4:2:0"] = "4:2:0"
+    quality: Annotated[int, "1 to 100, on libjpeg's scale."] = 75
+    subsampling: Annotated[Literal["4:4:4", "4:2:2", "4:2:0"], "Of the colour."] = "4:2:0"
 
     def __post_init__(self) -> None:
         checked_whole("JPEG quality", self.quality, 1, 100)

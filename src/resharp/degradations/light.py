@@ -4,9 +4,13 @@ Blur and noise happen in linear light; a photo stores light ** (1 / gamma).  2.2
 light, as DeblurGAN's synthetic blur and GoPro's usual `blur` subset do.
 """
 
+from typing import Annotated
+
 from torch import Tensor
 
 from resharp.errors import ArgumentError
+
+Gamma = Annotated[float, "The camera's response: 1 takes pixel values for light, 2.2 is usual."]
 
 
 def checked_gamma(gamma: float) -> float:

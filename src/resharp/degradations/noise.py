@@ -1,6 +1,7 @@
 """Noise: what the sensor adds."""
 
 import dataclasses
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -8,21 +9,20 @@ from torch import Tensor
 from resharp.errors import ArgumentError
 
 from .arguments import checked_image, checked_photons, checked_whole
-from .light import checked_gamma, to_light, to_pixels
+from .light import Gamma, checked_gamma, to_light, to_pixels
 
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """Read noise, white and Gaussian with `sigma` on the [0, 1] scale (0.01 = 2.55 grey levels), and shot noise.
+    """Read noise, white and Gaussian, and shot noise, by which each pixel follows a Poisson law.
 
-    photons: mean count of photons at white; each pixel then follows a Poisson law (0 = no shot noise).
     gamma: other than 1, both happen in linear light, as in a camera, which reads nothing below black; the result is not
     clipped otherwise.
     """
 
-    sigma: float = 0.01
-    photons: float = 0.0
-    gamma: float = 1.0
+    sigma: Annotated[float, "Of the read noise, on the [0, 1] scale (0.01 = 2.55 grey levels)."] = 0.01
+    photons: Annotated[float, "At white, in the mean, for shot noise; 0: none."] = 0.0
+    gamma: Gamma = 1.0
 
     def __post_init__(self) -> None:
         checked_sigma(self.sigma)

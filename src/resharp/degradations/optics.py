@@ -4,6 +4,7 @@ The frame keeps its size and is mirrored at its border; gamma other than 1 blurs
 """
 
 import dataclasses
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from resharp.errors import KernelError
 from .arguments import checked_image
 from .blur import blurred
 from .kernels import as_kernel, disk_kernel, gaussian_kernel, names_shape
-from .light import checked_gamma
+from .light import Gamma, checked_gamma
 
 Rows = tuple[tuple[float, ...], ...]
 
@@ -25,8 +26,8 @@ class KernelBlur:
     A file is read here, once, and kept as rows: what was written down does not change with the file.
     """
 
-    kernel: str | Rows = "motion:15,30"
-    gamma: float = 1.0
+    kernel: Annotated[str | Rows, "gaussian:1.6, disk:3, motion:15,30, or a PNG, .npy or .mat file."] = "motion:15,30"
+    gamma: Gamma = 1.0
 
     def __post_init__(self) -> None:
         checked_gamma(self.gamma)
@@ -52,10 +53,10 @@ class KernelBlur:
 
 @dataclasses.dataclass(frozen=True)
 class Defocus:
-    """A lens out of focus: light spread over a disk, radius in pixels, by default in linear light."""
+    """A lens out of focus: light spread over a disk, by default in linear light."""
 
-    radius: float = 3.0
-    gamma: float = 2.2
+    radius: Annotated[float, "Of the disk that a point becomes, in pixels."] = 3.0
+    gamma: Gamma = 2.2
 
     def __post_init__(self) -> None:
         checked_gamma(self.gamma)
@@ -73,12 +74,12 @@ class Defocus:
 
 @dataclasses.dataclass(frozen=True)
 class GaussianBlur:
-    """A Gaussian, `sigma` along `angle` and `sigma_across` across it (None: the same), in pixels and degrees."""
+    """Blur by a Gaussian, isotropic or not."""
 
-    sigma: float = 1.6
-    sigma_across: float | None = None
-    angle: float = 0.0
-    gamma: float = 1.0
+    sigma: Annotated[float, "Along the angle, in pixels."] = 1.6
+    sigma_across: Annotated[float | None, "Across it.  [default: the same]"] = None
+    angle: Annotated[float, "In degrees, 0 to the right, counter-clockwise."] = 0.0
+    gamma: Gamma = 1.0
 
     def __post_init__(self) -> None:
         checked_gamma(self.gamma)

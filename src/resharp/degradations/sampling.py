@@ -1,7 +1,7 @@
 """Fewer samples than the scene has: smaller photos and colour mosaics, as values that can be written down."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -17,14 +17,15 @@ from .resample import Resize, resize_as_matlab
 class Downscale:
     """The photo `factor` times smaller, antialiased; its sides are multiples of the factor.
 
-    eight_bit: rounded to 8 bits after either axis, as published super-resolution sets were made; else left as it is.
-    cut: what is over at the right and lower border is cut off; otherwise it is an error.
+    rounding: to 8 bits after either axis.
     """
 
-    factor: int = 4
-    method: Literal["bicubic", "bilinear", "area"] = "bicubic"
-    eight_bit: bool = True
-    cut: bool = False
+    factor: Annotated[int, "How many times smaller."] = 4
+    method: Annotated[
+        Literal["bicubic", "bilinear", "area"], "Bicubic is MATLAB's imresize, as published test sets are made."
+    ] = "bicubic"
+    rounding: Annotated[bool, "Keep fractions between the axes; published sets round to 8 bits."] = True
+    cut: Annotated[bool, "Cut off what is over where the sides are no multiples of the factor, else an error."] = False
 
     def __post_init__(self) -> None:
         checked_whole("factor", self.factor, 1, 64)
@@ -44,7 +45,7 @@ class Downscale:
                 f"the sides of {width}x{height} are no multiples of {self.factor}; cut it first (--cut does), or take "
                 "another factor"
             )
-        if self.eight_bit:
+        if self.rounding:
             levels = image.clamp(0, 1).mul(255).round().byte()
             return resize_as_matlab(levels, 1 / self.factor, method=self.method).to(image).div(255)
         smaller: Tensor = Resize(1 / self.factor, method=self.method)(image)
@@ -55,8 +56,10 @@ class Downscale:
 class Mosaicked:
     """One colour a pixel, as a sensor's Bayer pattern lets through; demosaicked again, or one plane ("none")."""
 
-    pattern: Literal["RGGB", "BGGR", "GRBG", "GBRG"] = "RGGB"
-    demosaic: Literal["malvar", "bilinear", "none"] = "none"
+    pattern: Annotated[Literal["RGGB", "BGGR", "GRBG", "GBRG"], "Bayer's."] = "RGGB"
+    demosaic: Annotated[Literal["malvar", "bilinear", "none"], "Bring the colours back, or leave one grey plane."] = (
+        "none"
+    )
 
     def __post_init__(self) -> None:
         Mosaic(self.pattern)

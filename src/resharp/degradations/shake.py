@@ -8,6 +8,7 @@ averages of real frames: its `blur_gamma` subset in light under gamma 2.2, the u
 
 import dataclasses
 import math
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from resharp.errors import ArgumentError
 
 from .arguments import checked_image, checked_photons, checked_whole
-from .light import checked_gamma, to_light, to_pixels
+from .light import Gamma, checked_gamma, to_light, to_pixels
 
 Array = NDArray[np.float64]
 Picture = NDArray[np.float32]  # (H, W, C), linear light
@@ -50,32 +51,30 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class Shake:
-    """One exposure with a moving camera.
+    """Blur of a moving camera, which changes over the frame; moving objects, streaks and noise.
 
-    extent: how far the image of the frame's centre travels by pitch and yaw, in pixels (the longer side of the box
-    around its path);  sway: likewise by sideways translation;  roll: degrees from end to end;  zoom: change of scale by
-    forward translation (0.01 = 1 %);  focal: focal length in units of the frame's longer side.
-    n_objects cut-outs with a soft edge move by `object_extent` pixels beside the camera's motion.
-    highlights: how many times brighter than white small clipped spots, as of lamps, were (0: no brighter).
-    read_noise: sigma in linear light on [0, 1];  photons: count at white for shot noise (as Gaussian), 0 = none.
-    n_frames: 0 takes as many as lie a pixel apart; few frames leave ghosts, as the 7 to 13 of GoPro's do.
+    extent: the longer side of the box around the path of the frame's centre;  roll: from end to end;  focal: focal
+    length in units of the frame's longer side;  photons: their noise as Gaussian.  Objects move beside the camera's
+    motion; few frames leave ghosts.
     The sharp photo is the camera's mean pose, as a trajectory's kernel has its centre of mass in its centre: a shift
     between the two photos cannot be seen in the blurred one, and would only punish who restores it.  (GoPro's sharp
     frame is the one in the middle of the exposure.)
     """
 
-    extent: float = 16.0
-    sway: float = 4.0
-    roll: float = 0.5
-    zoom: float = 0.005
+    extent: Annotated[float, "How far the picture's centre travels by turning the camera, in pixels."] = 16.0
+    sway: Annotated[float, "How far it travels by moving the camera sideways, in pixels."] = 4.0
+    roll: Annotated[float, "Rotation about the viewing axis, in degrees."] = 0.5
+    zoom: Annotated[float, "Change of scale by moving forward (0.01 = 1 %)."] = 0.005
     focal: float = 1.2
-    n_objects: int = 0
-    object_extent: float = 16.0
-    highlights: float = 0.0
-    read_noise: float = 0.0
-    photons: float = 0.0
-    gamma: float = 2.2
-    n_frames: int = 0
+    n_objects: Annotated[int, "Soft-edged cut-outs that move on their own."] = 0
+    object_extent: Annotated[float, "How far these travel, in pixels."] = 16.0
+    highlights: Annotated[float, "How many times brighter than white small clipped spots were; they leave streaks."] = (
+        0.0
+    )
+    read_noise: Annotated[float, "Sigma in linear light on the [0, 1] scale."] = 0.0
+    photons: Annotated[float, "Photons at white, for shot noise; 0: none."] = 0.0
+    gamma: Gamma = 2.2
+    n_frames: Annotated[int, "Frames to average; 0: one for each pixel of the way. GoPro's blur has 7 to 13."] = 0
 
     def __post_init__(self) -> None:
         limits = {

@@ -6,6 +6,7 @@ Lengths are in pixels.  A trajectory is an array (n, 2) of columns x (to the rig
 
 import dataclasses
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from resharp.errors import ArgumentError
 
 from .arguments import checked_image, checked_whole
 from .blur import Blur, blurred
-from .light import checked_gamma, to_light, to_pixels
+from .light import Gamma, checked_gamma, to_light, to_pixels
 
 _PUBLISHED_LENGTH = 60.0  # pixels; no such path leaves the canvas of 64
 EXPOSURES = (0.01, 0.1, 0.5, 1.0)  # fractions of the trajectory that the published code exposes
@@ -29,25 +30,26 @@ Points = NDArray[np.float64]
 class TrajectoryBlur:
     """Blur by one random trajectory, the same over the whole frame; the published constants are the defaults.
 
-    n_points samples of a path `length` pixels long; anxiety scales pull, tremble and the chance of a jerk (the script
+    n_points samples of a path;  anxiety scales pull, tremble and the chance of a jerk (the script
     that was published draws it from 0.003 to 0.01; the paper's Algorithm 1 writes p_s = 0.001 in its place).  The
     strengths of the pull to the start (centripetal), of jerks (impulsive, big shakes) and of the tremble (Gaussian) are
     drawn evenly from 0 to `pull`, `jerk` and `tremble`.
-    exposure: the part of the path that is seen, from its start (published: 0.1, 0.5 or 1).
     published: the DeblurGAN script's way: black beyond the frame, and the result stretched to span [0, 1], which shifts
     it by a pixel's fraction and changes its contrast.  Otherwise the frame is mirrored at its border, brightness stays,
     and the kernel's centre of mass is its centre.
     """
 
-    length: float = 60.0
-    anxiety: float = 0.005
+    length: Annotated[float, "Of the path, in pixels."] = 60.0
+    anxiety: Annotated[float, "How much the camera trembles, is pulled back and jerks; published: 0.003 to 0.01."] = (
+        0.005
+    )
     n_points: int = 2000
     pull: float = 0.7
     jerk: float = 0.2
     tremble: float = 10.0
-    exposure: float = 1.0
-    gamma: float = 1.0
-    published: bool = False
+    exposure: Annotated[float, "The part of the path that is seen, from its start; published: 0.1, 0.5 and 1."] = 1.0
+    gamma: Gamma = 1.0
+    published: Annotated[bool, "As DeblurGAN's script does it: black borders, stretched contrast."] = False
 
     def __post_init__(self) -> None:
         if not 0.01 <= self.length <= 1000:

@@ -3,10 +3,15 @@
 from .base import Progress, Restored, Restorer, StoppedError
 from .bayes import SOLVERS, BayesRestorer, Problem, Solver
 from .degrading import blur, degrade
+from .files import restore_files
+from .jobs import Job, Jobs, Shard, plan_jobs
+from .journal import Journal
 from .network import NetworkDenoiser, NetworkRestorer, TiledNetwork
 from .opening import TELLABLE, FunctionRestorer, open_denoiser, open_restorer
 from .photos import restore_photo, restore_planes
 from .precision import PRECISIONS
+from .report import Report
+from .rows import Pace, Row
 from .verbs import deblur, deconvolve, denoise, restore, upscale
 
 __all__ = [
@@ -15,12 +20,19 @@ __all__ = [
     "TELLABLE",
     "BayesRestorer",
     "FunctionRestorer",
+    "Job",
+    "Jobs",
+    "Journal",
     "NetworkDenoiser",
     "NetworkRestorer",
+    "Pace",
     "Problem",
     "Progress",
+    "Report",
     "Restored",
     "Restorer",
+    "Row",
+    "Shard",
     "Solver",
     "StoppedError",
     "TiledNetwork",
@@ -31,7 +43,9 @@ __all__ = [
     "denoise",
     "open_denoiser",
     "open_restorer",
+    "plan_jobs",
     "restore",
+    "restore_files",
     "restore_photo",
     "restore_planes",
     "upscale",

@@ -35,6 +35,7 @@ def restore_files(
     journal: Journal | None = None,
     seed: int = 0,
     known: Mapping[str, Any] | None = None,
+    quality: int | None = None,
     on_file: OnFile | None = None,
     progress: Progress | None = None,
     progress_in: Callable[[Job], Progress] | None = None,
@@ -45,6 +46,7 @@ def restore_files(
     workers: threads that read and write beside the restorer; 0 does everything in turn.  journal: what is noted there
     is not done again.  seed: of each photo, so that none depends on those before it.  known: what the restorer is told
     of every photo.
+    quality: of JPEG and WebP, see `write_photo`.
     on_file: sees each row in the order of the jobs, one at a time, and what the rest will take, on any thread.
     progress: (files done, files in all), False begins no more photos;  progress_in: gives the progress within a photo.
     beside: is given a job, its photo and its restoration, on any thread.
@@ -54,8 +56,8 @@ def restore_files(
     """
     jobs = tuple(jobs)
     told = _Told(jobs, on_file, progress)
-    run = _Run(restorer, told, journal, seed, known or {}, progress_in, beside)
-    held = contextlib.nullcontext() if journal is None else journal.held()
+    run = _Run(restorer, told, journal, seed, known or {}, quality, progress_in, beside)
+    held = contextlib.nullcontext() if journal is None else journal.held(jobs)
     with held, threads(checked_workers(workers)) as pool:
         n_behind = max(1, workers - 1)
         for _ in in_stages(run.left(jobs), run.read, run.restore, run.finish, pool=pool, n_behind=n_behind):
@@ -106,6 +108,7 @@ class _Run:
     journal: Journal | None
     seed: int
     known: Mapping[str, Any]
+    quality: int | None
     progress_in: Callable[[Job], Progress] | None
     beside: Beside | None
     writable: set[Path] = dataclasses.field(default_factory=set)  # folders that have been tried
@@ -142,10 +145,10 @@ class _Run:
         job, started = state.row.job, time.perf_counter()
         progress = None if self.progress_in is None else self.progress_in(job)
         try:
-            restored = restore_photo(state.photo, self.restorer, seed=self.seed, progress=progress, **self.known)
+            restored, made = restore_photo(state.photo, self.restorer, seed=self.seed, progress=progress, **self.known)
         except Exception as error:
             return _State(failed_row(job, error))
-        row = dataclasses.replace(state.row, seconds=time.perf_counter() - started)
+        row = dataclasses.replace(state.row, seconds=time.perf_counter() - started, facts=made.facts)
         return _State(row, state.photo if self.beside else None, restored)
 
     def finish(self, state: _State) -> None:
@@ -158,7 +161,7 @@ class _Run:
     def _written(self, state: _State, restored: Photo) -> Row:
         job = state.row.job
         try:
-            write_photo(restored, job.output)
+            write_photo(restored, job.output, quality=self.quality)
             if self.journal is not None:
                 self.journal.note(state.row)
             if self.beside is not None and state.photo is not None:

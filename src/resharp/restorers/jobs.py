@@ -1,19 +1,16 @@
 """Which photo goes to which file: folders mirrored, work divided, and nothing planned that would lose a file."""
 
 import dataclasses
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from resharp.data.folders import photos_below
+from resharp.data.folders import is_leftover, look_below
 from resharp.errors import ArgumentError, PhotoError
 from resharp.files import check_writable
 from resharp.photo import SUFFIXES, output_format
 
-JUNK_FOLDERS = ("@eaDir", "$RECYCLE.BIN", "System Volume Information", "__MACOSX")
-JUNK_FILES = ("Thumbs.db", "desktop.ini", ".DS_Store")
 _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
@@ -94,10 +91,7 @@ def plan_jobs(
     shard = Shard.parse(shard) if isinstance(shard, str) else shard
     paths, out = [Path(one) for one in inputs], Path(out)
     is_file = _names_a_file(paths, out)
-    if is_file:
-        jobs, passed_over = [Job(paths[0], out)], []
-    else:
-        jobs, passed_over = _mirrored(paths, out)
+    jobs, passed_over = ([Job(paths[0], out)], list[Path]()) if is_file else _mirrored(paths, out)
     if suffix is not None:
         jobs = [Job(job.photo, job.output.with_suffix(suffix)) for job in jobs]
         output_format(Path(f"photo{suffix}"))  # says which there are
@@ -122,47 +116,35 @@ def _names_a_file(inputs: Sequence[Path], out: Path) -> bool:
 
 
 def _mirrored(inputs: Sequence[Path], out: Path) -> tuple[list[Job], list[Path]]:
-    """The jobs of photos and folders, and the junk among them."""
+    """The jobs of photos and folders, and what systems left among them."""
     jobs: list[Job] = []
-    junk: list[Path] = []
+    leftovers: list[Path] = []
     folders = [path for path in inputs if path.is_dir()]
     for path in inputs:
         if path in folders:
             if out.resolve() == path.resolve():
                 raise PhotoError(f"{out}: is the folder that is read; choose another with -o")
             place = out / path.resolve().name if len(folders) > 1 else out
-            photos, left = _photos_and_junk(path, out)
+            photos, left = _photos_and_leftovers(path, out)
             jobs += [Job(photo, place / photo.relative_to(path)) for photo in photos]
-            junk += left
-        elif _is_junk(path.name):
-            junk.append(path)
+            leftovers += left
+        elif is_leftover(path.name) and (path.name.startswith("._") or path.suffix.lower() not in SUFFIXES):
+            leftovers.append(path)
         else:
             jobs.append(Job(path, out / path.name))
     if not jobs:
         names = ", ".join(str(path) for path in inputs[:3])
         raise PhotoError(f"{names}: no photos there ({', '.join(sorted(SUFFIXES))}); name photos or folders of them")
-    return jobs, junk
+    return jobs, leftovers
 
 
-def _photos_and_junk(folder: Path, out: Path) -> tuple[list[Path], list[Path]]:
+def _photos_and_leftovers(folder: Path, out: Path) -> tuple[list[Path], list[Path]]:
     """Without the results of an earlier run, where these go to a folder inside."""
-    photos = photos_below(folder, ignored=JUNK_FOLDERS)
-    if (results := out.resolve()).is_relative_to(folder.resolve()):
+    found, results = look_below(folder), out.resolve()
+    photos = list(found.photos)
+    if results.is_relative_to(folder.resolve()):
         photos = [photo for photo in photos if not photo.resolve().is_relative_to(results)]
-    return photos, _junk_below(folder)
-
-
-def _junk_below(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        found += [Path(place, name) for name in sorted(folders) if name in JUNK_FOLDERS]
-        found += [Path(place, name) for name in sorted(names) if _is_junk(name)]
-        folders[:] = [name for name in folders if name not in JUNK_FOLDERS and not name.startswith(".")]
-    return found
-
-
-def _is_junk(name: str) -> bool:
-    return name in JUNK_FILES or name.startswith("._")
+    return photos, [path for path in found.leftovers if not path.name.startswith(".resharp-")]
 
 
 def _checked(jobs: Iterable[Job], read: Sequence[Path]) -> list[Job]:

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,23 +44,23 @@ class Journal:
         self._alone = threading.Lock()
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """The journal is ours for this block; what killed runs left half-written is removed before.
+    def held(self, jobs: Iterable[Job]) -> Iterator[None]:
+        """The journal is ours for this block; what killed runs left half-written beside the outputs is removed before.
 
         Raises DatasetError where another process does the same part of the work, or divides it otherwise.
         """
         with contextlib.ExitStack() as until_done:
             with contextlib.ExitStack() as while_beginning:
                 _wait_for_turn(while_beginning, self._folder / ".resharp-start")
-                self._seize(until_done)
+                self._seize(until_done, {job.output.parent for job in jobs})
                 self._begin(until_done)
             try:
                 yield
             finally:
                 self._file = None
 
-    def _seize(self, until_done: contextlib.ExitStack) -> None:
-        """Takes the lock, and clears the folder if nobody else is writing there."""
+    def _seize(self, until_done: contextlib.ExitStack, folders: Iterable[Path]) -> None:
+        """Takes the lock, and clears the folders if nobody else is writing there."""
         busy = [other for other in self._all() if other != self.path and is_held(other)]
         for other in busy:
             if self._shard is None or not other.name.endswith(f"-of-{self._shard.count}{_END}"):
@@ -75,8 +75,8 @@ class Journal:
                 f"{self._folder}: another process restores {f'shard {self._shard}' if self._shard else 'photos'} into "
                 "it; wait for it, take another shard, or name another folder"
             ) from None
-        if not busy:
-            clear_unfinished(self._folder)
+        for folder in () if busy else (self._folder, *folders):
+            clear_unfinished(folder, below=False)
 
     def _begin(self, until_done: contextlib.ExitStack) -> None:
         """Reads what is known, and writes our own journal anew: its last line may have been cut short."""

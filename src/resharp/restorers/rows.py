@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from resharp.device import is_out_of_memory
@@ -19,7 +19,8 @@ class Row:
 
     problem: why there is no result, "" where there is one;  exit_code: of the problem, as its error has it;
     trace: where it arose, of a problem that nobody expects;  seconds: of the restorer alone;
-    megapixels: of the photo;  kept: an earlier run had done it;  stamp: of the photo when it was read.
+    megapixels: of the photo;  kept: an earlier run had done it;  stamp: of the photo when it was read;
+    facts: what the restorer found or did.
     """
 
     job: Job
@@ -30,6 +31,7 @@ class Row:
     megapixels: float = 0.0
     kept: bool = False
     stamp: tuple[int, int] = (0, 0)
+    facts: Mapping[str, float | str] = dataclasses.field(default_factory=dict, hash=False)
 
 
 def failed_row(job: Job, error: Exception) -> Row:

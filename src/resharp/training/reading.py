@@ -13,20 +13,21 @@ from pydantic import ValidationError
 
 from resharp.data.plan import plan_from, plan_values
 from resharp.errors import RecipeError, did_you_mean
+from resharp.shipped import found
 
 from .config import OPTIMIZER_KINDS, Recipe
 
 
-def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a TOML recipe and apply overrides such as `stages.0.batch_size=16`.
+def load_recipe(what: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a TOML recipe, by the name of one that comes with resharp or by file, and apply overrides such as
+    `stages.0.batch_size=16`.
 
-    `data.plan` may name a TOML plan, seen from the recipe's folder.  Raises RecipeError with one line per problem, each
-    naming the key and, for a misspelt one, the nearest name.
+    `data.plan` may name a TOML plan, too; a file is seen from the recipe's folder.  Raises RecipeError with one line per
+    problem, each naming the key and, for a misspelt one, the nearest name.
     """
+    path = found(what, "recipe")
     try:
         values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such recipe; the repository keeps its recipes in recipes/") from None
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as a recipe ({error})") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -56,7 +57,7 @@ def _read_plan(values: dict[str, Any], folder: Path) -> Path | None:
     data = values.get("data")
     if not (isinstance(data, dict) and isinstance(data.get("plan"), str)):
         return None
-    path: Path = folder / data["plan"]
+    path = found(data["plan"], "plan", folder=folder)
     data["plan"] = plan_values(path)
     return path
 

@@ -2,6 +2,7 @@
 
 import click
 
+from .._groups import Group
 from .check import check
 from .pack import pack
 from .prepare import prepare
@@ -9,7 +10,7 @@ from .show import show
 from .synthesize import synthesize
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Bring, make, pack, check and look at photos to train and test with."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .._batch import PLACE, json_option, say
+from .._terminal import PLACE, json_option, say
 
 if TYPE_CHECKING:
     from resharp.data.doctor import Finding

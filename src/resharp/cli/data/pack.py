@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .._batch import PLACE, InterruptedRunError, json_option, say
+from .._terminal import PLACE, InterruptedRunError, json_option, say
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._batch import PLACE, InterruptedRunError, json_option, say
+from .._terminal import PLACE, InterruptedRunError, json_option, say
 
 if TYPE_CHECKING:
     from resharp.data.manifest import Manifest

@@ -6,7 +6,7 @@ import click
 
 from resharp.errors import PhotoError
 
-from .._batch import PLACE, is_same, say
+from .._terminal import PLACE, is_same, say
 
 
 @click.command()

@@ -5,19 +5,17 @@ from pathlib import Path
 
 import click
 
-from .._batch import PLACE, InterruptedRunError, json_option, say
+from .._terminal import PLACE, InterruptedRunError, json_option, say
 
 
 @click.command()
 @click.argument("clean", nargs=-1, required=True, type=PLACE, metavar="CLEAN...")
 @click.option("-o", "--out", required=True, type=PLACE, help="The folder for the pairs.")
 @click.option(
-    "--recipe",
-    "plan",
+    "--plan",
     required=True,
-    type=PLACE,
-    metavar="TOML",
-    help="What happens to the photos, such as recipes/data/shake.toml.",
+    metavar="NAME|FILE",
+    help="What happens to the photos: a TOML file, or one that comes with resharp, such as shake.",
 )
 @click.option("--count", type=int, metavar="N", help="How many pairs.  [default: as many as photos]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
@@ -28,7 +26,7 @@ from .._batch import PLACE, InterruptedRunError, json_option, say
 def synthesize(
     clean: tuple[Path, ...],
     out: Path,
-    plan: Path,
+    plan: str,
     count: int | None,
     seed: int,
     weights: tuple[int, ...],

@@ -1,8 +1,11 @@
 """Degradations that can be written down: kind, parameters and seed as JSON, and the same bytes when done again.
 
-A recipe is a list of steps.  Each step draws from a generator of its own seed, so a recipe does not depend on what was
-drawn before it, nor on the process that runs it.  On another processor or library version the last bit of a float may
-differ, and with it, rarely, a grey level.
+What is written down is a list of steps.  Each draws from a generator of its own seed, so that it does not depend on
+what was drawn before it, nor on the process that runs it.  On another processor or library version the last bit of a
+float may differ, and with it, rarely, a grey level.
+
+The fields of a degradation are its parameters.  One whose type is annotated with a text is an option of `resharp
+degrade`, too, with that text as its help.
 """
 
 import dataclasses
@@ -199,17 +202,17 @@ def apply_steps(
     return degraded, clean
 
 
-def write_recipes(recipes: Sequence[tuple[str, Sequence[DegradationStep]]], path: str | Path) -> None:
+def write_steps(photos: Sequence[tuple[str, Sequence[DegradationStep]]], path: str | Path) -> None:
     """Write (photo's name, its steps) for each photo as JSON.  Raises OutputError."""
-    entries = [{"photo": name, "steps": [step.as_json() for step in steps]} for name, steps in recipes]
+    entries = [{"photo": name, "steps": [step.as_json() for step in steps]} for name, steps in photos]
     with written_whole(Path(path)) as file:
-        file.write((json.dumps({"format": FORMAT, "recipes": entries}, indent=1) + "\n").encode())
+        file.write((json.dumps({"format": FORMAT, "photos": entries}, indent=1) + "\n").encode())
 
 
-def read_recipes(path: str | Path, photos: Sequence[str], *, kind: str) -> list[tuple[str, list[DegradationStep]]]:
-    """The steps for each of `photos` by name, from a file of `write_recipes`; a lone recipe serves all photos.
+def read_steps(path: str | Path, photos: Sequence[str], *, kind: str) -> list[tuple[str, list[DegradationStep]]]:
+    """The steps for each of `photos` by name, from a file of `write_steps`; those of a lone photo serve all.
 
-    Raises RecipeError for what is no recipe, for one whose first step is not of this kind, and for a photo without one.
+    Raises RecipeError for what is no such plan, one whose first step is not of this kind, and a photo without one.
     """
     found: dict[str, list[DegradationStep]] = {}
     for entry in _entries(Path(path)):
@@ -223,29 +226,29 @@ def read_recipes(path: str | Path, photos: Sequence[str], *, kind: str) -> list[
             raise RecipeError(f"{path}: holds a {steps[0].kind}; do it with `resharp degrade {steps[0].kind}`")
         name = str(entry.get("photo"))
         if name in found:
-            raise RecipeError(f"{path}: has two recipes for {shortened(name)}; keep one of them")
+            raise RecipeError(f"{path}: has two plans for {shortened(name)}; keep one of them")
         found[name] = steps
     lone = next(iter(found.values())) if len(found) == 1 else None
     missing = [photo for photo in photos if lone is None and photo not in found]
     if missing:
-        raise RecipeError(f"{path}: has no recipe for {missing[0]}; it has {', '.join(list(found)[:5]) or 'none'}")
+        raise RecipeError(f"{path}: has no plan for {missing[0]}; it has {', '.join(list(found)[:5]) or 'none'}")
     return [(photo, found.get(photo) or lone or []) for photo in photos]
 
 
 def _entries(path: Path) -> list[Any]:
-    """What stands in a file of recipes, none of it looked at yet.  Raises RecipeError for another file."""
+    """What stands in a file of steps, none of it looked at yet.  Raises RecipeError for another file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(f"{path}: no such recipe; --recipe-out writes one") from None
+        raise RecipeError(f"{path}: no such plan; --plan-out writes one") from None
     except OSError as error:
-        raise RecipeError(f"{path}: cannot be read as a recipe ({reason_of(error)})") from None
+        raise RecipeError(f"{path}: cannot be read as a plan ({reason_of(error)})") from None
     except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{path}: cannot be read as a recipe ({error})") from None
+        raise RecipeError(f"{path}: cannot be read as a plan ({error})") from None
     number = values.get("format") if isinstance(values, dict) else None
-    if type(number) is not int or not isinstance(values.get("recipes"), list):
-        raise RecipeError(f"{path}: is JSON, but no recipe of degradations; --recipe-out writes one")
+    if type(number) is not int or not isinstance(values.get("photos"), list):
+        raise RecipeError(f"{path}: is JSON, but no plan of degradations; --plan-out writes one")
     if number != FORMAT:
         raise RecipeError(f"{path}: has format {number}, this version reads {FORMAT}; update resharp")
-    entries: list[Any] = values["recipes"]
+    entries: list[Any] = values["photos"]
     return entries

@@ -1,0 +1,198 @@
+"""What all commands that restore photos share: their options, and the way from those to files."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._rows import Telling, photos_and_out
+from ._terminal import PLACE, Decorator, device_option, is_given, named_files, network_option, precision_option
+
+if TYPE_CHECKING:
+    from resharp.restorers import Restorer
+    from resharp.restorers.jobs import Jobs
+
+_WITH_QUALITY = (".jpg", ".jpeg", ".webp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What every such command is told."""
+
+    photos: tuple[Path, ...]
+    out: Path
+    model: str
+    network: str | None
+    device: str
+    precision: str
+    tile: int | None
+    seed: int
+    skip_existing: bool
+    shard: str | None
+    workers: int
+    quality: int | None
+    report: Path | None
+    as_json: bool
+
+    @property
+    def of_model(self) -> dict[str, Any]:
+        """How a model is opened."""
+        return {"device": self.device, "precision": self.precision, "network": self.network}
+
+
+def restoring(model: str | None, *, of: str, without: str = "") -> Decorator:
+    """The options that commands share; the command is given them as a `Wanted`, and its own ones by keyword.
+
+    model: the default, None where the user must name one;  of: what it is;  without: what a user hears who names none.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            if given["model"] is None:
+                raise click.UsageError(without)
+            wanted = Wanted(**{field.name: given.pop(field.name) for field in dataclasses.fields(Wanted)})
+            command(wanted, **given)
+
+        wrapped: Callable[..., Any] = run
+        for option in reversed(_options(model, of)):
+            wrapped = option(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def _options(model: str | None, of: str) -> list[Decorator]:
+    return [
+        photos_and_out,
+        click.option("--model", default=model, show_default=True, metavar="NAME|FILE", help=f"{of}, by name or file."),
+        network_option,
+        device_option,
+        precision_option,
+        click.option(
+            "--tile",
+            type=int,
+            metavar="N",
+            help="Work in parts of NxN pixels, for less memory. Left out: whole photos, large ones in parts.",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn, for each photo alike."),
+        click.option("--skip-existing", is_flag=True, help="Leave out photos whose result is there, whatever made it."),
+        click.option("--shard", metavar="I/N", help="Do part I of N alone, such as 3/16, for many machines."),
+        click.option(
+            "--workers",
+            type=click.IntRange(0),
+            default=2,
+            show_default=True,
+            help="Threads that read and write beside the model.",
+        ),
+        click.option(
+            "--quality",
+            type=click.IntRange(1, 100),
+            metavar="N",
+            help="Of JPEG and WebP.  [default: that of the photo as it came, else 95]",
+        ),
+        click.option(
+            "--report", type=PLACE, metavar="PAGE.html", help="Write a page with all photos before and after."
+        ),
+    ]
+
+
+samples_option: Decorator = click.option(
+    "--samples",
+    type=int,
+    metavar="N",
+    help="Keep the network's dropout on, as DeblurGAN's authors test it, and take the mean of N restorations.",
+)
+
+
+def run_network(command: str, wanted: Wanted, *, samples: int | None, **known: Any) -> None:
+    """Restore by a model for the task that the command is named after; `known` is what it is told, if anything."""
+    if samples is None and is_given("seed"):
+        raise click.UsageError("--seed is of the samples; give --samples, too, or leave it out.")
+    known = {name: value for name, value in known.items() if value is not None}
+
+    def open_it() -> "Restorer":
+        from resharp.restorers import open_restorer
+
+        return open_restorer(wanted.model, task=command, tile=wanted.tile, samples=samples, **wanted.of_model)
+
+    run_restorer(wanted, open_it, {"command": command, "samples": samples}, known=known)
+
+
+def run_restorer(
+    wanted: Wanted,
+    open_it: Callable[[], "Restorer"],
+    made_by: Mapping[str, Any],
+    *,
+    known: Mapping[str, Any] | None = None,
+    read: tuple[str, ...] = (),
+) -> None:
+    """Restore photos to files, and end the process.  Mistakes that no photo makes are told before the first one.
+
+    made_by: what the pictures depend on beside the options that all share;  known: what the restorer is told of every
+    photo;  read: other files that the command reads.
+    """
+    from resharp.degradations.noise import checked_seed
+    from resharp.restorers import restore_files
+    from resharp.restorers.base import check_known
+
+    jobs = _planned(wanted, read)
+    checked_seed(wanted.seed)
+    report = None if wanted.report is None else _report(wanted.report)
+    restorer = open_it()
+    check_known(known or {}, restorer.accepts, name=wanted.model)
+    jobs.check_writable()
+    is_folder = jobs.folder is not None and (len(wanted.photos) > 1 or wanted.photos[0].is_dir())
+    journal = _journal(wanted, made_by, jobs) if is_folder and len(jobs) else None
+    with Telling(jobs, as_json=wanted.as_json, goes_on=journal is not None) as telling:
+        rows = restore_files(
+            jobs,
+            restorer,
+            workers=wanted.workers,
+            journal=journal,
+            seed=wanted.seed,
+            known=known,
+            quality=wanted.quality,
+            on_file=telling.on_file,
+            progress_in=telling.progress_in,
+            beside=None if report is None else report.keep,
+        )
+    if report is not None:
+        report.write(rows)
+    telling.end(rows, more=lambda row: {"model": wanted.model, **row.facts})
+
+
+def _planned(wanted: Wanted, read: tuple[str, ...]) -> "Jobs":
+    from resharp.restorers import plan_jobs
+
+    files = named_files(wanted.model, *read)
+    jobs = plan_jobs(wanted.photos, wanted.out, shard=wanted.shard, skip_existing=wanted.skip_existing, read=files)
+    outputs = [job.output for job in (*jobs.jobs, *jobs.existing)]
+    if wanted.quality is not None and not any(path.suffix.lower() in _WITH_QUALITY for path in outputs):
+        raise click.UsageError("--quality is of JPEG and WebP, and no result is written as one; leave it out.")
+    return jobs
+
+
+def _report(page: Path) -> Any:
+    from resharp.errors import ArgumentError
+    from resharp.restorers import Report
+
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise ArgumentError(f"{page}: a report is written as HTML; name a file such as {page.stem or 'page'}.html")
+    return Report(page)
+
+
+def _journal(wanted: Wanted, made_by: Mapping[str, Any], jobs: "Jobs") -> Any:
+    """Of all that decides what the pictures are; not of the device, which changes last bits alone."""
+    import resharp
+    from resharp.models import read_card
+    from resharp.own_code import is_own
+    from resharp.restorers import Journal
+
+    model = wanted.model if is_own(wanted.model) else read_card(wanted.model).sha256
+    shared = {name: getattr(wanted, name) for name in ("precision", "tile", "seed", "quality")}
+    assert jobs.folder is not None
+    return Journal(jobs.folder, {"resharp": resharp.__version__, "model": model, **shared, **made_by}, shard=jobs.shard)
