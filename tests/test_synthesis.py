@@ -198,8 +198,8 @@ def test_photos_smaller_than_the_crop_give_their_turn_away(photos: Path) -> None
 def test_batches_are_the_samples_of_a_run_wherever_it_starts(photos: Path) -> None:
     synthesis = made([photos])
     state = torch.get_rng_state()
-    whole = torch.cat([degraded for degraded, _ in batches(synthesis, batch_size=3, stop=12)])
-    rest = torch.cat([degraded for degraded, _ in batches(synthesis, batch_size=4, start=5, stop=12)])
+    whole = torch.cat([batch["degraded"] for batch in batches(synthesis, batch_size=3, stop=12)])
+    rest = torch.cat([batch["degraded"] for batch in batches(synthesis, batch_size=4, start=5, stop=12)])
     assert torch.equal(whole[5:], rest)
     assert torch.equal(whole[7], synthesis.sample(1, 2).degraded)
     assert torch.equal(torch.get_rng_state(), state)
