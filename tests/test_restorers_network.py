@@ -314,7 +314,7 @@ def test_memory_for_the_whole_photo_is_not_saved_by_parts(monkeypatch: pytest.Mo
         raise RuntimeError(TORCH_SAYS)
 
     restorer = small("unet", tile=small("unet").network.smallest_tile)
-    monkeypatch.setattr(torch, "aminmax", exhausted)
+    monkeypatch.setattr(Tensor, "clamp_", exhausted)
     with pytest.raises(ResourceError, match="a photo of 30x20; close other programs or take a smaller photo"):
         restorer(image_of(3, 20, 30))
 
