@@ -356,7 +356,7 @@ def test_processes_share_each_batch_out(photos: Path, rounds: int, n_ranks: int)
     draw = functools.partial(batches, made([photos]), batch_size=6, stop=24, rounds=rounds)
     shares = [list(draw(rank=rank, n_ranks=n_ranks)) for rank in range(n_ranks)]
     for step, whole in enumerate(draw()):
-        for side in (0, 1):
+        for side in ("degraded", "clean"):
             parts = [share[step][side].chunk(rounds) for share in shares]
             joined = torch.cat([part[turn] for turn in range(rounds) for part in parts])
             assert torch.equal(joined, whole[side])

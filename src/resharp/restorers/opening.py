@@ -169,11 +169,18 @@ class FunctionRestorer:
                 raise
             raise ArgumentError(f"{self.name} failed ({told(error)})") from error
         picture = as_image(restored) if isinstance(restored, np.ndarray) else restored
-        if not isinstance(picture, Tensor) or not picture.is_floating_point() or picture.layout != torch.strided:
-            kind = type(picture).__name__ if not isinstance(picture, Tensor) else f"tensor of {picture.dtype}"
+        if not isinstance(picture, Tensor) or not picture.is_floating_point() or has_no_pixels(picture):
+            kind = type(picture).__name__
+            if isinstance(picture, Tensor):
+                kind = f"tensor of {picture.dtype} ({picture.layout}, on {picture.device})"
             raise ArgumentError(f"{self.name} gave a {kind}; wanted is a float tensor (3, H, W) in [0, 1]")
         heard(progress, 1, 1)
         return Restored(picture.detach().float())
+
+
+def has_no_pixels(picture: Tensor) -> bool:
+    """Whether it is sparse, or on the device `meta`."""
+    return picture.layout != torch.strided or picture.is_meta
 
 
 def tellable(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
