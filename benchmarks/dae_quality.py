@@ -1,4 +1,4 @@
-"""Denoising quality of DAE weights at their own noise level: mean PSNR over a folder of photos.
+"""Denoising quality of denoisers at 11/255, or the nearest of their levels: mean PSNR over a folder of photos.
 
     python benchmarks/dae_quality.py KODAK [--weights NAME|FILE ...]
 
@@ -13,7 +13,7 @@ import torch
 from resharp.data.folders import photo_paths
 from resharp.metrics import psnr
 from resharp.photo import read_photo
-from resharp.restorers import load_prior
+from resharp.restorers import open_denoiser
 
 
 @click.command()
@@ -24,14 +24,15 @@ def main(folder: Path, weights: tuple[str, ...], precision: str) -> None:
     """Print one row per set of weights."""
     paths = photo_paths(folder)
     for name in weights:
-        prior = load_prior(name, precision=precision)
+        denoise = open_denoiser(name, precision=precision)
+        sigma = min(max(11 / 255, denoise.levels[0]), denoise.levels[1])
         before, after = [], []
         for index, path in enumerate(paths):
             clean = read_photo(path).image
             noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(index))
-            noisy = clean + prior.sigma * noise
+            noisy = clean + sigma * noise
             before.append(float(psnr(noisy, clean)))
-            after.append(float(psnr(prior.denoiser(noisy).clamp(0, 1), clean)))
+            after.append(float(psnr(denoise(noisy, sigma).clamp(0, 1), clean)))
         mean_before, mean_after = (sum(values) / len(values) for values in (before, after))
         print(f"{name}: {len(paths)} photos, noisy {mean_before:.3f} dB, denoised {mean_after:.3f} dB ({precision})")
 

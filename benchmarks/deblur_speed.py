@@ -3,11 +3,12 @@
     python benchmarks/deblur_speed.py [--size 1280x720] [--weights NAME|FILE ...] [--photo FILE] [--device cpu]
 
 The first row is the published ResNet called plainly: float32, contiguous tensors, the whole photo.  The others run
-through `load_deblurrer`, in each precision; without --weights they are new networks whose values were shaken.  dB is
+through `open_restorer`, in each precision; without --weights they are new networks whose values were shaken.  dB is
 the PSNR of a row's picture against that of the same weights called plainly in float32.  Each row runs in a process of
 its own; memory is that process's peak minus what imports and weights take (of a GPU: the allocator's peak).
 """
 
+import functools
 import json
 import subprocess
 import sys
@@ -25,8 +26,10 @@ from torch import Tensor, nn
 import resharp
 from resharp.device import checked_device
 from resharp.metrics import psnr
+from resharp.models import contract_of
 from resharp.networks import NETWORKS
-from resharp.restorers import load_deblurrer
+from resharp.restorers import NetworkRestorer, open_restorer
+from resharp.tiling import run_whole
 
 GENERATORS = ("deblurgan", "nafnet", "unet")
 PLAIN = "plain float32"
@@ -39,7 +42,8 @@ def new_weights(kind: str, folder: Path) -> Path:
     for parameter in network.parameters():
         parameter.data.add_(0.01 * torch.randn(parameter.shape, generator=draws))
     path = folder / f"{kind}.safetensors"
-    resharp.save_model(network, path, resharp.Card(network=kind, arguments=cast(Any, network.arguments)))
+    card = resharp.Card(kind, cast(Any, network.arguments), contract_of(network, "deblur"))
+    resharp.save_model(network, path, card)
     return path
 
 
@@ -58,10 +62,14 @@ def photo_of(size: tuple[int, int], name: str | None) -> Tensor:
 def measure(weights: str, precision: str, image: Tensor, device: str, repeats: int) -> tuple[dict[str, float], Tensor]:
     """Best seconds and megabytes of a run, and its picture."""
     place = checked_device(device)
+    network: Callable[[Tensor], Tensor]
     if precision == PLAIN:
-        network: Callable[[Tensor], Tensor] = resharp.load_model(weights)[0].to(place)
+        module, card = resharp.load_model(weights)
+        network = functools.partial(run_whole, module.to(place), multiple_of=card.contract.multiple_of)
     else:
-        network = load_deblurrer(weights, precision=precision, device=device)
+        restorer = open_restorer(weights, precision=precision, device=device)
+        assert isinstance(restorer, NetworkRestorer)
+        network = restorer.network
     network(torch.zeros(1, 3, 64, 64, device=place))
     before, seconds = fresh_peak(place), []
     for _ in range(repeats):

@@ -22,7 +22,7 @@ from resharp.detection import OnnxDetector, read_labels
 from resharp.evaluation import Row
 from resharp.evaluation.detection import DetectionScorer
 from resharp.photo import read_photo
-from resharp.restorers import load_deblurrer
+from resharp.restorers import open_restorer
 
 Spoil = Callable[[Tensor, int], Tensor]
 FIGURES = ("precision", "recall", "f1", "map", "map50")
@@ -79,7 +79,7 @@ def main(
         print(note)
     finder = OnnxDetector(detector, n_threads=threads)
     scorer = DetectionScorer(finder, found.boxes if found else None, confidence, iou, classes=finder.classes)
-    network = None if weights is None else load_deblurrer(weights)
+    network = None if weights is None else open_restorer(weights, task="deblur")
     truth = f"labels in {labels}" if found else "its own boxes on the sharp photos"
     print(f"{finder.path.name} ({finder.sha256[:12]}) on {len(paths)} photos; truth: {truth}")
     print(f"confidence {confidence:g}, IoU {iou:g}\n")
@@ -89,7 +89,7 @@ def main(
         for number, (photo, path) in enumerate(tqdm.tqdm(paths.items(), desc=name, leave=False)):
             sharp = read_photo(path).image
             degraded = spoil(sharp, number)
-            restored = degraded if network is None else network(degraded)
+            restored = degraded if network is None else network(degraded).image
             figures, baseline, notes = scorer.row(photo, degraded, restored, None if found else sharp)
             rows.append(Row(photo, figures, baseline, 0.0, notes=notes))
         totals, seconds = scorer.totals(rows), (time.perf_counter() - started) / len(rows)

@@ -2,7 +2,7 @@
 
     python benchmarks/dmsp_parity.py WEIGHTS PHOTO KERNEL [--seeds 3] [--iterations 10 --iterations 300]
 
-WEIGHTS come from `resharp weights import DAE_sigma11.mat --as dae -o WEIGHTS`.  Protocol of the authors' code: noise of
+WEIGHTS come from `resharp models import DAE_sigma11.mat --as dae -o WEIGHTS`.  Protocol of the authors' code: noise of
 2.55 grey levels on the valid correlation with the kernel (so the kernel enters turned by 180 degrees), y neither
 clipped nor rounded; result truncated to uint8; the photo's frame, half a kernel inside on each side, is not counted.
 """
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 import resharp
-from resharp.degradations import without_margin
+from resharp.degradations import edge_padded, without_margin
 
+SIGMA = 11 / 255
 OFFICIAL = {
     (10, "non-blind"): 21.15,
     (10, "noise-blind"): 19.93,
@@ -42,6 +43,7 @@ def main(weights: str, photo: str, kernel: str, seeds: int, checkpoints: tuple[i
     turned = resharp.parse_kernel(kernel).flip(0, 1)
     blur = resharp.Blur(turned)
     inner = without_margin(clean, blur.margin)
+    denoiser = resharp.open_denoiser(weights, precision=precision)
     for mode, noise_sigma in (("non-blind", 2.55 / 255), ("noise-blind", None)):
         found: dict[int, list[float]] = {n: [] for n in checkpoints}
         for seed in range(seeds):
@@ -52,14 +54,15 @@ def main(weights: str, photo: str, kernel: str, seeds: int, checkpoints: tuple[i
                 if step.iteration in found:
                     found[step.iteration].append(authors_psnr(without_margin(step.image, blur.margin), inner))
 
-            resharp.deconvolve(
+            energy = blur.row_energy
+            resharp.mean_shift(
                 y,
-                turned,
-                noise_sigma,
-                prior=weights,
+                blur,
+                resharp.MeanShift(denoiser, SIGMA),
+                edge_padded(y, blur.margin),
+                data_weight=resharp.known(noise_sigma, SIGMA) if noise_sigma else resharp.estimated(energy, SIGMA),
+                generator=torch.Generator().manual_seed(seed),
                 n_iterations=max(checkpoints),
-                seed=seed,
-                precision=precision,
                 on_step=on_step,
             )
         for n, values in found.items():

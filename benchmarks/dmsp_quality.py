@@ -61,7 +61,7 @@ def main(
         for mode, sigma in (("non-blind", NOISE_SIGMA), ("noise-blind", None)):
             for name in weights:
                 restored = resharp.deconvolve(
-                    y, blur.kernel, sigma, n_iterations=iterations, prior=name, precision=precision
+                    y, blur.kernel, sigma, n_iterations=iterations, model=name, precision=precision
                 )
                 rounded = (restored * 255).round() / 255
                 found.setdefault((mode, name), []).extend(resharp.psnr(rounded, inner).tolist())

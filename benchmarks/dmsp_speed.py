@@ -61,9 +61,9 @@ def measure(variant: str, photo: str, kernel_name: str, weights: str, n_iteratio
             kernel,
             2.55 / 255,
             n_iterations=n_iterations,
-            prior=weights,
+            model=weights,
             precision=variant.split()[1],
-            on_step=lambda _: times.append(time.perf_counter()),
+            progress=lambda *_: times.append(time.perf_counter()),
         )
         seconds = [b - a for a, b in itertools.pairwise(times[1:])]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from resharp.models import Contract
 from resharp.photo import Photo, check_encodable, read_photo, write_photo
 from resharp.restorers.base import Progress, Restored
 from resharp.restorers.files import restore_files
@@ -38,7 +39,7 @@ class Mean:
     """A restorer that takes the mean of 3x3 pixels, `seconds` later, and leaves a byte in a diary."""
 
     def __init__(self, *, seconds: float = 0.0, diary: Path | None = None) -> None:
-        self.contract: Any = type("Task", (), {"task": "denoise", "scale": 1})()
+        self.contract, self.accepts = Contract("deblur", halo=1), tuple[str, ...]()
         self.seconds, self.diary = seconds, diary
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
@@ -75,7 +76,7 @@ def serially(jobs: Jobs, restorer: Any) -> None:
     for job in jobs:
         photo = read_photo(job.photo)
         check_encodable(photo, job.output)
-        write_photo(restore_photo(photo, restorer), job.output)
+        write_photo(restore_photo(photo, restorer)[0], job.output)
 
 
 def journal(out: Path) -> Journal:

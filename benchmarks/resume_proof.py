@@ -1,10 +1,11 @@
-"""Kill a GAN training at random moments with SIGKILL, start it again, and compare the final weights and the log.
+"""Kill trainings at random moments with SIGKILL, start them again, and compare the final weights and the log.
 
-    python benchmarks/resume_proof.py [--kills 5]
+    python benchmarks/resume_proof.py [--kills 5] [--cast gan] [--cast cycle]
 
-The run is a small network with batch norm and dropout in two stages (supervised, then WGAN-GP) with averaged weights,
-accumulation and random shakes, on photos cut from the demo's, tracked by TensorBoard.  It is done with 0 and 2 loader
-workers and with 1, 2 and 3 processes (gloo), with kills and without; within a number of processes all must end in the
+The runs are small networks with batch norm and dropout, averaged weights and accumulation, on photos cut from the
+demo's, tracked by TensorBoard.  "gan": two stages (supervised, then WGAN-GP) under random shakes, with 0 and 2 loader
+workers and with 1, 2 and 3 processes (gloo).  "cycle": two generators and two critics on photos that are no pairs, with
+0 and 2 workers and with 1 and 2 processes.  With kills and without, within a number of processes all must end in the
 same bits, and metrics.jsonl must tell the same but for seconds.
 """
 
@@ -20,21 +21,22 @@ from pathlib import Path
 
 import click
 import psutil
+from torch.nn import functional
 
 import resharp
 from resharp.demo import demo_inputs
 
-RECIPE = """
-ema = 0.999
+GAN = """
 [data]
 photos = "photos"
 n_holdout = 2
 [data.plan]
 crop = 32
 variants = [{ steps = [{ kind = "shake", extent = [1.0, 8.0], n_objects = [0, 1], read_noise = [0.0, 0.01] }] }]
-[network]
+[networks.generator]
 kind = "toy:Toy"
-[critic]
+ema = 0.999
+[networks.critic]
 kind = "patchgan"
 arguments = { width = 8, n_layers = 2 }
 [[stages]]
@@ -42,28 +44,72 @@ name = "pretrain"
 n_images = 120
 batch_size = 6
 losses = { l1 = 1.0 }
-optimizer = { kind = "adam", learning_rate = 1e-3 }
+trains.generator = { kind = "adam", learning_rate = 1e-3 }
 [[stages]]
 name = "gan"
+step = "gan"
 n_images = 240
 batch_size = 6
 accumulate = 2
 losses = { l1 = 1.0 }
-optimizer = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999], schedule = { kind = "linear" } }
+trains.generator = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999], schedule = { kind = "linear" } }
+trains.critic = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999] }
 [stages.adversarial]
 kind = "wgan"
 weight = 0.01
 gradient_penalty = 10.0
 critic_steps = 2
-optimizer = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999] }
-[rhythm]
-validate_every = 120
-save_every = 18
+[judge]
+every = 120
+[checkpoints]
+every = 18
 [weights]
 name = "toy"
 licence = "none"
 training_data = "the demo photo"
 """
+
+CYCLE = """
+[data]
+photos = "both"
+degraded = "both"
+n_holdout = 1
+plan = { crop = 32, variants = [{ steps = [] }] }
+[networks.generator]
+kind = "toy:Toy"
+ema = 0.999
+[networks.degrader]
+kind = "toy:Toy"
+[networks.critic]
+kind = "patchgan"
+arguments = { width = 8, n_layers = 2 }
+[networks.degraded_critic]
+kind = "patchgan"
+arguments = { width = 8, n_layers = 2 }
+[[stages]]
+step = "cycle"
+n_images = 240
+batch_size = 6
+accumulate = 2
+losses = { l1 = 10.0 }
+identity = 0.5
+adversarial = { kind = "lsgan" }
+trains.generator = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999], frozen_images = 12 }
+trains.degrader = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999] }
+trains.critic = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999] }
+trains.degraded_critic = { kind = "adam", learning_rate = 1e-3, betas = [0.5, 0.999] }
+[judge]
+every = 120
+figures = ["niqe"]
+[checkpoints]
+every = 18
+[weights]
+name = "toy"
+licence = "none"
+training_data = "the demo photo"
+"""
+
+CASTS = {"gan": (GAN, (1, 2, 3)), "cycle": (CYCLE, (1, 2))}
 
 NETWORK = """
 from torch import nn
@@ -77,12 +123,12 @@ class Toy(nn.Sequential):
 """
 
 
-def command(out: str, n_workers: int, n_processes: int) -> list[str]:
+def command(cast: str, out: str, n_workers: int, n_processes: int) -> list[str]:
     """The training as a user would start it."""
     launcher = [sys.executable, "-m"]
     if n_processes > 1:
         launcher += ["torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}", "-m"]
-    words = ["resharp", "train", "recipe.toml", f"data.n_workers={n_workers}", "--device", "cpu", "--out", out]
+    words = ["resharp", "train", f"{cast}.toml", f"data.n_workers={n_workers}", "--device", "cpu", "--out", out]
     return [*launcher, *words]
 
 
@@ -119,28 +165,41 @@ def outcome(folder: Path, out: str) -> tuple[str, str]:
     return weights, log
 
 
-@click.command()
-@click.option("--kills", default=5, show_default=True, help="For each of the six settings.")
-@click.option("--seed", default=0, show_default=True, help="Of the moments.")
-def main(kills: int, seed: int) -> None:
-    """Print one row per setting; exit code 1 where the bits differ."""
-    moments, same = random.Random(seed), True
-    folder = Path(tempfile.mkdtemp(prefix="resharp-resume-"))
+def photos(folder: Path) -> None:
+    """Six crops of the demo photo, and halves that are no pairs: four sharp crops, three blurred ones."""
     photo = demo_inputs()[0]
     for index in range(6):
         piece = photo[:, 30 * index : 30 * index + 80, 20 * index : 20 * index + 96]
         resharp.write_photo(resharp.Photo(piece), folder / "photos" / f"{index}.png")
-    (folder / "recipe.toml").write_text(RECIPE)
+    for index in range(4):
+        piece = photo[:, :200, 20 * index : 20 * index + 200]
+        resharp.write_photo(resharp.Photo(piece), folder / "both" / "sharp" / f"{index}.png")
+        blurred = functional.avg_pool2d(piece, 5, stride=1, padding=2)
+        if index:
+            resharp.write_photo(resharp.Photo(blurred), folder / "both" / "blur" / f"b{index}.png")
+
+
+@click.command()
+@click.option("--kills", default=5, show_default=True, help="For each setting.")
+@click.option("--seed", default=0, show_default=True, help="Of the moments.")
+@click.option("--cast", "casts", multiple=True, type=click.Choice([*CASTS]), default=[*CASTS], show_default=True)
+def main(kills: int, seed: int, casts: tuple[str, ...]) -> None:
+    """Print one row per setting; exit code 1 where the bits differ."""
+    moments, same = random.Random(seed), True
+    folder = Path(tempfile.mkdtemp(prefix="resharp-resume-"))
+    photos(folder)
     (folder / "toy.py").write_text(NETWORK)
+    for cast in casts:
+        (folder / f"{cast}.toml").write_text(CASTS[cast][0])
     try:
-        for n_processes in (1, 2, 3):
-            beginning = run_to_the_end(folder, [sys.executable, "-c", "import resharp.training.engine"])
-            whole = run_to_the_end(folder, command(f"whole-{n_processes}", 0, n_processes)) - beginning
+        for cast, n_processes in [(name, n) for name in casts for n in CASTS[name][1]]:
+            beginning = run_to_the_end(folder, [sys.executable, "-c", "import resharp.training.loop"])
+            whole = run_to_the_end(folder, command(cast, f"{cast}-whole-{n_processes}", 0, n_processes)) - beginning
             longest = 1.5 * whole / (kills + 1)  # so that most runs live through all their kills
-            expected = outcome(folder, f"whole-{n_processes}")
+            expected = outcome(folder, f"{cast}-whole-{n_processes}")
             for n_workers in (0, 2):
-                out, hits = f"cut-{n_workers}-{n_processes}", 0
-                words = command(out, n_workers, n_processes)
+                out, hits = f"{cast}-cut-{n_workers}-{n_processes}", 0
+                words = command(cast, out, n_workers, n_processes)
                 while hits < kills:
                     hits += run_and_kill(folder, words, beginning + moments.uniform(0, longest))
                     if (folder / out / "toy.safetensors").exists():
@@ -152,7 +211,7 @@ def main(kills: int, seed: int) -> None:
                     f"{name} {one[:12]} {'same' if one == other else 'DIFFERENT'}"
                     for name, one, other in zip(("weights", "log"), found, expected, strict=True)
                 )
-                print(f"{n_processes} processes, {n_workers} workers, {hits} kills: {verdict}", flush=True)
+                print(f"{cast}, {n_processes} processes, {n_workers} workers, {hits} kills: {verdict}", flush=True)
     finally:
         shutil.rmtree(folder)
     sys.exit(0 if same else 1)

@@ -22,26 +22,32 @@ from torch import Tensor
 from torch.nn import functional
 
 from resharp.device import checked_device
-from resharp.losses import ADVERSARIAL, LOSSES
+from resharp.losses import LOSSES
 from resharp.networks import DAE, DeblurGAN
 from resharp.networks.critics import PatchCritic
-from resharp.training.config import AdamRecipe, MuonRecipe
+from resharp.training.config import AdamRecipe, MuonRecipe, StageRecipe
+from resharp.training.context import Batch, Player, StepContext
 from resharp.training.estimate import FlopCounter
-from resharp.training.objectives import CriticObjective, GeneratorLoss
 from resharp.training.optimizers import build_optimizers
-from resharp.training.steps import Game, Generator, Machinery, Moment, gan_step, supervised_step
+from resharp.training.steps import gan, supervised
 
 LAST = torch.channels_last
 N_IMAGES = 10**9
 DAE_BATCH = 16
-MOMENT = Moment(n_seen=0, factor=1.0, seed=0, place=0)
 ADAM = AdamRecipe(kind="adam", learning_rate=1e-4, betas=(0.5, 0.999))
 Step = Callable[[], object]
 
 
-def machinery() -> Machinery:
-    """bfloat16, one piece, one process."""
-    return Machinery(torch.bfloat16, None, 1, 0.0, lambda values: values)
+def player(name: str, network: torch.nn.Module, optimizer: AdamRecipe | MuonRecipe) -> Player:
+    """A network with its optimiser."""
+    return Player(name, network.train(), network, build_optimizers(network, optimizer, N_IMAGES))
+
+
+def told(device: torch.device, **settings: Any) -> StepContext:
+    """bfloat16, one piece, one process, squared errors."""
+    trains = {"generator": ADAM.model_dump()}
+    values = {"n_images": N_IMAGES, "batch_size": 1, "losses": {"l2": 1.0}, "trains": trains} | settings
+    return StepContext(StageRecipe.model_validate(values), {"l2": (1.0, LOSSES["l2"])}, device)
 
 
 def dae_batch(device: torch.device) -> tuple[Tensor, Tensor]:
@@ -52,11 +58,10 @@ def dae_batch(device: torch.device) -> tuple[Tensor, Tensor]:
 
 def ours_dae(device: torch.device, optimizer: AdamRecipe | MuonRecipe) -> Step:
     """One step of recipes/dae.toml, whose optimizer is Muon."""
-    network = DAE().to(device)
-    loss = GeneratorLoss({"l2": (1.0, LOSSES["l2"])})
-    side = Generator(network, network, loss, build_optimizers(network, optimizer, N_IMAGES))
+    cast = {"generator": player("generator", DAE().to(device), optimizer)}
     noisy, clean = (part.contiguous(memory_format=LAST) for part in dae_batch(device))
-    return lambda: supervised_step(side, machinery(), (noisy, clean), MOMENT)
+    batch: Batch = {"degraded": noisy, "clean": clean}
+    return lambda: supervised(cast, batch, told(device))
 
 
 def plain_dae(device: torch.device) -> Step:
@@ -77,19 +82,13 @@ def ours_gan(device: torch.device, batch: int, side: int, penalty: torch.dtype |
     """DeblurGAN's game: five critic updates and one of the generator on one batch."""
     layout = torch.contiguous_format if device.type == "cpu" else LAST  # as the engine has them
     generator, critic = (network.to(device, memory_format=layout) for network in (DeblurGAN(), PatchCritic()))  # type: ignore[call-overload]
-    kind = ADVERSARIAL["wgan"]
-    loss = GeneratorLoss({"l2": (1.0, LOSSES["l2"])}, critic=critic, adversarial=kind, weight=0.01)
-    game = Game(
-        generator=Generator(generator, generator, loss, build_optimizers(generator, ADAM, N_IMAGES)),
-        critic=critic,
-        critic_objective=CriticObjective(critic, kind, penalty=10.0, norm="sample", autocast=penalty),
-        critic_optimizers=build_optimizers(critic, ADAM, N_IMAGES),
-        critic_steps=5,
-        batches_per_step=1,
-        stride=4,
-    )
+    cast = {"generator": player("generator", generator, ADAM), "critic": player("critic", critic, ADAM)}
+    precision = "bfloat16" if penalty == torch.bfloat16 else "float32"
+    settings = {"kind": "wgan", "weight": 0.01, "gradient_penalty": 10.0, "critic_steps": 5}
+    context = told(device, step="gan", adversarial=settings | {"penalty_precision": precision})
     clean, blurred = (torch.rand(batch, 3, side, side, device=device).contiguous(memory_format=LAST) for _ in range(2))
-    return lambda: gan_step(game, machinery(), (blurred, clean), MOMENT)
+    pictures: Batch = {"degraded": blurred, "clean": clean}
+    return lambda: gan(cast, pictures, context)
 
 
 def plain_gan(device: torch.device, batch: int, side: int) -> Step:

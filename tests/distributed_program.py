@@ -1,5 +1,6 @@
 """What test_distributed.py does on several processes: two steps of a GAN, one of a run, then `resharp train`."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,14 @@ import torch
 from accelerate import Accelerator
 
 from resharp.__main__ import main
-from resharp.losses import ADVERSARIAL, LOSSES
+from resharp.losses import LOSSES
 from resharp.networks import DeblurGAN, PatchCritic
 from resharp.training import load_recipe, train_weights
-from resharp.training.config import ScheduleRecipe
+from resharp.training.config import ScheduleRecipe, StageRecipe
+from resharp.training.context import Player, StepContext
 from resharp.training.launching import launched
-from resharp.training.objectives import CriticObjective, GeneratorLoss
 from resharp.training.optimizers import Optimizers
-from resharp.training.steps import Game, Generator, Machinery, Moment, gan_step
+from resharp.training.steps import gan
 
 
 def gradients(accelerator: Accelerator, accumulate: int) -> dict[str, Any]:
@@ -25,29 +26,37 @@ def gradients(accelerator: Accelerator, accumulate: int) -> dict[str, Any]:
     share = slice(rank * 8 // n_ranks, (rank + 1) * 8 // n_ranks)
     generator = DeblurGAN(width=4, n_blocks=1, dropout=0.0, generator=torch.Generator().manual_seed(1))
     critic = PatchCritic(width=4, n_layers=2, generator=torch.Generator().manual_seed(2))
-    still = [
-        Optimizers(n, torch.optim.SGD(n.parameters(), lr=0.0), schedule=ScheduleRecipe(kind="constant"), n_images=80)
-        for n in (generator, critic)
-    ]
-    kind = ADVERSARIAL["wgan"]
-    loss = GeneratorLoss({"l1": (1.0, LOSSES["l1"])}, critic=critic, adversarial=kind, weight=1.0, jitter=4)
-    game = Game(
-        generator=Generator(generator, accelerator.prepare_model(generator), loss, still[0]),
-        critic=critic,
-        critic_objective=accelerator.prepare_model(
-            CriticObjective(critic, kind, penalty=10.0, norm="sample", jitter=4)
-        ),
-        critic_optimizers=still[1],
-        critic_steps=2,
-        batches_per_step=1,
-        stride=4,
+    still = ScheduleRecipe(kind="constant")
+    players = {
+        name: Player(
+            name,
+            network,
+            network,
+            Optimizers(network, torch.optim.SGD(network.parameters(), lr=0.0), schedule=still, n_images=80),
+        )
+        for name, network in (("generator", generator), ("critic", critic))
+    }
+    stage = {
+        "step": "gan",
+        "n_images": 80,
+        "batch_size": 8,
+        "accumulate": accumulate,
+        "losses": {"l1": 1.0},
+        "trains": {"generator": {"kind": "adam", "learning_rate": 1.0}},
+        "adversarial": {"kind": "wgan", "gradient_penalty": 10.0, "critic_steps": 2},
+        "jitter": 4,
+        "precision": "float32",
+    }
+    context = StepContext(
+        StageRecipe.model_validate(stage),
+        {"l1": (1.0, LOSSES["l1"])},
+        torch.device("cpu"),
+        mean=None if n_ranks == 1 else lambda values: accelerator.reduce(values, "mean"),
+        place=share.start,
     )
-    machinery = Machinery(
-        None, None, accumulate, 0.0, lambda values: values if n_ranks == 1 else accelerator.reduce(values, "mean")
-    )
-    for step in range(2):  # the second has the buckets that distributed training settles on
-        moment = Moment(n_seen=8 * step, factor=1.0, seed=step, place=share.start)
-        report = gan_step(game, machinery, (degraded[share], clean[share]), moment)
+    for step in range(2):
+        batch = {"degraded": degraded[share], "clean": clean[share]}
+        report = gan(players, batch, dataclasses.replace(context, n_seen=8 * step, seed=step))
     owners = (("generator", generator), ("critic", critic))
     found = {f"{owner}.{name}": p.grad for owner, network in owners for name, p in network.named_parameters()}
     return {"gradients": found, "loss": report["loss"], "critic": report["critic"]}
@@ -55,7 +64,7 @@ def gradients(accelerator: Accelerator, accumulate: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    plain = ("network.arguments.batch_norm=false", "stages.0.n_images=4", "rhythm.tracking=[]")
+    plain = ("networks.generator.arguments.batch_norm=false", "stages.0.n_images=4", "tracking=[]")
     accelerator = launched("cpu", load_recipe(Path("recipe.toml")))
     train_weights(load_recipe(Path("recipe.toml"), plain), "plain", device="cpu")
     results = {accumulate: gradients(accelerator, accumulate) for accumulate in (1, 2)}

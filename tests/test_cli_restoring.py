@@ -1,4 +1,4 @@
-"""`resharp deblur`, `denoise`, `upscale` and `deconvolve` as a user meets them: photos, folders, mistakes, what is told."""
+"""`resharp deblur`, `denoise`, `upscale` and `deconvolve` as a user meets them: photos, folders, mistakes."""
 
 import json
 import os

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,11 +29,11 @@ def small(photos: Path, **changes: object) -> list[str]:
         "data.photos": json.dumps(str(photos)),
         "data.plan.crop": 16,
         "data.n_holdout": 1,
-        "network.arguments.width": 4,
-        "network.arguments.depth": 3,
+        "networks.generator.arguments.width": 4,
+        "networks.generator.arguments.depth": 3,
         "stages.0.n_images": 8,
         "stages.0.batch_size": 4,
-        "rhythm.tracking": "[]",
+        "tracking": "[]",
     }
     return [f"{key}={value}" for key, value in (settings | changes).items()]
 
@@ -40,8 +41,10 @@ def small(photos: Path, **changes: object) -> list[str]:
 def test_a_dry_run_prints_the_recipe_and_what_it_takes(run: Run, photos: Path, tmp_path: Path) -> None:
     done = run("train", RECIPE, "--dry-run", "--device", "cpu", *small(photos))
     assert done.code == 0
-    assert json.loads(done.out)["stages"][0]["batch_size"] == 4
-    for words in ("generator 371", "GFLOP", "GiB on cpu", "hours"):
+    shown = json.loads(done.out)
+    assert shown["stages"][0]["batch_size"] == 4
+    assert "features" not in shown, "what has no part in it"
+    for words in ("generator 371", "GFLOP", "GiB on cpu", "hours", "photos to train on: 2, 1 of 1 groups held out"):
         assert words in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
     done = run("train", RECIPE, "--dry-run", "--device", "cpu")
@@ -72,7 +75,7 @@ def test_mistakes_are_one_line_and_leave_no_folder(run: Run, photos: Path, tmp_p
         (["--device", "tpu"], "device 'tpu' cannot be used here"),
         (["--init", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--dry-run", "--init", "nowhere.safetensors"], "nowhere.safetensors"),
-        (["rhythm.tracking=['wandb']"], "wandb is not installed; pip install 'resharp[wandb]'"),
+        (["tracking=['wandb']"], "wandb is not installed; pip install 'resharp[wandb]'"),
     ):
         done = run("train", RECIPE, *small(photos), "-o", tmp_path / "run", *arguments)
         assert done.code == 2, words
@@ -87,6 +90,7 @@ def test_weights_that_deconvolve_takes_and_a_list_of_runs(run: Run, photos: Path
     assert done.code == 0, done.err
     weights = tmp_path / "runs" / "first" / "dae-sigma11.safetensors"
     assert str(weights) in done.out
+    assert re.search(r"8 images: validation \d+\.\d\d dB, input \d+\.\d\d dB, gain [+-]\d", done.err)
     assert json.loads(run(*command, "--json").out)["weights"]["sha256"] == resharp.read_card(weights).sha256
     done = run(
         "deconvolve",
@@ -106,7 +110,8 @@ def test_weights_that_deconvolve_takes_and_a_list_of_runs(run: Run, photos: Path
     assert "finished" in done.out
     assert (tmp_path / "curves.png").stat().st_size > 1000
     (row,) = json.loads(run("runs", tmp_path / "runs", "--json").out)["runs"]
-    assert (row["state"], row["n_seen"], row["n_images"]) == ("finished", 8, 8)
+    assert (row["state"], row["n_seen"], row["n_images"], row["figure"]) == ("finished", 8, 8, "psnr")
+    assert row["last"] == row["best"] > 0 < row["input"]
     done = run("runs", tmp_path / "photos")
     assert done.code == 2
     assert "holds no run folders" in done.err

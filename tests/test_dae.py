@@ -8,7 +8,6 @@ import pytest
 import scipy.io
 import scipy.sparse
 import torch
-from resharp.importers import import_dae_mat
 from torch.testing import assert_close
 
 from resharp.errors import WeightsError

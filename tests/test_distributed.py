@@ -15,31 +15,34 @@ from tests.conftest import rand
 from tests.toy_training import history
 
 RECIPE = """
-ema = 0.9
 [data]
 photos = "photos"
 n_holdout = 2
 plan = { crop = 24, variants = [{ steps = [{ kind = "noise", sigma = 0.05 }] }] }
-[network]
+[networks.generator]
 kind = "dae"
 arguments = { width = 4, depth = 3, batch_norm = true }
-[critic]
+ema = 0.9
+[networks.critic]
 kind = "patchgan"
 arguments = { width = 4, n_layers = 1 }
 [[stages]]
+step = "gan"
 n_images = 24
 batch_size = 4
-optimizer = { kind = "adam", learning_rate = 1e-3 }
+losses = { l2 = 1.0 }
+trains.generator = { kind = "adam", learning_rate = 1e-3 }
+trains.critic = { kind = "adam", learning_rate = 1e-3 }
 [stages.adversarial]
 kind = "wgan"
 weight = 0.01
 gradient_penalty = 10.0
 critic_steps = 2
 fresh_batches = true
-optimizer = { kind = "adam", learning_rate = 1e-3 }
-[rhythm]
-validate_every = 4
-save_every = 8
+[judge]
+every = 4
+[checkpoints]
+every = 8
 [weights]
 name = "toy"
 licence = "none"
@@ -81,7 +84,7 @@ def test_two_processes_take_the_step_of_one(launched: tuple[Path, str], monkeypa
     """From the samples on: the losses of a run's first step are those of the whole batch."""
     folder, _ = launched
     monkeypatch.chdir(folder)
-    plain = ("network.arguments.batch_norm=false", "stages.0.n_images=4", "rhythm.tracking=[]")
+    plain = ("networks.generator.arguments.batch_norm=false", "stages.0.n_images=4", "tracking=[]")
     train_weights(load_recipe(Path("recipe.toml"), plain), "alone", device="cpu")
     (theirs,), (ours,) = history(folder / "alone"), history(folder / "plain")
     for name in ("l2", "critic", "gradient_penalty", "adversarial", "generator_gradient"):

@@ -1,6 +1,7 @@
 """What can be evaluated: callables, baselines, folders of restored pictures, weights."""
 
 import builtins
+import functools
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -13,12 +14,13 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError, DatasetError, WeightsError
 from resharp.evaluation import Protocol, Result, evaluate, make_protocol
-from resharp.models import Card, save_model
-from resharp.networks import DAE, DeblurGAN
+from resharp.models import contract_of
+from resharp.networks import DeblurGAN, UNet
 from resharp.photo import read_photo, write_photo
-from resharp.restorers import deconvolve, load_prior
+from resharp.restorers import BayesRestorer, deconvolve, open_denoiser
 from tests.conftest import rand
 from tests.evaluation_sets import pairs_of, smooth, spoiled, written
+from tests.toy_networks import SMALL, doubler, saved, shaken, small
 
 
 @pytest.fixture
@@ -94,8 +96,17 @@ def test_a_callable_by_name(pairs: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_network_is_told_what_its_forward_names(tmp_path: Path) -> None:
     """A module's own signature takes anything."""
+    told: list[float] = []
+
+    class Told(torch.nn.Module):
+        def forward(self, image: Tensor, noise_sigma: float) -> Tensor:
+            told.append(noise_sigma)
+            return image
+
     photos = pairs_of(tmp_path, smooth(2, 24, 32)) / "sharp"
-    assert not any(row.problem for row in evaluate(torch.nn.Identity(), photos, "denoise").rows)
+    for network in (torch.nn.Identity(), Told()):
+        assert not any(row.problem for row in evaluate(network, photos, "denoise").rows)
+    assert len(told) == 2
 
 
 def test_no_noise_is_told_and_unknown_noise_is_not(tmp_path: Path) -> None:
@@ -144,11 +155,11 @@ def test_a_flat_photo_s_own_figure_is_missing_not_the_restored_one_s(tmp_path: P
     [
         ("my_nowhere:restore", "cannot be imported"),
         ("math:nothing", "cannot be imported"),
-        ("math:pi", "is no callable"),
+        ("math:pi", "is no function of an image"),
         ("identiti", "did you mean 'identity'"),
         ("wiener", "needs kernel, which protocol deblur-rgb does not tell; those that do: dmsp"),
         ("bicubic", "those that do: sr-y, sr-rgb"),
-        (lambda image, prompt: image, "methods are told kernel, noise_sigma, scale, pattern only"),
+        (lambda image, prompt: image, "methods are told kernel, noise_sigma, scale, pattern, segmentation only"),
     ],
 )
 def test_methods_that_are_none_or_do_not_fit(pairs: Path, method: Any, words: str) -> None:
@@ -251,11 +262,10 @@ def test_a_run_folder_is_a_folder_of_its_pictures(pairs: Path, tmp_path: Path) -
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
-def test_weights_of_a_network_that_deblurs(tmp_path: Path) -> None:
+def test_a_model_that_deblurs(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
-    network = DeblurGAN(width=4, n_blocks=1, dropout=0.0, generator=generator).eval()
-    path = tmp_path / "tiny.safetensors"
-    save_model(network, path, Card("deblurgan", network.arguments, name="tiny", licence="CC0"))
+    network = DeblurGAN(width=4, n_blocks=1, dropout=0.5, generator=generator).eval()
+    path = saved(network, tmp_path / "tiny.safetensors", name="deblurgan", licence="CC0")
     data = pairs_of(tmp_path / "large", smooth(1, 220, 256))
     result = evaluate(path, data, "deblur-rgb", precision="float32", out=tmp_path / "run")
     assert (result.card.method, result.card.weights_licence) == ("tiny", "CC0")
@@ -264,39 +274,89 @@ def test_weights_of_a_network_that_deblurs(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = network(image[None])[0]
     torch.testing.assert_close(read_photo(result.rows[0].restored).image, expected, atol=1e-4, rtol=0)
+    sampled = evaluate(path, data, "deblur-rgb", precision="float32", samples=2)
+    assert sampled.rows[0].figures != result.rows[0].figures
+
+
+def test_a_network_in_hand_is_judged_as_its_file_is(pairs: Path, tmp_path: Path) -> None:
+    network = SMALL["unet"]()
+    rows = [
+        evaluate(method, pairs, "deblur-rgb", precision="float32").rows
+        for method in (network, saved(network, tmp_path / "w.safetensors"), small("unet"))
+    ]
+    assert [row.figures for row in rows[0]] == [row.figures for row in rows[1]] == [row.figures for row in rows[2]]
 
 
 @pytest.fixture
 def denoiser(tmp_path: Path) -> Path:
-    network = DAE(width=4, depth=3, generator=torch.Generator().manual_seed(0)).eval()
-    path = tmp_path / "dae.safetensors"
-    save_model(network, path, Card("dae", network.arguments, name="small", noise_sigma=11 / 255))
-    return path
+    return saved(SMALL["dae"](), tmp_path / "dae.safetensors", "denoise", noise_sigma=(11 / 255, 11 / 255))
 
 
 def test_a_denoiser_denoises_and_deconvolves(photos: Path, denoiser: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
     evaluate(lambda image: seen.append(image) or image, photos, "denoise", limit=1)  # type: ignore[func-returns-value]
-    prior = load_prior(denoiser, precision="float32")
-    expected = evaluate(lambda _: prior.denoiser(seen[0]), photos, "denoise", limit=1)
+    model = open_denoiser(denoiser, precision="float32")
+    expected = evaluate(lambda _: model(seen[0], 11 / 255).clamp(0, 1), photos, "denoise", limit=1)
     found = evaluate(denoiser, photos, "denoise", limit=1, precision="float32")
     assert found.rows[0].figures == expected.rows[0].figures
 
-    def few(*arguments: Any, **settings: Any) -> Any:
-        return deconvolve(*arguments, **settings, n_iterations=3)
-
     def by_hand(image: Tensor, kernel: Tensor, noise_sigma: float) -> Tensor:
-        return few(image, kernel, noise_sigma, prior=prior, seed=0)
+        return deconvolve(image, kernel, noise_sigma, model=model, n_iterations=3, seed=0)
 
-    monkeypatch.setattr("resharp.evaluation.methods.deconvolve", few)
+    few = functools.partial(BayesRestorer, n_iterations=3)
+    monkeypatch.setattr("resharp.evaluation.methods.BayesRestorer", few)
     figures = [evaluate(m, photos, dmsp(), precision="float32").rows for m in (denoiser, by_hand)]
     assert [row.figures for row in figures[0]] == [row.figures for row in figures[1]]
+
+
+def test_a_denoiser_is_told_the_level_where_the_protocol_knows_it(photos: Path, tmp_path: Path) -> None:
+    network = shaken(UNet(widths=[4], blocks=[1], noise_map=True, generator=torch.Generator().manual_seed(0)))
+    assert contract_of(network, "denoise", noise_sigma=(0.0, 0.2)).takes == ("image", "sigma")
+    path = saved(network, tmp_path / "told.safetensors", "denoise", noise_sigma=(0.0, 0.2))
+    assert not any(row.problem for row in evaluate(path, photos, "denoise", limit=1).rows)
+    with pytest.raises(ArgumentError, match="needs noise_sigma, which protocol denoise"):
+        evaluate(path, photos, make_protocol("denoise", {"noise_known": "false"}))
+
+
+def test_an_upscaler_of_ones_own(tmp_path: Path) -> None:
+    own = "tests.toy_networks:Doubler"
+    path = saved(doubler(), tmp_path / "own.safetensors", "upscale", name=own)
+    (clean,) = smooth(1, 24, 32)
+    written(tmp_path / "set" / "sharp" / "0.png", clean)
+    written(tmp_path / "set" / "blur" / "0.png", clean[:, ::2, ::2])
+    protocol = make_protocol("sr-rgb", {"scale": "2"})
+    assert not evaluate(path, tmp_path / "set", protocol, network=own).rows[0].problem
+    with pytest.raises(WeightsError, match="somebody's own"):
+        evaluate(path, tmp_path / "set", protocol)
+    pairs = pairs_of(tmp_path / "pairs", clean[None])
+    with pytest.raises(WeightsError, match="makes a photo 2 times as large, which protocol deblur-rgb does not"):
+        evaluate(path, pairs, "deblur-rgb", network=own)
+
+
+@pytest.mark.parametrize("name", ["deblur", "identity"])
+def test_a_name_that_means_two_things(pairs: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        written(tmp_path / name / f"{number}.png", rand(3, 24, 32, seed=number))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError, match=f"{name}: is a .* and stands here, too; write ./{name}"):
+        evaluate(name, pairs, "deblur-rgb")
+    for folder in (f"./{name}", Path(name)):
+        assert evaluate(folder, pairs, "deblur-rgb", limit=1).rows[0].figures["psnr"] < 20
+
+
+@pytest.mark.parametrize(
+    "settings", [{"device": "cuda"}, {"precision": "bfloat16"}, {"network": "a:B"}, {"samples": 2}]
+)
+def test_settings_of_networks_are_refused_for_others(pairs: Path, settings: dict[str, Any]) -> None:
+    for method in ("identity", pairs / "sharp", lambda image: image, "tests.test_restorers_opening:half"):
+        with pytest.raises(ArgumentError, match=r"leave|'cuda' cannot be used"):
+            evaluate(method, pairs, "deblur-rgb", **settings)
 
 
 def test_weights_that_do_not_fit_the_protocol(pairs: Path, photos: Path, denoiser: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="is a denoiser, which protocols dmsp and denoise take"):
         evaluate(denoiser, pairs, "deblur-rgb")
-    with pytest.raises(WeightsError, match="unknown weights"):
+    with pytest.raises(WeightsError, match="no such model"):
         evaluate("missing.safetensors", pairs, "deblur-rgb")
     with pytest.raises(WeightsError, match="keeps a photo's size"):
         evaluate(denoiser, pairs, "sr-y")

@@ -10,9 +10,8 @@ from torch.testing import assert_close
 
 from resharp.degradations import Blur, checked_kernel, gaussian_kernel
 from resharp.errors import ArgumentError
-from resharp.priors import MeanShift
-from resharp.solvers import Step, mean_shift, until_settled
-from resharp.solvers.mean_shift import noise_blind_weight
+from resharp.priors import MeanShift, fixed_level
+from resharp.solvers import Step, estimated, known, mean_shift, until_settled
 from tests.conftest import rand
 
 SIGMA_D = 11 / 255
@@ -75,7 +74,7 @@ def test_it_follows_the_equations(sigma_n: float | None, channels: int, n_iterat
         Torch(noises),
         x,
         generator=torch.Generator(),
-        noise_sigma=sigma_n,
+        data_weight=estimated(float(kernel.square().sum()), SIGMA_D) if sigma_n is None else known(sigma_n, SIGMA_D),
         n_iterations=n_iterations,
         on_step=lambda step: seen.append(step),
     )
@@ -93,7 +92,7 @@ def test_the_noise_blind_weight_is_the_monte_carlo_expectation(n_channels: int) 
     for _ in range(400):
         e = torch.randn(x.shape, generator=generator, dtype=torch.float64) * (2**0.5 * SIGMA_D)
         draws.append(float((blur(x + e) - y).square().sum()))
-    weight, sigma = noise_blind_weight(blur(x) - y, blur.row_energy, SIGMA_D)
+    weight, sigma = estimated(blur.row_energy, SIGMA_D)(blur(x) - y)
     expected_square = float(np.mean(draws)) / y.numel()
     assert float(sigma) ** 2 == pytest.approx(expected_square, rel=2e-3)
     assert float(weight) == pytest.approx((1 / expected_square) / (1 / expected_square + 1 / SIGMA_D**2), rel=2e-3)
@@ -106,7 +105,7 @@ def test_a_gaussian_prior_leads_to_the_wiener_solution() -> None:
     blur = Blur(kernel)
     mean = 0.5
     shrink = variance / (variance + SIGMA_D**2)
-    prior = MeanShift(lambda z: mean + shrink * (z - mean), SIGMA_D)
+    prior = MeanShift(lambda z, _: mean + shrink * (z - mean), SIGMA_D)
     y = 0.5 + 0.1 * (rand(1, 1, n - 2) - 0.5)
     matrix = torch.stack([blur(basis.reshape(1, 1, n)).flatten() for basis in torch.eye(n, dtype=torch.float64)], 1)
     weight = SIGMA_D**2 / (SIGMA_D**2 + sigma_n**2)
@@ -116,11 +115,11 @@ def test_a_gaussian_prior_leads_to_the_wiener_solution() -> None:
 
     class Quiet(MeanShift):
         def residual(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
-            return image - self.denoiser(image)  # the noise has mean zero, and everything is linear
+            return image - self.denoiser(image, self.sigma)  # the noise has mean zero, and everything is linear
 
     quiet = Quiet(prior.denoiser, SIGMA_D)
     start = torch.full((1, 1, n), 0.5, dtype=torch.float64)
-    options = {"generator": torch.Generator(), "noise_sigma": sigma_n, "n_iterations": 4000}
+    options = {"generator": torch.Generator(), "data_weight": known(sigma_n, SIGMA_D), "n_iterations": 4000}
     result = mean_shift(y, blur, quiet, start, **options)
     assert_close(result.flatten(), expected, rtol=0, atol=1e-9)
 
@@ -132,7 +131,8 @@ def test_each_image_of_a_batch_is_solved_alone() -> None:
 
     def solve(y: Tensor, x: Tensor) -> Tensor:
         prior = Torch([np.zeros(())] * 6)
-        return mean_shift(y, blur, prior, x, generator=torch.Generator(), n_iterations=6)
+        weight = estimated(blur.row_energy, SIGMA_D)
+        return mean_shift(y, blur, prior, x, generator=torch.Generator(), data_weight=weight, n_iterations=6)
 
     together = solve(y, x)
     for index in range(2):
@@ -141,10 +141,11 @@ def test_each_image_of_a_batch_is_solved_alone() -> None:
 
 def test_the_seed_decides() -> None:
     blur, y, x = Blur(gaussian_kernel(0.6).double()), rand(3, 10, 10), rand(3, 16, 16, seed=1)
-    prior = MeanShift(lambda z: 0.9 * z, SIGMA_D)
+    prior = MeanShift(lambda z, _: 0.9 * z, SIGMA_D)
 
     def solve(seed: int) -> Tensor:
-        return mean_shift(y, blur, prior, x, generator=torch.Generator().manual_seed(seed), n_iterations=3)
+        draws, weight = torch.Generator().manual_seed(seed), known(0.02, SIGMA_D)
+        return mean_shift(y, blur, prior, x, generator=draws, data_weight=weight, n_iterations=3)
 
     assert torch.equal(solve(1), solve(1))
     assert not torch.equal(solve(1), solve(2))
@@ -153,7 +154,7 @@ def test_the_seed_decides() -> None:
 def test_the_score_points_to_where_the_density_grows() -> None:
     """For x ~ N(0, v) the smoothed density has gradient -x / (v + sigma^2)."""
     variance = 0.03
-    prior = MeanShift(lambda z: z * variance / (variance + SIGMA_D**2), SIGMA_D)
+    prior = MeanShift(lambda z, _: z * variance / (variance + SIGMA_D**2), SIGMA_D)
     image = rand(1, 200, 200) - 0.5
     score = prior.score(image, generator=torch.Generator().manual_seed(0))
     expected = -image / (variance + SIGMA_D**2)
@@ -165,7 +166,7 @@ def test_the_score_points_to_where_the_density_grows() -> None:
 
 def test_on_step_stops_the_solver() -> None:
     blur, y, x = Blur(gaussian_kernel(0.6).double()), rand(3, 10, 10), rand(3, 16, 16, seed=1)
-    prior = MeanShift(lambda z: z, SIGMA_D)
+    prior = MeanShift(lambda z, _: z, SIGMA_D)
     steps: list[int] = []
 
     def on_step(step: Step) -> bool:
@@ -173,14 +174,15 @@ def test_on_step_stops_the_solver() -> None:
         return step.iteration < 4
 
     kept = x.clone()
-    mean_shift(y, blur, prior, x, generator=torch.Generator(), on_step=on_step)
+    weight = known(0.02, SIGMA_D)
+    mean_shift(y, blur, prior, x, generator=torch.Generator(), data_weight=weight, on_step=on_step)
     assert steps == [1, 2, 3, 4]
     assert torch.equal(x, kept), "the initial image is the caller's"
 
 
 def test_until_settled_stops_early_and_not_too_early() -> None:
     blur, y = Blur(gaussian_kernel(0.6).double()), 0.5 + 0.01 * rand(3, 10, 10)
-    prior = MeanShift(lambda z: 0.5 + 0.5 * (z - 0.5), 1e-4)
+    prior = MeanShift(lambda z, _: 0.5 + 0.5 * (z - 0.5), 1e-4)
     counts = []
     for tolerance in (1e-2, 1e-3, 0.0):
         stop, seen = until_settled(tolerance), 0
@@ -191,19 +193,34 @@ def test_until_settled_stops_early_and_not_too_early() -> None:
             return stop(step)
 
         start = torch.zeros(3, 16, 16, dtype=torch.float64)
-        mean_shift(y, blur, prior, start, generator=torch.Generator(), noise_sigma=0.01, on_step=on_step)
+        weight = known(0.01, 1e-4)
+        mean_shift(y, blur, prior, start, generator=torch.Generator(), data_weight=weight, on_step=on_step)
         counts.append(seen)
     assert 10 < counts[0] < counts[1] < counts[2] == 300
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        *(({"noise_sigma": sigma}, "noise sigma") for sigma in (0.0, -0.01, float("nan"), 2.55)),
-        ({"n_iterations": 0}, "0 iterations"),
-    ],
-)
-def test_settings_that_mean_nothing_are_refused(settings: dict[str, float], words: str) -> None:
+@pytest.mark.parametrize("sigma", [0.0, -0.01, float("nan"), 2.55])
+def test_noise_that_cannot_be_is_refused(sigma: float) -> None:
+    with pytest.raises(ArgumentError, match="noise sigma"):
+        known(sigma, SIGMA_D)
+
+
+def test_no_iterations_are_refused() -> None:
     blur, start = Blur(gaussian_kernel(0.6).double()), torch.zeros(3, 16, 16, dtype=torch.float64)
-    with pytest.raises(ArgumentError, match=words):
-        mean_shift(rand(3, 10, 10), blur, MeanShift(torch.sin, 0.1), start, generator=torch.Generator(), **settings)  # type: ignore[arg-type]
+    prior, weight = MeanShift(lambda z, _: z, 0.1), known(0.02, 0.1)
+    with pytest.raises(ArgumentError, match="0 iterations"):
+        mean_shift(rand(3, 10, 10), blur, prior, start, generator=torch.Generator(), data_weight=weight, n_iterations=0)
+
+
+def test_a_function_of_one_level_takes_no_other() -> None:
+    denoise = fixed_level(lambda noisy: noisy / 2, 0.1)
+    assert_close(denoise(rand(3, 4, 4), 0.1), rand(3, 4, 4) / 2)
+    with pytest.raises(ArgumentError, match=r"for noise sigma 0\.1000 alone, not for 0\.2000"):
+        denoise(rand(3, 4, 4), 0.2)
+
+
+def test_the_prior_asks_at_its_own_level() -> None:
+    asked: list[float] = []
+    prior = MeanShift(lambda noisy, sigma: asked.append(sigma) or noisy, 0.07)
+    prior.residual(rand(3, 4, 4), generator=torch.Generator())
+    assert asked == [0.07]

@@ -104,6 +104,10 @@ def test_unpaired_kinds_have_lengths_of_their_own(pairs: Path, tmp_path: Path) -
     assert not source.is_real
     assert len(source) == 60
     assert torch.equal(source.read(59)[1], Pack(tmp_path / "u.h5").read("sharp", 59))
+    degraded, clean = (open_source(tmp_path / "u.h5", half=half) for half in ("degraded", "clean"))
+    assert [len(one) for one in (degraded, clean)] == [15, 60]
+    assert torch.equal(degraded.read(14)[1], Pack(tmp_path / "u.h5").read("blur", 14))
+    assert degraded.group(0) == str(listing.degraded[0])
 
 
 def test_workers_change_no_byte(pairs: Path, tmp_path: Path) -> None:
@@ -172,7 +176,7 @@ def test_a_pack_goes_to_workers_and_feeds_training(pairs: Path, tmp_path: Path) 
     assert torch.equal(again.read("blur", 3), Pack(path).read("blur", 3))
     plan = plan_from({"crop": 12, "variants": [{"steps": []}]})
     batch = next(batches(open_synthesis([path], plan), batch_size=8, stop=8))
-    assert [part.shape for part in batch] == [(8, 3, 12, 12)] * 2
+    assert {name: part.shape for name, part in batch.items()} == dict.fromkeys(("degraded", "clean"), (8, 3, 12, 12))
 
 
 def cut_short(path: Path) -> str:

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
-from resharp.cli._batch import InterruptedRunError
 
+from resharp.cli._terminal import InterruptedRunError
 from resharp.cli.data.prepare import prepare as command
 from resharp.data.layouts import find_listing, open_listing
 from resharp.data.manifest import load_manifest

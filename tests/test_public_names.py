@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import typing
 
 import resharp
 
@@ -11,6 +12,8 @@ def test_all_is_sorted_complete_and_importable() -> None:
     assert set(resharp.__all__) == set(resharp._HOME)
     for name in resharp.__all__:
         value = getattr(resharp, name)
+        if typing.get_origin(value):
+            continue  # the name of a type: its words stand below it in the source
         assert value.__doc__, f"{name} has no docstring"
         assert value.__module__.startswith("resharp."), f"{name} is not ours"
     assert dir(resharp) == sorted([*resharp.__all__, "__version__"])

@@ -198,8 +198,8 @@ def test_photos_smaller_than_the_crop_give_their_turn_away(photos: Path) -> None
 def test_batches_are_the_samples_of_a_run_wherever_it_starts(photos: Path) -> None:
     synthesis = made([photos])
     state = torch.get_rng_state()
-    whole = torch.cat([degraded for degraded, _ in batches(synthesis, batch_size=3, stop=12)])
-    rest = torch.cat([degraded for degraded, _ in batches(synthesis, batch_size=4, start=5, stop=12)])
+    whole = torch.cat([batch["degraded"] for batch in batches(synthesis, batch_size=3, stop=12)])
+    rest = torch.cat([batch["degraded"] for batch in batches(synthesis, batch_size=4, start=5, stop=12)])
     assert torch.equal(whole[5:], rest)
     assert torch.equal(whole[7], synthesis.sample(1, 2).degraded)
     assert torch.equal(torch.get_rng_state(), state)
@@ -356,7 +356,7 @@ def test_processes_share_each_batch_out(photos: Path, rounds: int, n_ranks: int)
     draw = functools.partial(batches, made([photos]), batch_size=6, stop=24, rounds=rounds)
     shares = [list(draw(rank=rank, n_ranks=n_ranks)) for rank in range(n_ranks)]
     for step, whole in enumerate(draw()):
-        for side in (0, 1):
+        for side in ("degraded", "clean"):
             parts = [share[step][side].chunk(rounds) for share in shares]
             joined = torch.cat([part[turn] for turn in range(rounds) for part in parts])
             assert torch.equal(joined, whole[side])

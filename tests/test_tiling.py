@@ -8,7 +8,15 @@ from torch import Tensor
 from torch.nn import functional
 from torch.testing import assert_close
 
-from resharp.tiling import FEATHER, even_sample, n_tiles, run_in_tiles, smallest_side
+from resharp.tiling import (
+    FEATHER,
+    even_sample,
+    mirrored_to_multiple,
+    n_tiles,
+    run_in_tiles,
+    run_whole,
+    smallest_side,
+)
 from tests.conftest import rand
 
 SIZES = [(1, 1), (3, 700), (700, 3), (107, 108), (161, 254), (230, 409)]
@@ -27,6 +35,44 @@ def test_parts_give_the_whole(size: tuple[int, int], reach: int, multiple_of: in
     parts = run_in_tiles(lambda x: box_mean(x, reach), image, side=side, halo=reach, multiple_of=multiple_of)
     whole = scipy.ndimage.uniform_filter(image.numpy(), (1, 1, 2 * reach + 1, 2 * reach + 1), mode="nearest")
     assert_close(parts, torch.from_numpy(whole))
+
+
+@pytest.mark.parametrize("size", [(13, 18), (12, 17), (3, 50), (1, 1)])
+def test_sizes_that_do_not_fit_are_continued_by_their_mirror_image(size: tuple[int, int]) -> None:
+    image = rand(1, 3, *size)
+    larger = [max(8, -(-n // 4) * 4) for n in size]
+    padding = [(0, 0), (0, 0), *((0, to - n) for n, to in zip(size, larger, strict=True))]
+    padded = torch.from_numpy(np.pad(image.numpy(), padding, mode="reflect"))
+    assert torch.equal(mirrored_to_multiple(image, 4, least=8), padded)
+    seen: list[Tensor] = []
+
+    def doubled(whole: Tensor) -> Tensor:
+        seen.append(whole)
+        return whole.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+    result = run_whole(doubled, image, multiple_of=4, scale=2)
+    assert torch.equal(seen[0], padded)
+    assert torch.equal(result, doubled(image))
+
+
+def test_an_image_that_fits_is_not_copied() -> None:
+    image = rand(1, 3, 8, 12)
+    assert mirrored_to_multiple(image, 4, least=8) is image
+    assert torch.equal(run_whole(lambda x: x, image), image)
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_parts_of_what_grows_give_the_whole(scale: int) -> None:
+    """Box means enlarged: scaled shares sum to 1, scaled parts lie where they belong."""
+    image, layout = rand(1, 3, 161, 254), {"side": smallest_side(3, 4), "halo": 3, "multiple_of": 4}
+
+    def larger(part: Tensor) -> Tensor:
+        means = box_mean(part, 3)
+        rows = torch.arange(scale, dtype=means.dtype).repeat(means.shape[-2])[:, None]
+        return means.repeat_interleave(scale, -1).repeat_interleave(scale, -2) * (1 + rows)
+
+    assert n_tiles(image, **layout) > 4
+    assert_close(run_in_tiles(larger, image, scale=scale, **layout), larger(image))
 
 
 def test_parts_stand_on_the_networks_grid() -> None:

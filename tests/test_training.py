@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import resharp
 from resharp.data.listing import Item
 from resharp.data.sources import PhotoFiles
 from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, WeightsError
@@ -21,9 +22,7 @@ from resharp.networks import NETWORKS
 from resharp.photo import photo_size
 from resharp.restorers import open_restorer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
-from resharp.training.building import sources_of
-from resharp.training.launching import launched
-from resharp.training.validation import held_out
+from resharp.training.sampler import held_out, open_sampler
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
 
 RECIPES = sorted((Path(__file__).parent.parent / "src/resharp/recipes").glob("*.toml"))
@@ -41,17 +40,19 @@ def test_shipped_recipes_validate_and_name_their_command(path: Path) -> None:
 
 
 def test_it_learns_and_says_what_it_did(photos: Path, tmp_path: Path) -> None:
-    changes = {"stages.0.n_images": 800, "stages.0.batch_size": 8, "stages.0.optimizer.learning_rate": 0.02}
-    recipe = tiny(photos, **changes, **{"rhythm.validate_every": 400})
+    changes = {"stages.0.n_images": 800, "stages.0.batch_size": 8, "stages.0.trains.generator.learning_rate": 0.02}
+    recipe = tiny(photos, **changes, **{"judge.every": 400})
     path = train_weights(recipe, tmp_path / "run", device="cpu")
     records = history(tmp_path / "run")
     assert [record["n_seen"] for record in records] == list(range(8, 801, 8))
     validations = [record["validation_psnr"] for record in records if "validation_psnr" in record]
     assert len(validations) == 2
     assert validations[-1] > 27.31 + 2.0, "more than two decibels above the noisy photos"
+    assert records[-1]["input_psnr"] == pytest.approx(27.31, abs=0.05)
     network, card = load_model(path)
     assert card.name == "dae-sigma11"
-    assert card.noise_sigma == pytest.approx(11 / 255)
+    assert card.contract.task == "denoise"
+    assert card.contract.noise_sigma == pytest.approx((11 / 255, 11 / 255))
     assert card.arguments == {"channels": 3, "width": 16, "depth": 4, "batch_norm": False}
     assert not network.training
 
@@ -59,14 +60,14 @@ def test_it_learns_and_says_what_it_did(photos: Path, tmp_path: Path) -> None:
 def test_a_network_that_learns_more_than_noise_is_no_denoiser(photos: Path, tmp_path: Path) -> None:
     """`resharp deblur` refuses denoisers; one that had blurred and noisy photos is none."""
     steps = "[{ steps = [{ kind = 'trajectory', length = 20.0 }] }]"
-    recipe = tiny(photos, **{"data.plan.variants": steps, "stages.0.n_images": 8, "rhythm.save_every": 8})
+    recipe = tiny(photos, **{"data.plan.variants": steps, "stages.0.n_images": 8, "checkpoints.every": 8})
     path = train_weights(recipe, tmp_path / "run", device="cpu")
-    assert load_model(path)[1].noise_sigma is None
-    open_restorer(path)
+    assert load_model(path)[1].contract.noise_sigma is None
+    assert open_restorer(path, device="cpu", task="deblur").contract.task == "deblur"
 
 
 def test_the_run_folder_explains_itself(photos: Path, tmp_path: Path) -> None:
-    recipe = tiny(photos, **{"rhythm.tracking": "['tensorboard']"})
+    recipe = tiny(photos, tracking="['tensorboard']")
     train_weights(recipe, tmp_path / "run", device="cpu")
     run = tmp_path / "run"
     assert json.loads((run / "recipe.json").read_text()) == json.loads(recipe.model_dump_json())
@@ -86,14 +87,14 @@ def test_a_run_begins_from_other_weights(photos: Path, tmp_path: Path) -> None:
         photos,
         **{
             "stages.0.n_images": 4,
-            "stages.0.optimizer.learning_rate": 1e-12,
-            "stages.0.optimizer.adam_learning_rate": 1e-12,
+            "stages.0.trains.generator.learning_rate": 1e-12,
+            "stages.0.trains.generator.adam_learning_rate": 1e-12,
         },
     )
     second = trained(slow, tmp_path / "b", init=first)
     for name, tensor in safetensors.torch.load_file(first).items():
         torch.testing.assert_close(second[name], tensor, atol=1e-6, rtol=0)
-    with pytest.raises(WeightsError, match="is of network 'dae'"):
+    with pytest.raises(WeightsError, match=r"networks\.generator\.init: .*: is of network 'dae'"):
         train_weights(gan(photos), tmp_path / "c", device="cpu", init=first)
 
 
@@ -116,9 +117,9 @@ def test_a_network_of_another_scale_is_refused_before_a_folder_is_made(
 ) -> None:
     steps = f"[{{ kind = 'downscale', factor = {factor} }}]" if factor > 1 else "[]"
     changes = {
-        "network": f"{{ kind = 'tests.test_training:Plain', arguments = {{ scale = {scale} }} }}",
+        "networks.generator": f"{{ kind = 'tests.test_training:Plain', arguments = {{ scale = {scale} }} }}",
         "data.plan.variants": f"[{{ steps = {steps} }}]",
-        "stages.0.optimizer": ADAM,
+        "stages.0.trains.generator": ADAM,
     }
     side = 64 // factor
     words = rf"Plain makes {side * scale}x{side * scale} of photos of {side}x{side}, and their truth has 64x64; take"
@@ -134,7 +135,7 @@ def test_a_dry_run_measures_every_stage_from_the_weights_named(photos: Path, tmp
     assert [stage["n_steps"] for stage in (pretrain, game)] == [3, 5]
     assert 0 < pretrain["flops_per_step"] < game["flops_per_step"]
     with FlopCounterMode(display=False) as counter:  # torch's own count of the supervised step
-        network = NETWORKS[gan(photos).network.kind](**gan(photos).network.arguments)
+        network = NETWORKS["deblurgan"](**gan(photos).networks["generator"].arguments)
         network(torch.rand(4, 3, 24, 24)).sum().backward()
     assert pretrain["flops_per_step"] == counter.get_total_flops()
     for total, drawing in (("hours", "draw_seconds"), ("hours_reading", "read_and_draw_seconds")):
@@ -149,14 +150,14 @@ def test_a_dry_run_measures_every_stage_from_the_weights_named(photos: Path, tmp
 
 def test_a_network_of_somebody_else_is_built_from_the_seed(photos: Path, tmp_path: Path) -> None:
     changes = {
-        "network": "{ kind = 'tests.test_training:Plain' }",
+        "networks.generator": "{ kind = 'tests.test_training:Plain' }",
         "stages.0.n_images": 4,
-        "stages.0.optimizer": ADAM,
+        "stages.0.trains.generator": ADAM,
     }
     torch.rand(5)
     runs = [trained(tiny(photos, **changes), tmp_path / name) for name in "ab"]
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
-    still = changes | {"stages.0.optimizer": "{ kind = 'adam', learning_rate = 1e-12 }"}
+    still = changes | {"stages.0.trains.generator": "{ kind = 'adam', learning_rate = 1e-12 }"}
     begun = trained(tiny(photos, **still), tmp_path / "c", init=tmp_path / "a" / "dae-sigma11.safetensors")
     for name, tensor in begun.items():
         torch.testing.assert_close(tensor, runs[0][name])
@@ -196,10 +197,11 @@ def test_a_network_is_compiled_where_the_recipe_says_so(
         return torch.nn.Sequential(network)
 
     monkeypatch.setattr(torch, "compile", compile_)
-    recipe = tiny(photos, **{"stages.0.n_images": 8, "rhythm.save_every": 4})
+    recipe = tiny(photos, **{"stages.0.n_images": 8, "checkpoints.every": 4})
     plain = trained(recipe, tmp_path / "plain")
     assert not compiled
-    weights = trained(recipe.model_copy(update={"compile": True}), tmp_path / "compiled")
+    recipe = tiny(photos, **{"stages.0.n_images": 8, "checkpoints.every": 4, "networks.generator.compile": "true"})
+    weights = trained(recipe, tmp_path / "compiled")
     assert len(compiled) == 1
     assert all(torch.equal(weights[name], plain[name]) for name in plain)
 
@@ -207,7 +209,7 @@ def test_a_network_is_compiled_where_the_recipe_says_so(
 def test_a_disk_that_is_full_leaves_the_checkpoints_before(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = tiny(photos, **{"stages.0.n_images": 16, "rhythm.save_every": 4, "rhythm.validate_every": 16})
+    recipe = tiny(photos, **{"stages.0.n_images": 16, "checkpoints.every": 4, "judge.every": 16})
     whole, fsync = trained(recipe, tmp_path / "whole"), os.fsync
 
     def full(handle: int) -> None:
@@ -245,7 +247,7 @@ def test_what_is_judged_by_is_in_no_source(photos: Path, tmp_path: Path) -> None
     others.mkdir()
     cut_photos(others)
     recipe = tiny(photos, **{"data.photos": json.dumps([str(photos), str(others)])})
-    synthesis, _ = sources_of(recipe)
+    synthesis = open_sampler(recipe).stream.synthesis
     names = [{source.name(index) for index in range(len(source))} for source in synthesis.sources]
     assert names[0] == names[1] == {"0.png", "2.png", "3.png", "5.png"}
 
@@ -275,11 +277,11 @@ def test_photos_to_judge_by_come_from_many_groups() -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"network.arguments.widht": 8}, RecipeError, "widht"),
-        ({"network.kind": "dea"}, RecipeError, "did you mean 'dae'"),
-        ({"network.kind": "nowhere.at:All"}, RecipeError, "cannot be imported"),
+        ({"networks.generator.arguments.widht": 8}, RecipeError, "widht"),
+        ({"networks.generator.kind": "dea"}, RecipeError, "did you mean 'dae'"),
+        ({"networks.generator.kind": "nowhere.at:All"}, RecipeError, "cannot be imported"),
         ({"stages.0.losses": "{ l3 = 1.0 }"}, RecipeError, "did you mean 'l2'"),
-        ({"stages.0.precision": "float16", "stages.0.optimizer": ADAM}, RecipeError, "needs an accelerator"),
+        ({"stages.0.precision": "float16", "stages.0.trains.generator": ADAM}, RecipeError, "needs an accelerator"),
         ({"stages.0.precision": "float16"}, RecipeError, "stages.0: muon and float16 do not go together"),
         ({"data.n_holdout": 6}, ArgumentError, "cannot hold 6 of 6"),
         ({"data.plan.crop": 65}, DatasetError, "smaller than the crop of 65"),
@@ -288,9 +290,9 @@ def test_photos_to_judge_by_come_from_many_groups() -> None:
         ({"data.plan.crop": 0}, RecipeError, "whole photos make no batches"),
         ({"stages.0.losses": "{}"}, RecipeError, "stages.0.losses"),
         ({"stages.0.batch_size": '"4"'}, RecipeError, "stages.0.batch_size: input should be a valid integer"),
-        ({"compile": '"no"'}, RecipeError, "compile: input should be a valid boolean"),
-        ({"network": "{ kind = 'torch.nn:Identity' }"}, RecipeError, "has no parameters to train"),
-        ({"network": "{ kind = ':Name' }"}, RecipeError, "is no network"),
+        ({"networks.generator.compile": '"no"'}, RecipeError, "compile: input should be a valid boolean"),
+        ({"networks.generator": "{ kind = 'torch.nn:Identity' }"}, RecipeError, "has no parameters to train"),
+        ({"networks.generator": "{ kind = ':Name' }"}, RecipeError, "is no network"),
         ({"data.n_holdout_groups": 3}, RecipeError, "data: n_holdout is less than the 3 of n_holdout_groups"),
         (
             {"stages.0.jitter": 8, "stages.0.losses": "{ style = 1.0 }", "data.plan.crop": 0},
@@ -306,7 +308,11 @@ def test_photos_to_judge_by_come_from_many_groups() -> None:
         ({"data.photos": '""'}, RecipeError, "photos is an empty name"),
         ({"data.photos": "2024"}, RecipeError, 'photos is no name; write it in quotes, such as "2024"'),
         ({"data.photos": "[2024-05-01]"}, RecipeError, "photos is no name"),
-        ({"network.arguments.channels": 1}, RecipeError, "network: dae cannot take photos of 64x64"),
+        (
+            {"networks.generator.arguments.channels": 1},
+            RecipeError,
+            "networks.generator: dae cannot take photos of 64x64",
+        ),
     ],
 )
 def test_recipes_that_do_not_fit_the_world(
@@ -335,14 +341,20 @@ def test_a_device_that_is_not_there(photos: Path, tmp_path: Path) -> None:
         ("stages.1.n_images=17", "'1' is none of the 1 items there"),
         ("data.noise_sigma=nan", "data.noise_sigma"),
         ("data.plan.crp=3", "crp is not a setting; did you mean 'crop'"),
-        ("stages.0.optimizer.kind=sgd", "'muon', 'adam'"),
-        ("stages.0.optimizer.kind=adam", "stages.0.optimizer.momentum is not a setting"),
-        ("stages.0.optimizer.learning_rat=1", "learning_rat is not a setting; did you mean 'learning_rate'"),
-        ("stages.0.optimizer.learning_rate=-1", "stages.0.optimizer.learning_rate: input should be greater than 0"),
-        ("stages.0.optimizer.schedule.kind=cosin", "'constant', 'linear', 'cosine' or 'steps'"),
-        ("stages.0.optimizer.schedule.constant_images=8", "constant_images is for kind = linear, and this schedule is"),
-        ("stages.0.optimizer.schedule={ kind = 'constant', end = 0.1 }", "end is for kind = linear or cosine"),
-        ("stages.0.optimizer.schedule={ kind = 'steps' }", "steps need milestones"),
+        ("stages.0.trains.generator.kind=sgd", "'muon', 'adam'"),
+        ("stages.0.trains.generator.kind=adam", "stages.0.trains.generator.momentum is not a setting"),
+        ("stages.0.trains.generator.learning_rat=1", "learning_rat is not a setting; did you mean 'learning_rate'"),
+        (
+            "stages.0.trains.generator.learning_rate=-1",
+            "stages.0.trains.generator.learning_rate: input should be greater than 0",
+        ),
+        ("stages.0.trains.generator.schedule.kind=cosin", "'constant', 'linear', 'cosine' or 'steps'"),
+        (
+            "stages.0.trains.generator.schedule.constant_images=8",
+            "constant_images is for kind = linear, and this schedule is",
+        ),
+        ("stages.0.trains.generator.schedule={ kind = 'constant', end = 0.1 }", "end is for kind = linear or cosine"),
+        ("stages.0.trains.generator.schedule={ kind = 'steps' }", "steps need milestones"),
         ("stages.0.batch_size", "write key=value"),
         ("seed.low=1", "is a value, not a table"),
     ],
@@ -377,10 +389,3 @@ def test_the_schema_refuses_what_the_recipe_does(key: str, value: object) -> Non
     values = tomllib.loads(DAE.read_text(encoding="utf-8")) | {key: value}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(values, recipe_schema())
-
-
-def test_the_buckets_of_gradients_are_not_sorted_anew(photos: Path) -> None:
-    """Sorted anew after the first step, torch's buckets give other last bits on three processes and more."""
-    handler = launched("cpu", tiny(photos)).ddp_handler
-    assert handler is not None
-    assert handler.find_unused_parameters

@@ -68,11 +68,11 @@ def test_a_step_that_fails_straight_after_a_checkpoint_goes_back_to_the_one_befo
 ) -> None:
     """From the checkpoint itself the same step would come again, whatever the rates."""
     changes = {
-        "network": "{ kind = 'tests.test_training_divergence:Rising' }",
-        "stages.0.optimizer": "{ kind = 'adam', learning_rate = 1e-3, schedule = { kind = 'constant' } }",
+        "networks.generator": "{ kind = 'tests.test_training_divergence:Rising' }",
+        "stages.0.trains.generator": "{ kind = 'adam', learning_rate = 1e-3, schedule = { kind = 'constant' } }",
         "stages.0.n_images": 80,
-        "rhythm.save_every": 16,
-        "rhythm.validate_every": 80,
+        "checkpoints.every": 16,
+        "judge.every": 80,
         "divergence": "{ roll_backs = 1, factor = 0.1 }",
     }
     said: list[str] = []
@@ -85,7 +85,7 @@ def test_a_step_that_fails_straight_after_a_checkpoint_goes_back_to_the_one_befo
 
 def test_another_stage_is_judged_by_itself(photos: Path, tmp_path: Path) -> None:
     """Its loss may be a hundred times that of the stage before; that is no illness."""
-    stage = "n_images = 400, batch_size = 4, precision = 'float32', optimizer = { kind = 'adam', learning_rate = 1e-5 }"
+    stage = f"n_images = 400, batch_size = 4, precision = 'float32', trains.generator = {ADAM.replace('1e-3', '1e-5')}"
     stages = f"[{{ {stage}, losses = {{ l2 = 1.0 }} }}, {{ {stage}, losses = {{ l2 = 100.0 }} }}]"
     recipe = tiny(photos)
     values = tomllib.loads(f"stages = {stages}")["stages"]
@@ -95,9 +95,10 @@ def test_another_stage_is_judged_by_itself(photos: Path, tmp_path: Path) -> None
 
 
 def test_a_diverged_run_ends_with_a_report_and_its_last_checkpoint(photos: Path, tmp_path: Path) -> None:
-    wild = {"stages.0.optimizer": "{ kind = 'adam', learning_rate = 1e30 }", "rhythm.save_every": 4}
+    wild = {"stages.0.trains.generator": "{ kind = 'adam', learning_rate = 1e30 }", "checkpoints.every": 4}
     with pytest.raises(
-        RecipeError, match=r"diverged after \d+ images: l2 is no number in the step on samples \d+ to \d+;.*before it"
+        RecipeError,
+        match=r"diverged after \d+ images: l2 is no number in the step on samples \d+ to \d+ \(\d\.png.*\);.*before it",
     ):
         train_weights(tiny(photos, **wild), tmp_path, device="cpu")
     assert checkpoints(tmp_path)
@@ -106,9 +107,9 @@ def test_a_diverged_run_ends_with_a_report_and_its_last_checkpoint(photos: Path,
 
 def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(photos: Path, tmp_path: Path) -> None:
     changes = {
-        "network": "{ kind = 'tests.test_training_divergence:Exploding' }",
-        "stages.0.optimizer": ADAM,
-        "rhythm.save_every": 4,
+        "networks.generator": "{ kind = 'tests.test_training_divergence:Exploding' }",
+        "stages.0.trains.generator": ADAM,
+        "checkpoints.every": 4,
     }
     with pytest.raises(RecipeError, match=r"after 8 images: gradient of generator\.weight is no number"):
         train_weights(tiny(photos, **changes), tmp_path, device="cpu")
@@ -118,17 +119,18 @@ def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(photos
 
 def test_a_diverged_run_may_go_back_and_go_on_more_slowly(photos: Path, tmp_path: Path) -> None:
     changes = {
-        "network": "{ kind = 'tests.test_training_divergence:Fragile' }",
-        "stages.0.optimizer": ADAM,
+        "networks.generator": "{ kind = 'tests.test_training_divergence:Fragile' }",
+        "stages.0.trains.generator": ADAM,
         "stages.0.n_images": 80,
-        "rhythm.save_every": 16,
+        "checkpoints.every": 16,
         "divergence": "{ roll_backs = 1, factor = 0.5 }",
     }
     said: list[str] = []
     Fragile.calls = 0
     train_weights(tiny(photos, **changes), tmp_path, device="cpu", say=said.append)
     (line,) = [line for line in said if "diverged" in line]
-    assert "diverged after 40 images: l2 is no number in the step on samples 40 to 43; going on from 32 images" in line
+    assert "diverged after 40 images: l2 is no number in the step on samples 40 to 43 (" in line
+    assert ".png); going on from 32 images" in line
     records = history(tmp_path)
     assert [record["n_seen"] for record in records if "rolled_back" not in record] == list(range(4, 81, 4))
     after = next(record for record in records if record["n_seen"] == 36)

@@ -16,9 +16,9 @@ from resharp.networks import FEATURE_NETWORKS
 from resharp.training import train_weights
 from resharp.training.checkpoint import checkpoints, read_checkpoint, save_checkpoint
 from resharp.training.identity import Identity
-from resharp.training.validation import HeldOut, Scores
+from resharp.training.validation import PhotoJudge, Scores
 from tests.feature_stacks import stack_of, state_of
-from tests.toy_training import ADAM, cut_photos, gan, history, killed_at, tiny, trained
+from tests.toy_training import ADAM, cut_photos, cycle, gan, history, killed_at, stretched, tiny, trained
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,13 +28,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cut_photos(tmp_path_factory.mktemp("photos"))
 
 
-@pytest.mark.parametrize("changes", [{}, {"stages.0.optimizer": ADAM}])
+@pytest.mark.parametrize("changes", [{}, {"stages.0.trains.generator": ADAM}])
 @pytest.mark.parametrize("batch_norm", ["false", "true"])
 def test_a_killed_run_ends_in_the_same_bits(
     photos: Path, tmp_path: Path, changes: dict[str, object], batch_norm: str
 ) -> None:
-    small = {"stages.0.n_images": 44, "rhythm.save_every": 12, "rhythm.validate_every": 20}
-    recipe = tiny(photos, **small, **{"network.arguments.batch_norm": batch_norm}, **changes)
+    small = {"stages.0.n_images": 44, "checkpoints.every": 12, "judge.every": 20}
+    recipe = tiny(photos, **small, **{"networks.generator.arguments.batch_norm": batch_norm}, **changes)
     whole = train_weights(recipe, tmp_path / "whole", device="cpu")
     with pytest.raises(ResourceError):
         train_weights(recipe, tmp_path / "cut", device="cpu", on_step=killed_at(32))  # eight images after a checkpoint
@@ -57,6 +57,26 @@ def test_a_gan_cut_anywhere_ends_in_the_same_bits(photos: Path, tmp_path: Path, 
     assert history(tmp_path / "cut") == history(tmp_path / "whole")
 
 
+def test_a_cycle_cut_anywhere_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """Two generators and two critics on photos that are no pairs; the global random state stays as it was."""
+    recipe = cycle(stretched(tmp_path / "sharp", 3), stretched(tmp_path / "blurry", 4, blurred=True))
+    state = torch.get_rng_state()
+    path = train_weights(recipe, tmp_path / "whole", device="cpu")
+    assert torch.equal(torch.get_rng_state(), state)
+    whole = [path, path.with_stem("toy-degrader")]
+    assert {"validation_niqe", "input_niqe", "degraded_critic", "cycle", "identity"} <= history(tmp_path / "whole")[
+        -1
+    ].keys()
+    for stop in (12, 20):
+        with pytest.raises(ResourceError):
+            train_weights(recipe, tmp_path / "cut", device="cpu", on_step=killed_at(stop))
+        torch.rand(17)
+    train_weights(recipe, tmp_path / "cut", device="cpu")
+    for one in whole:
+        assert (tmp_path / "cut" / one.name).read_bytes() == one.read_bytes()
+    assert history(tmp_path / "cut") == history(tmp_path / "whole")
+
+
 class Tinted(torch.nn.Module):
     """Its pictures are too red from the first to the last."""
 
@@ -73,9 +93,10 @@ class Tinted(torch.nn.Module):
 
 def test_a_run_warns_of_what_ails_it_and_does_so_after_a_resume_alike(photos: Path, tmp_path: Path) -> None:
     network = {"kind": "tests.test_training_resume:Tinted", "arguments": {}}
-    rhythm = {"validate_every": 2000, "save_every": 400, "tracking": []}
-    data = {"photos": [str(photos)], "n_holdout": 2, "plan": {"crop": 24, "variants": [{"steps": []}]}}
-    recipe = gan(photos, accumulate=1, network=network, n_images=820, critic_steps=1, rhythm=rhythm, data=data)
+    plan = {"crop": 24, "variants": [{"steps": [{"kind": "noise", "sigma": 0.001}]}]}
+    data = {"photos": [str(photos)], "n_holdout": 2, "plan": plan}
+    often = {"judge": {"every": 2000}, "checkpoints": {"every": 400}}
+    recipe = gan(photos, accumulate=1, network=network, n_images=820, critic_steps=1, data=data, **often)
     said: list[str] = []
     train_weights(recipe, tmp_path / "whole", device="cpu", say=said.append)
     assert any("colour-cast: the outputs' mean red minus the photos' is" in line for line in said)
@@ -117,9 +138,9 @@ def test_fresh_batches_are_others(photos: Path, tmp_path: Path) -> None:
     assert any(not torch.equal(fresh[name], same[name]) for name in same)
 
 
-def test_workers_and_the_rhythm_change_no_bit(photos: Path, tmp_path: Path) -> None:
+def test_workers_and_how_often_it_saves_change_no_bit(photos: Path, tmp_path: Path) -> None:
     first = trained(gan(photos), tmp_path / "a")
-    recipe = gan(photos, rhythm={"validate_every": 32, "save_every": 32, "tracking": []})
+    recipe = gan(photos, judge={"every": 32}, checkpoints={"every": 32})
     data = recipe.data.model_copy(update={"n_workers": 2, "kept_megabytes": 1})
     second = trained(recipe.model_copy(update={"data": data}), tmp_path / "b")
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -147,17 +168,20 @@ def test_a_finished_run_only_writes_its_weights_again(photos: Path, tmp_path: Pa
     recipe = tiny(photos, **{"stages.0.n_images": 8})
     first = train_weights(recipe, tmp_path / "run", device="cpu").read_bytes()
     steps: list[object] = []
-    assert train_weights(recipe, tmp_path / "run", device="cpu", on_step=steps.append).read_bytes() == first
+    said: list[str] = []
+    again = train_weights(recipe, tmp_path / "run", device="cpu", on_step=steps.append, say=said.append)
+    assert again.read_bytes() == first
     assert steps == []
+    assert said == [f"finished at 8 images; to train on from there: --init {again} --out ANOTHER"]
 
 
 def test_the_best_weights_are_written_where_the_last_ones_are_others(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = iter([20.0, 31.25, 30.0, 29.0])  # decibels, as if learning spoilt what was learnt
-    monkeypatch.setattr(HeldOut, "scores", lambda *_: Scores(next(told), 0.5))
-    path = train_weights(tiny(photos, **{"stages.0.n_images": 32, "rhythm.validate_every": 8}), tmp_path, device="cpu")
-    assert load_model(path)[1].quality.startswith("29.00 dB")
+    monkeypatch.setattr(PhotoJudge, "__call__", lambda *_: Scores({"psnr": next(told), "input_psnr": 19.0}, "psnr"))
+    path = train_weights(tiny(photos, **{"stages.0.n_images": 32, "judge.every": 8}), tmp_path, device="cpu")
+    assert load_model(path)[1].quality.startswith("29.00 dB, input 19.00 dB, gain +10.00 on 2 held-out")
     network, card = load_model(path.with_stem("dae-sigma11-best"))
     assert card.quality.startswith("31.25 dB")
     kept = read_checkpoint(tmp_path / f"checkpoint-{16:012d}.pt")["networks"]["generator"]
@@ -184,7 +208,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(
     def refused(_: Path) -> None:
         raise failure
 
-    recipe = tiny(photos, **{"stages.0.n_images": 80, "rhythm.save_every": 16})
+    recipe = tiny(photos, **{"stages.0.n_images": 80, "checkpoints.every": 16})
     with pytest.raises(ResourceError):
         train_weights(recipe, tmp_path, device="cpu", on_step=killed_at(40))
     before = {path.name: path.read_bytes() for path in checkpoints(tmp_path)}
@@ -203,8 +227,9 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(photos: Path, 
     whole.unlink()
     said: list[str] = []
     assert train_weights(recipe, tmp_path / "run", device="cpu", say=said.append).read_bytes() == before
-    assert len(said) == 1
+    assert len(said) == 2
     assert f"{newest.name}: damaged" in said[0]
+    assert said[1] == "goes on at 24 of 32 images"
     for path in checkpoints(tmp_path / "run"):
         path.write_bytes(b"cut short")
     with pytest.raises(RecipeError, match="all its checkpoints are damaged"):
@@ -212,10 +237,10 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(photos: Path, 
 
 
 def test_a_flipped_bit_in_a_checkpoint_is_noticed(photos: Path, tmp_path: Path) -> None:
-    recipe = tiny(photos, **{"stages.0.n_images": 24, "rhythm.save_every": 8, "rhythm.keep": 1})
+    recipe = tiny(photos, **{"stages.0.n_images": 24, "checkpoints.every": 8, "checkpoints.keep": 1})
     whole = train_weights(recipe, tmp_path / "a", device="cpu").read_bytes()
 
-    longer = recipe.model_copy(update={"rhythm": recipe.rhythm.model_copy(update={"keep": 2})})
+    longer = recipe.model_copy(update={"checkpoints": recipe.checkpoints.model_copy(update={"keep": 2})})
     with pytest.raises(ResourceError):
         train_weights(longer, tmp_path / "b", device="cpu", on_step=killed_at(20))
     newest = checkpoints(tmp_path / "b")[0]
@@ -227,7 +252,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_noticed(photos: Path, tmp_path: Path) 
 
 
 def test_the_last_checkpoints_and_the_best_are_kept(photos: Path, tmp_path: Path) -> None:
-    recipe = tiny(photos, **{"stages.0.n_images": 80, "rhythm.save_every": 8, "rhythm.validate_every": 16})
+    recipe = tiny(photos, **{"stages.0.n_images": 80, "checkpoints.every": 8, "judge.every": 16})
     train_weights(recipe, tmp_path, device="cpu")
     scores = {r["n_seen"]: r["validation_psnr"] for r in history(tmp_path) if "validation_psnr" in r}
     best = max(scores, key=lambda n: scores[n])
@@ -243,9 +268,9 @@ def test_a_folder_of_another_run_is_left_alone(photos: Path, tmp_path: Path) -> 
 
 
 def test_what_decides_no_bits_may_change(photos: Path, tmp_path: Path) -> None:
-    settings: dict[str, object] = {"stages.0.n_images": 8, "rhythm.save_every": 4}
+    settings: dict[str, object] = {"stages.0.n_images": 8, "checkpoints.every": 4}
     first = trained(tiny(photos, **settings), tmp_path / "run")
-    settings |= {"rhythm.save_every": 80, "weights.licence": "MIT"}
+    settings |= {"checkpoints.every": 80, "weights.licence": "MIT"}
     moved = tmp_path / "elsewhere"
     shutil.copytree(photos, moved)
     path = train_weights(tiny(moved, **settings), tmp_path / "run", device="cpu")
@@ -253,7 +278,7 @@ def test_what_decides_no_bits_may_change(photos: Path, tmp_path: Path) -> None:
     assert card.licence == "MIT"
     assert all(torch.equal(tensor, second.state_dict()[key]) for key, tensor in first.items())
     (moved / "0.png").unlink()
-    with pytest.raises(RecipeError, match=r"photos\.0 was"):
+    with pytest.raises(RecipeError, match=r"photos\.0: 4 photos then, 3 now"):
         train_weights(tiny(moved, **settings), tmp_path / "run", device="cpu")
 
 
@@ -273,10 +298,10 @@ def test_settings_that_came_later_leave_older_folders_theirs_at_their_defaults(p
     first = trained(recipe, tmp_path)
     state = read_checkpoint(checkpoints(tmp_path)[0])
     for table, name in (  # as a version wrote it that did not know them
-        (state["identity"], "compile"),
+        (state["identity"]["networks"]["generator"], "compile"),
         (state["identity"], "features_file"),
         (state["identity"]["stages"][1]["adversarial"], "penalty_precision"),
-        (state["identity"]["stages"][0]["optimizer"], "schedule"),
+        (state["identity"]["stages"][0]["trains"]["generator"], "schedule"),
     ):
         del table[name]
     save_checkpoint(tmp_path, state, keep=1)
@@ -308,5 +333,5 @@ def test_other_features_make_another_run(photos: Path, tmp_path: Path, monkeypat
     monkeypatch.setenv("RESHARP_WEIGHTS", str(tmp_path / "one"))
     train_weights(recipe, tmp_path / "run", device="cpu")
     monkeypatch.setenv("RESHARP_WEIGHTS", str(tmp_path / "other"))
-    with pytest.raises(RecipeError, match=r"holds another run \(features_file was"):
+    with pytest.raises(RecipeError, match=r"holds another run \(features_file: another file of weights than then\)"):
         train_weights(recipe, tmp_path / "run", device="cpu")

@@ -1,6 +1,7 @@
 """Steps: what they compute, what they add up, and the numbers of stored ones."""
 
 import dataclasses
+import inspect
 import json
 import math
 from pathlib import Path
@@ -9,20 +10,22 @@ from typing import Any
 import pytest
 import torch
 
-from resharp.losses import ADVERSARIAL, LOSSES, gradient_penalty
+from resharp.errors import RecipeError
+from resharp.losses import LOSSES, gradient_penalty
 from resharp.models import load_model
 from resharp.networks import DAE, DeblurGAN, NAFNet, UNet
 from resharp.networks.critics import PatchCritic, PooledCritic
 from resharp.training import Recipe, train_weights
 from resharp.training.checkpoint import checkpoints, read_checkpoint
-from resharp.training.config import AdamRecipe, MuonRecipe, ScheduleRecipe
+from resharp.training.config import AdamRecipe, GroupRecipe, MuonRecipe, ScheduleRecipe, StageRecipe
+from resharp.training.context import DivergedError, Player, StepContext
 from resharp.training.health import LIMITS
-from resharp.training.objectives import CriticObjective, GeneratorLoss
 from resharp.training.optimizers import ConvMuon, Optimizers, build_optimizers
 from resharp.training.schedule import rate_factor
-from resharp.training.steps import DivergedError, Game, Generator, Machinery, Moment, gan_step, supervised_step
+from resharp.training.steps import STEPS, cycle, fidelity, gan, supervised, telling_apart
 from tests.conftest import rand
-from tests.toy_training import cut_photos, gan, history, tiny
+from tests.toy_training import cut_photos, history, tiny
+from tests.toy_training import gan as gan_recipe
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -32,56 +35,64 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cut_photos(tmp_path_factory.mktemp("photos"))
 
 
-def toy_game(
+CPU = torch.device("cpu")
+Cast = dict[str, Player]
+
+
+def toy_cast(*, rate: float, names: tuple[str, ...] = ("generator", "critic")) -> Cast:
+    """Generators and critics in float64 with plain gradient descent."""
+    cast, kept = {}, ScheduleRecipe(kind="constant")
+    for seed, name in enumerate(names, start=1):
+        drawn = torch.Generator().manual_seed(seed)
+        is_critic = name.endswith("critic")
+        network: torch.nn.Module = (
+            PatchCritic(width=4, n_layers=1, generator=drawn)
+            if is_critic
+            else DeblurGAN(width=4, n_blocks=1, dropout=0.0, generator=drawn)
+        ).double()
+        descent = Optimizers(network, torch.optim.SGD(network.parameters(), lr=rate), schedule=kept, n_images=9)
+        cast[name] = Player(name, network.train(), network, descent)
+    return cast
+
+
+def here(
     *,
-    rate: float,
-    adversarial: str = "wgan",
+    kind: str = "wgan",
     penalty: float = 10.0,
     critic_steps: int = 1,
     fresh: bool = False,
-    jitter: int = 0,
-) -> Game:
-    """Both sides in float64 with plain gradient descent."""
-    generator = DeblurGAN(width=4, n_blocks=1, dropout=0.0, generator=torch.Generator().manual_seed(1)).double()
-    critic = PatchCritic(width=4, n_layers=1, generator=torch.Generator().manual_seed(2)).double()
-    kind, kept = ADVERSARIAL[adversarial], ScheduleRecipe(kind="constant")
-    descents = [
-        Optimizers(network, torch.optim.SGD(network.parameters(), lr=rate), schedule=kept, n_images=9)
-        for network in (generator, critic)
-    ]
-    loss = GeneratorLoss({"l1": (1.0, LOSSES["l1"])}, critic=critic, adversarial=kind, weight=1.0, jitter=jitter)
-    return Game(
-        generator=Generator(generator, generator, loss, descents[0]),
-        critic=critic,
-        critic_objective=CriticObjective(critic, kind, penalty=penalty, norm="sample", jitter=jitter),
-        critic_optimizers=descents[1],
-        critic_steps=critic_steps,
-        batches_per_step=1 + critic_steps if fresh else 1,
-        stride=4,
+    accumulate: int = 1,
+    scaler: torch.amp.GradScaler | None = None,
+    moment: tuple[int, int] = (0, 3),
+    **settings: Any,
+) -> StepContext:
+    """What a step of a toy cast is told; moment: (images seen, seed)."""
+    game = {"kind": kind, "gradient_penalty": penalty, "critic_steps": critic_steps, "fresh_batches": fresh}
+    stage = StageRecipe.model_validate(
+        {"n_images": 40, "batch_size": 40, "precision": "float32", "adversarial": game, "accumulate": accumulate}
+        | {"trains": {"generator": {"kind": "adam", "learning_rate": 1.0}}, "losses": {"l1": 1.0}}
+        | settings
     )
+    losses = {name: (weight, LOSSES[name]) for name, weight in stage.losses.items()}
+    return StepContext(stage, losses, CPU, scaler, n_seen=moment[0], seed=moment[1])
 
 
-def machinery(pieces: int = 1) -> Machinery:
-    return Machinery(None, None, pieces, 0.0, lambda values: values)
+def pair(n: int = 2, side: int = 24) -> dict[str, torch.Tensor]:
+    return {"degraded": rand(n, 3, side, side, seed=1), "clean": rand(n, 3, side, side)}
 
 
-NOW = Moment(n_seen=0, factor=1.0, seed=3, place=0)
-
-
-def parameters(game: Game) -> dict[str, torch.nn.Parameter]:
-    networks = (("generator", game.generator.network), ("critic", game.critic))
-    return {f"{owner}.{name}": value for owner, network in networks for name, value in network.named_parameters()}
+def parameters(cast: Cast) -> dict[str, torch.nn.Parameter]:
+    return {f"{owner}.{name}": value for owner, one in cast.items() for name, value in one.network.named_parameters()}
 
 
 @pytest.mark.parametrize(("accumulate", "jitter"), [(2, 0), (3, 0), (5, 0), (2, 4)])
 def test_accumulated_pieces_have_the_gradients_of_the_whole_batch(accumulate: int, jitter: int) -> None:
     """Of both sides of a GAN with gradient penalty, also where the pieces are of unequal size."""
-    clean, degraded = rand(5, 3, 24, 24), rand(5, 3, 24, 24, seed=1)
 
     def gradients(pieces: int) -> dict[str, torch.Tensor]:
-        game = toy_game(rate=0.0, jitter=jitter)
-        gan_step(game, machinery(pieces), (degraded, clean), NOW)
-        return {name: value.grad for name, value in parameters(game).items() if value.grad is not None}
+        cast = toy_cast(rate=0.0)
+        gan(cast, pair(5), here(accumulate=pieces, jitter=jitter))
+        return {name: value.grad for name, value in parameters(cast).items() if value.grad is not None}
 
     whole, summed = gradients(1), gradients(accumulate)
     assert len(whole) == len(summed) > 10
@@ -93,12 +104,11 @@ def test_accumulated_pieces_have_the_gradients_of_the_whole_batch(accumulate: in
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_step_is_the_game_as_one_writes_it_down(accumulate: int, fresh: bool) -> None:
     """Three updates of the critic on one fake, or on three, then one of the generator through the critic as it is."""
-    n_batches = 4 if fresh else 1
-    batch = rand(2 * n_batches, 3, 24, 24, seed=1), rand(2 * n_batches, 3, 24, 24)
-    ours, theirs = (toy_game(rate=0.01, penalty=0.0, critic_steps=3, fresh=fresh) for _ in range(2))
-    report = gan_step(ours, machinery(accumulate), batch, NOW)
-    generator, critic = theirs.generator.network.train(), theirs.critic.train()
-    rounds = list(zip(*(part.split(2) for part in batch), strict=True))
+    batch = pair(8 if fresh else 2)
+    ours, theirs = (toy_cast(rate=0.01) for _ in range(2))
+    report = gan(ours, batch, here(penalty=0.0, critic_steps=3, fresh=fresh, accumulate=accumulate))
+    generator, critic = theirs["generator"].network, theirs["critic"].network
+    rounds = list(zip(*(part.split(2) for part in batch.values()), strict=True))
     for degraded, clean in rounds[:3] if fresh else 3 * rounds:
         loss = critic(generator(degraded).detach()).mean() - critic(clean).mean()
         descend(critic, torch.autograd.grad(loss, list(critic.parameters())))
@@ -127,8 +137,10 @@ def test_a_jittered_loss_is_that_of_windows_somewhere() -> None:
         seen.append(torch.cat([one, other], dim=1))
         return (one - other).abs().mean()
 
-    loss = GeneratorLoss({"l1": (1.0, difference), "perceptual": (1.0, difference)}, jitter=4)
-    loss(restored, clean, 5, 0)
+    context = dataclasses.replace(
+        here(jitter=4), losses={"l1": (1.0, difference), "perceptual": (1.0, difference)}, seed=5
+    )
+    fidelity(context, restored, clean, 0)
     whole, cut = seen
     assert whole.shape[-2:] == (24, 24)
     assert cut.shape[-2:] == (20, 20)
@@ -138,7 +150,7 @@ def test_a_jittered_loss_is_that_of_windows_somewhere() -> None:
     ]
     assert all(len(found) == 1 for found in places)
     assert len(set.union(*places)) > 1
-    loss(restored[2:], clean[2:], 5, 2)
+    fidelity(context, restored[2:], clean[2:], 2)
     assert torch.equal(seen[-1], cut[2:]), "the same windows in another piece or process"
 
 
@@ -151,9 +163,10 @@ def test_a_jittered_critic_sees_windows_of_both_photos_alike() -> None:
             seen.append(image)
             return image.mean((1, 2, 3), keepdim=True)
 
-    objective = CriticObjective(Recording(), ADVERSARIAL["wgan"], penalty=0.0, norm="sample", jitter=4)
-    for seed, first in ((5, 0), (6, 0), (5, 2)):
-        objective(real[first:], fake[first:], seed, first)
+    critic = Player("critic", Recording(), Recording())
+    for turn, first in ((0, 0), (1, 0), (0, 2)):
+        objective = telling_apart(critic, here(penalty=0.0, jitter=4), [], turn)
+        objective({"real": real[first:], "fake": fake[first:]}, first)
     once, other, later = (image.unflatten(0, (2, -1)) for image in seen)
     assert once.shape == (2, 4, 3, 20, 20)
     for n in range(4):
@@ -168,21 +181,22 @@ def test_a_jittered_critic_sees_windows_of_both_photos_alike() -> None:
 
 def test_the_generator_runs_once_where_one_pass_serves_both_sides() -> None:
     passes: list[bool] = []
-    batch = rand(2, 3, 24, 24, seed=1), rand(2, 3, 24, 24)
-    game = toy_game(rate=0.0, critic_steps=2)
-    game.generator.network.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
-    gan_step(game, machinery(), batch, NOW)
+    cast = toy_cast(rate=0.0)
+    cast["generator"].network.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
+    gan(cast, pair(), here(critic_steps=2))
     assert passes == [True]
     passes.clear()
-    gan_step(game, machinery(2), batch, NOW)
+    gan(cast, pair(), here(critic_steps=2, accumulate=2))
     assert passes == [False, False, True, True], "in pieces: for the critic without gradients, then for itself"
 
 
 def test_a_critic_with_batch_norm_sees_true_photos_and_fakes_apart() -> None:
     real, fake = rand(2, 3, 32, 32).float(), rand(2, 3, 32, 32, seed=1).float() / 2
     critic = PooledCritic(width=4, generator=torch.Generator().manual_seed(0)).train()
-    _, _, *found = CriticObjective(critic, ADVERSARIAL["vanilla"], penalty=0.0, norm="sample")(real, fake, 0, 0)
-    torch.testing.assert_close(found, [critic(real).detach(), critic(fake).detach()])
+    found: list[tuple[torch.Tensor, torch.Tensor]] = []
+    objective = telling_apart(Player("critic", critic, critic), here(kind="vanilla", penalty=0.0), found, 0)
+    objective({"real": real, "fake": fake}, 0)
+    torch.testing.assert_close(found, [(critic(real).detach(), critic(fake).detach())])
 
 
 def test_a_penalty_in_bfloat16_is_near_the_exact_one() -> None:
@@ -209,8 +223,14 @@ def test_averaged_weights_follow_their_decay(photos: Path, tmp_path: Path) -> No
     """Buffers too: the kept network is the average over steps, computed here from each step's weights."""
     recipe = tiny(
         photos,
-        **{"stages.0.n_images": 24, "rhythm.save_every": 4, "rhythm.keep": 9, "network.arguments.batch_norm": "true"},
-    ).model_copy(update={"ema": 0.9})
+        **{
+            "stages.0.n_images": 24,
+            "checkpoints.every": 4,
+            "checkpoints.keep": 9,
+            "networks.generator.arguments.batch_norm": "true",
+            "networks.generator.ema": 0.9,
+        },
+    )
     path = train_weights(recipe, tmp_path / "run", device="cpu")
     states = [read_checkpoint(path) for path in reversed(checkpoints(tmp_path / "run"))]
     average = {name: value.clone() for name, value in states[0]["networks"]["generator"].items()}
@@ -218,11 +238,11 @@ def test_averaged_weights_follow_their_decay(photos: Path, tmp_path: Path) -> No
         for name, value in state["networks"]["generator"].items():
             if value.is_floating_point():
                 average[name] = 0.9**4 * average[name] + (1 - 0.9**4) * value
-    kept = states[-1]["averaged"]
+    kept = states[-1]["averages"]["generator"]
     for name, value in average.items():
         if value.is_floating_point():
             torch.testing.assert_close(kept[f"module.{name}"], value, atol=1e-6, rtol=1e-5)
-    network = DAE(**recipe.network.arguments)
+    network = DAE(**recipe.networks["generator"].arguments)
     network.load_state_dict(average)
     image = rand(1, 3, 24, 24, dtype=torch.float32)
     with torch.no_grad():
@@ -247,31 +267,28 @@ def test_schedules_have_their_end_points() -> None:
 
 
 def test_a_gradient_is_clipped_to_its_length() -> None:
-    game, batch = toy_game(rate=0.0), (rand(2, 3, 24, 24), rand(2, 3, 24, 24, seed=1))
-    short = dataclasses.replace(machinery(), clip=1e-3)
-    report = supervised_step(game.generator, short, batch, NOW)
-    gradients = torch.cat([p.grad.flatten() for p in game.generator.network.parameters() if p.grad is not None])
+    cast = toy_cast(rate=0.0)
+    report = supervised(cast, pair(), here(clip_gradient=1e-3))
+    gradients = torch.cat([p.grad.flatten() for p in cast["generator"].network.parameters() if p.grad is not None])
     assert report["generator_gradient"] > 1e-2  # as it was
     assert float(gradients.norm()) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_a_step_that_the_scaler_skips_is_no_illness() -> None:
     """The first scales of float16 overflow as a rule; the scaler halves them and goes on."""
-    game = toy_game(rate=0.1)
-    before = {name: value.clone() for name, value in parameters(game).items()}
-    scaled = dataclasses.replace(machinery(), scaler=torch.amp.GradScaler("cpu", init_scale=1e38))
-    batch = rand(2, 3, 24, 24), rand(2, 3, 24, 24, seed=1)
-    for parameter in parameters(game).values():
+    cast = toy_cast(rate=0.1)
+    before = {name: value.clone() for name, value in parameters(cast).items()}
+    for parameter in parameters(cast).values():
         parameter.register_hook(lambda gradient: gradient * 1e308)
-    report = gan_step(game, scaled, batch, NOW)
+    report = gan(cast, pair(), here(scaler=torch.amp.GradScaler("cpu", init_scale=1e38)))
     assert all(math.isfinite(value) for value in report.values())
-    assert all(torch.equal(value, before[name]) for name, value in parameters(game).items())
+    assert all(torch.equal(value, before[name]) for name, value in parameters(cast).items())
     assert "generator_gradient" not in report
 
 
 def test_a_step_tells_all_that_is_watched() -> None:
     """Every limit of the monitor is for a number that a GAN's step reports, by the same name."""
-    report = gan_step(toy_game(rate=0.01), machinery(), (rand(2, 3, 24, 24), rand(2, 3, 24, 24, seed=1)), NOW)
+    report = gan(toy_cast(rate=0.01), pair(), here())
     assert {limit.measure for limit in LIMITS} <= report.keys()
 
 
@@ -286,8 +303,10 @@ def test_a_step_tells_all_that_is_watched() -> None:
         ({}, {"weight": 1.0}),
         ({}, {"gradient_penalty": 1.0}),
         ({}, {"critic_steps": 3}),
-        ({"optimizer": {"kind": "adam", "learning_rate": 1e-3, "betas": [0.5, 0.999], "weight_decay": 1.0}}, {}),
-        ({"optimizer": {"kind": "adam", "learning_rate": 1e-3, "betas": [0.1, 0.999]}}, {}),
+        ({"generator": {"betas": [0.5, 0.999], "weight_decay": 1.0}}, {}),
+        ({"generator": {"betas": [0.1, 0.999]}}, {}),
+        ({"generator": {"betas": [0.5, 0.999], "frozen_images": 4}}, {}),
+        ({"generator": {"betas": [0.5, 0.999], "groups": [{"parameters": ["*.weight"], "rate": 0.1}]}}, {}),
     ],
     ids=str,
 )
@@ -297,8 +316,11 @@ def test_no_setting_of_a_stage_is_without_effect(
     """Two steps from the same start end in other weights, of either side."""
     weights = []
     for name, own, of_game in (("as it was", {}, {}), ("changed", changes, game)):
-        stages = gan(photos, accumulate=1, n_images=8, **of_game).model_dump()["stages"][1:]
-        recipe = Recipe.model_validate(gan(photos).model_dump() | {"stages": [stages[0] | own]})
+        stage = gan_recipe(photos, accumulate=1, n_images=8, **of_game).model_dump()["stages"][1]
+        if "generator" in own:
+            adam = {"kind": "adam", "learning_rate": 1e-3} | own["generator"]
+            own = {"trains": stage["trains"] | {"generator": adam}}
+        recipe = Recipe.model_validate(gan_recipe(photos).model_dump() | {"stages": [stage | own]})
         train_weights(recipe, tmp_path / name, device="cpu")
         weights.append(read_checkpoint(checkpoints(tmp_path / name)[0])["networks"])
     for side in ("generator", "critic") if "jitter" in changes else ("generator",) if changes else ("critic",):
@@ -306,23 +328,113 @@ def test_no_setting_of_a_stage_is_without_effect(
 
 
 def test_a_gradient_that_no_scale_makes_finite_ends_the_run() -> None:
-    game = toy_game(rate=0.1)
-    scaled = dataclasses.replace(machinery(), scaler=torch.amp.GradScaler("cpu", init_scale=2.0**-20))
-    batch = rand(2, 3, 24, 24), rand(2, 3, 24, 24, seed=1)
-    for name, parameter in parameters(game).items():
-        if name.startswith("critic"):
-            parameter.register_hook(lambda gradient: gradient * math.nan)
+    cast, context = toy_cast(rate=0.1), here(scaler=torch.amp.GradScaler("cpu", init_scale=2.0**-20))
+    for parameter in parameters({"critic": cast["critic"]}).values():
+        parameter.register_hook(lambda gradient: gradient * math.nan)
     for _ in range(5):  # down to the least scale and below
-        gan_step(game, scaled, batch, NOW)
+        gan(cast, pair(), context)
     with pytest.raises(DivergedError, match="gradient of critic"):
-        gan_step(game, scaled, batch, NOW)
+        gan(cast, pair(), context)
 
 
 def test_the_rate_that_a_step_had_is_told() -> None:
-    game, batch = toy_game(rate=0.5), (rand(2, 3, 24, 24), rand(2, 3, 24, 24, seed=1))
-    report = supervised_step(game.generator, machinery(), batch, dataclasses.replace(NOW, factor=0.25))
-    assert report["learning_rate"] == 0.125
-    assert gan_step(game, machinery(), batch, NOW)["critic_learning_rate"] == 0.5
+    cast = toy_cast(rate=0.5)
+    assert supervised(cast, pair(), dataclasses.replace(here(), factor=0.25))["learning_rate"] == 0.125
+    assert gan(cast, pair(), here())["critic_learning_rate"] == 0.5
+
+
+def test_several_outputs_are_each_compared() -> None:
+    """As of a network that restores in stages: the losses are added, the last picture is what the others see."""
+    cast = toy_cast(rate=0.0)
+    network = cast["generator"].network
+    cast["generator"].run = Stages(network)
+    batch = pair()
+    report = supervised(cast, batch, here())
+    gradients = [value.grad for value in network.parameters()]
+    for value in network.parameters():
+        value.grad = None
+    made = network(batch["degraded"])
+    wanted = [torch.nn.functional.l1_loss(one, batch["clean"]) for one in (made / 2, made)]
+    torch.stack(wanted).sum().backward()
+    torch.testing.assert_close(gradients, [value.grad for value in network.parameters()])
+    assert report["l1"] == pytest.approx(float(wanted[1].detach()))
+
+
+class Stages(torch.nn.Module):
+    """A first guess, then the picture."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        made = self.network(image)
+        return [made / 2, made]
+
+
+CYCLE = ("generator", "critic", "degraded_critic", "degrader")
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_cycle_step_is_the_game_as_one_writes_it_down(accumulate: int) -> None:
+    """Both generators on what they make of each other's photos, then each critic; least squares, identity by half."""
+    batch = {"degraded": rand(2, 3, 24, 24, seed=1), "unpaired": rand(2, 3, 24, 24)}
+    ours, theirs = (toy_cast(rate=0.01, names=CYCLE) for _ in range(2))
+    settings = {"losses": {"l1": 10.0}, "identity": 0.5, "accumulate": accumulate}
+    report = cycle(ours, batch, here(kind="lsgan", penalty=0.0, **settings))
+    clean, degraded = batch["unpaired"], batch["degraded"]
+    generator, critic, other, degrader = (theirs[name].network for name in CYCLE)
+    l1 = torch.nn.functional.l1_loss
+    restored, spoiled = generator(degraded), degrader(clean)
+    cycled = l1(generator(spoiled), clean) + l1(degrader(restored), degraded)
+    same = l1(generator(clean), clean) + l1(degrader(degraded), degraded)
+    fooling = (critic(restored) - 1).square().mean() / 2 + (other(spoiled) - 1).square().mean() / 2
+    total = 10 * cycled + 5 * same + fooling
+    moved = [torch.autograd.grad(total, list(one.parameters()), retain_graph=True) for one in (generator, degrader)]
+    for network, gradients in zip((generator, degrader), moved, strict=True):
+        descend(network, gradients)
+    for network, real, fake in ((critic, clean, restored), (other, degraded, spoiled)):
+        loss = ((network(real) - 1).square().mean() + network(fake.detach()).square().mean()) / 2
+        descend(network, torch.autograd.grad(loss, list(network.parameters())))
+    for name, value in parameters(theirs).items():
+        torch.testing.assert_close(parameters(ours)[name], value, atol=1e-12, rtol=1e-9)
+    assert report["cycle"] == pytest.approx(10 * float(cycled.detach()))
+    assert report["loss"] == pytest.approx(float((10 * cycled + 5 * same).detach()))
+    assert {"critic", "degraded_critic", "degrader_gradient", "separation", "learning_rate"} <= report.keys()
+
+
+def test_steps_are_short_enough_to_be_read() -> None:
+    """A step, from its name to its end, is 40 lines at most."""
+    for kind in STEPS.values():
+        assert len(inspect.getsource(kind.take).splitlines()) <= 40
+
+
+def test_frozen_parameters_wait_and_groups_have_rates_of_their_own() -> None:
+    network = DAE(width=4, depth=3, batch_norm=False)
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    groups = [{"parameters": ["convs.0.*"], "frozen_images": 8}, {"parameters": ["convs.2.weight"], "rate": 0.1}]
+    recipe = AdamRecipe.model_validate(
+        {"kind": "adam", "learning_rate": 1e-2, "schedule": {"kind": "constant"}, "groups": groups}
+    )
+    optimizers = build_optimizers(network, recipe, 40)
+    player = Player("generator", network, network, optimizers)
+    batch = {name: part.float() for name, part in pair().items()}
+    supervised({"generator": player}, batch, here(moment=(0, 3)))
+    moved = {name: float((value.detach() - before[name]).abs().max()) for name, value in network.named_parameters()}
+    assert moved["convs.0.weight"] == moved["convs.0.bias"] == 0
+    assert moved["convs.1.weight"] == pytest.approx(1e-2, rel=1e-3)  # Adam's first step
+    assert moved["convs.2.weight"] == pytest.approx(1e-3, rel=1e-3)
+    supervised({"generator": player}, batch, here(moment=(8, 4)))
+    assert not torch.equal(network.get_parameter("convs.0.weight"), before["convs.0.weight"])
+    muon = MuonRecipe.model_validate({"kind": "muon", "learning_rate": 0.01, "groups": groups[1:]})
+    wide = build_optimizers(DAE(width=16, depth=4, batch_norm=False), muon, 8)
+    assert [[group["lr"] for group in one.param_groups] for one in wide.optimizers] == [
+        pytest.approx([0.01, 0.001]),
+        [1e-3],
+    ]
+    wrong = recipe.model_copy(update={"groups": (GroupRecipe(parameters=("conv.0.*",)),)})
+    with pytest.raises(RecipeError, match=r"here\.groups\.0\.parameters: conv\.0\.\*: no parameters of that name"):
+        build_optimizers(network, wrong, 8, place="here")
 
 
 @pytest.mark.parametrize("shape", [(32, 16, 3, 3), (32, 64, 1, 1), (64, 16, 1, 1)])
@@ -365,17 +477,15 @@ def test_muon_takes_convolutions_of_sixteen_channels(network: torch.nn.Module, b
 def ten_steps_of_a_game() -> list[dict[str, float]]:
     """Both sides in float64 with Adam, a gradient penalty, two updates of the critic.  Not WGAN: its scores have a
     constant whose gradient is 0, and Adam makes a whole step of what rounding leaves."""
-    game = toy_game(rate=0.0, adversarial="vanilla", critic_steps=2)
+    cast = toy_cast(rate=0.0)
     recipe = AdamRecipe(kind="adam", learning_rate=1e-3, betas=(0.5, 0.999), schedule=ScheduleRecipe(kind="linear"))
-    sides = [build_optimizers(network, recipe, 40) for network in (game.generator.network, game.critic)]
-    game = dataclasses.replace(
-        game, generator=dataclasses.replace(game.generator, optimizers=sides[0]), critic_optimizers=sides[1]
-    )
+    for player in cast.values():
+        player.optimizers = build_optimizers(player.network, recipe, 40)
     told = []
     for step in range(10):
         clean = rand(4, 3, 24, 24, seed=step)
-        moment = Moment(n_seen=4 * step, factor=1.0, seed=step, place=0)
-        report = gan_step(game, machinery(2), (0.5 * clean + 0.25, clean), moment)
+        context = here(kind="vanilla", critic_steps=2, accumulate=2, moment=(4 * step, step))
+        report = gan(cast, {"degraded": 0.5 * clean + 0.25, "clean": clean}, context)
         told.append({name: value for name, value in report.items() if name != "checkerboard"})  # a root of rounding
     return told
 

@@ -52,14 +52,32 @@ def test_a_block_is_two_convolutions_around_a_rectifier() -> None:
 
 
 def test_a_new_network_returns_its_input() -> None:
-    image = rand(1, 3, 21, 34, dtype=torch.float32)
+    image = rand(1, 3, 24, 40, dtype=torch.float32)
     assert torch.equal(UNet()(image), image)
+    told = UNet(widths=(4,), blocks=(1,), noise_map=True)
+    assert torch.equal(told(image, torch.tensor([0.1])), image)
+
+
+def test_a_noise_level_is_one_plane_more() -> None:
+    """For each image its own; the planes are gathered like the photo's."""
+    network = UNet(widths=(4,), blocks=(1,), gather=2, noise_map=True).requires_grad_(False)
+    assert network.takes == ("image", "sigma")
+    assert network.intro.in_channels == 4 * 4
+    torch.nn.init.normal_(network.ending.weight, generator=torch.Generator().manual_seed(0))
+    images, sigma = rand(2, 3, 8, 12, dtype=torch.float32), torch.tensor([0.1, 0.3])
+    restored = network(images, sigma)
+    for image, level, one in zip(images, sigma, restored, strict=True):
+        assert_close(network(image[None], level[None])[0], one)
+    assert float((restored[0] - network(images[:1], sigma[1:])[0]).abs().max()) > 1e-4
+    half = network.bfloat16()(images, sigma)
+    assert half.dtype == torch.float32
+    assert_close(half, restored, rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize(
     ("widths", "blocks", "gather"), [((4, 4), (1, 1), 2), ((4, 4, 4), (1, 1, 2), 1), ((4,), (2,), 4)]
 )
-def test_the_receptive_field_is_the_widest_over_all_positions(
+def test_the_halo_is_the_widest_over_all_positions(
     widths: tuple[int, ...], blocks: tuple[int, ...], gather: int
 ) -> None:
     """Positive weights let no path cancel another."""
@@ -67,7 +85,7 @@ def test_the_receptive_field_is_the_widest_over_all_positions(
     for parameter in network.parameters():
         parameter.copy_(parameter.abs() + 0.01)
     step = network.multiple_of
-    size = (network.receptive_field // step + 3) * step
+    size = (2 * network.halo // step + 3) * step
     reach = 0
     for position in range(size // 2 // step * step, size // 2 // step * step + step):
         image = torch.zeros(1, 3, size, size, dtype=torch.float64, requires_grad=True)
@@ -75,7 +93,7 @@ def test_the_receptive_field_is_the_widest_over_all_positions(
         assert image.grad is not None
         touched = image.grad[0].sum((0, 1)).nonzero()
         reach = max(reach, position - int(touched.min()), int(touched.max()) - position)
-    assert network.receptive_field == 2 * reach + 1
+    assert network.halo == reach
 
 
 def test_widths_and_blocks_that_do_not_match_are_named() -> None:

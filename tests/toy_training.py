@@ -31,15 +31,15 @@ def tiny(photos: Path, **changes: object) -> Recipe:
         "data.photos": json.dumps(str(photos)),
         "data.plan.crop": 24,
         "data.n_holdout": 2,
-        "network.arguments.width": 16,
-        "network.arguments.depth": 4,
+        "networks.generator.arguments.width": 16,
+        "networks.generator.arguments.depth": 4,
         "stages.0.n_images": 240,
         "stages.0.batch_size": 4,
         "stages.0.precision": "float32",
-        "stages.0.optimizer.schedule.warmup_images": 8,
-        "rhythm.validate_every": 80,
-        "rhythm.save_every": 80,
-        "rhythm.tracking": "[]",
+        "stages.0.trains.generator.schedule.warmup_images": 8,
+        "judge.every": 80,
+        "checkpoints.every": 80,
+        "tracking": "[]",
     }
     settings |= changes
     return load_recipe(DAE, tuple(f"{key}={value}" for key, value in settings.items()))
@@ -49,31 +49,38 @@ def gan(
     photos: Path, *, accumulate: int = 2, losses: dict[str, float] | None = None, n_images: int = 20, **changes: Any
 ) -> Recipe:
     """Two stages, supervised then WGAN-GP, with dropout, averaged weights and accumulation; `changes` are settings of
-    the game, or else of the recipe's top."""
+    the game, of the generator, or else of the recipe's top."""
     adam = {"kind": "adam", "learning_rate": 1e-3, "betas": [0.5, 0.999]}
-    game = {"kind": "wgan", "weight": 0.01, "gradient_penalty": 10.0, "critic_steps": 2, "optimizer": adam}
+    game = {"kind": "wgan", "weight": 0.01, "gradient_penalty": 10.0, "critic_steps": 2}
     game |= {name: changes.pop(name) for name in [*changes] if name in AdversarialRecipe.model_fields}
     shape = {
         "n_images": 12,
         "batch_size": 4,
         "losses": losses or {"l1": 1.0},
-        "optimizer": adam,
+        "trains": {"generator": adam},
         "precision": "float32",
     }
+    both = {"trains": {"generator": adam, "critic": adam}, "step": "gan"}
+    generator = {"kind": "deblurgan", "arguments": {"width": 4, "n_blocks": 1}, "ema": 0.99} | changes.pop(
+        "network", {}
+    )
     values: dict[str, Any] = {
         "data": {
             "photos": [str(photos)],
             "n_holdout": 2,
             "plan": {"crop": 24, "variants": [{"steps": [{"kind": "trajectory", "length": 20.0}]}]},
         },
-        "network": {"kind": "deblurgan", "arguments": {"width": 4, "n_blocks": 1}},
-        "critic": {"kind": "patchgan", "arguments": {"width": 4, "n_layers": 1}},
+        "networks": {
+            "generator": generator,
+            "critic": {"kind": "patchgan", "arguments": {"width": 4, "n_layers": 1}},
+        },
         "stages": [
             {**shape, "name": "pretrain"},
-            {**shape, "name": "gan", "n_images": n_images, "accumulate": accumulate, "adversarial": game},
+            {**shape, "name": "gan", **both, "n_images": n_images, "accumulate": accumulate, "adversarial": game},
         ],
-        "ema": 0.99,
-        "rhythm": {"validate_every": 16, "save_every": 8, "tracking": []},
+        "judge": {"every": 16},
+        "checkpoints": {"every": 8},
+        "tracking": [],
         "weights": {"name": "toy", "licence": "none", "training_data": "the demo photo"},
     }
     return Recipe.model_validate(values | changes)
@@ -96,3 +103,51 @@ def killed_at(n_seen: int) -> Callable[[dict[str, Any]], None]:
             raise MemoryError
 
     return kill
+
+
+def cycle(photos: Path, degraded: Path, **changes: Any) -> Recipe:
+    """Two generators and two critics, in pieces, with dropout and averaged weights, on photos that are not pairs."""
+    adam = {"kind": "adam", "learning_rate": 1e-3, "betas": [0.5, 0.999]}
+    toy = {"kind": "deblurgan", "arguments": {"width": 4, "n_blocks": 1}}
+    critic = {"kind": "patchgan", "arguments": {"width": 4, "n_layers": 1}}
+    stage = {
+        "step": "cycle",
+        "n_images": 24,
+        "batch_size": 4,
+        "accumulate": 2,
+        "losses": {"l1": 10.0},
+        "identity": 0.5,
+        "adversarial": {"kind": "lsgan"},
+        "trains": dict.fromkeys(("generator", "degrader", "critic", "degraded_critic"), adam),
+        "precision": "float32",
+    }
+    values: dict[str, Any] = {
+        "data": {
+            "photos": [str(photos)],
+            "degraded": str(degraded),
+            "n_holdout": 1,
+            "plan": {"crop": 24, "variants": [{"steps": []}]},
+        },
+        "networks": {"generator": toy | {"ema": 0.9}, "degrader": toy, "critic": critic, "degraded_critic": critic},
+        "stages": [stage | changes.pop("stage", {})],
+        "judge": {"every": 16, "figures": ["niqe"]},
+        "checkpoints": {"every": 8},
+        "tracking": [],
+        "weights": {
+            "name": "toy",
+            "licence": "none",
+            "training_data": "the demo photo",
+            "keep": ["generator", "degrader"],
+        },
+    }
+    return Recipe.model_validate(values | changes)
+
+
+def stretched(folder: Path, count: int, *, blurred: bool = False) -> Path:
+    """Crops of the demo photo large enough for NIQE, blurred or not, in a folder that is made."""
+    demo = Image.open(model_path("dae-sigma11").parent / "demo-photo.png")
+    folder.mkdir(parents=True)
+    for index in range(count):
+        crop = demo.crop((20 * index, 0, 20 * index + 200, 200))
+        (crop.resize((100, 100)).resize((200, 200)) if blurred else crop).save(folder / f"{'ab'[blurred]}{index}.png")
+    return folder

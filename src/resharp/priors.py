@@ -14,7 +14,7 @@ shape."""
 
 
 def fixed_level(function: Callable[[Tensor], Tensor], sigma: float) -> Denoiser:
-    """A function that takes noise of one level away, as a Denoiser; others levels raise ArgumentError."""
+    """A function that takes noise of one level away, as a Denoiser; other levels raise ArgumentError."""
 
     def denoise(noisy: Tensor, level: float) -> Tensor:
         if not math.isclose(level, sigma, rel_tol=1e-3):

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from resharp.weights import Card
 from torch import nn
 from torch.testing import assert_close
 
-from resharp.models import Card, load_model, save_model
+from resharp.models import Card, contract_of, load_model, save_model
 from resharp.networks import NETWORKS
 from tests.conftest import rand
 
 SHORT_SIGHTED: dict[str, dict[str, Any]] = {
+    "dae": {"width": 4, "depth": 6},
+    "unet": {"widths": [4, 8], "blocks": [1, 1]},
     "deblurgan": {"width": 4, "n_blocks": 0},
     "nafnet": {"width": 4, "encoder_blocks": [1], "decoder_blocks": [1]},
 }
@@ -33,23 +34,16 @@ def shaken(name: str, **arguments: Any) -> nn.Module:
 def test_size_rule_and_scale_hold(name: str) -> None:
     network = NETWORKS[name]().eval()
     step, scale = int(network.multiple_of), int(network.scale)
-    image = rand(1, 3, 5 * step, 7 * step, dtype=torch.float32)
-    with torch.no_grad():
-        assert network(image).shape == (1, 3, 5 * step * scale, 7 * step * scale)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 50), (13, 18)])
-def test_photos_of_any_size(name: str, size: tuple[int, int]) -> None:
-    network = shaken(name)
-    restored = network(rand(1, 3, *size, dtype=torch.float32))
-    assert restored.shape == (1, 3, *(int(network.scale) * n for n in size))
-    assert bool(torch.isfinite(restored).all())
+    for height, width in ((2 * step, 3 * step), (5 * step, 2 * step)):
+        with torch.no_grad():
+            restored = network(rand(1, 3, height, width, dtype=torch.float32))
+        assert restored.shape == (1, 3, height * scale, width * scale)
+        assert bool(torch.isfinite(restored).all())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_inference_is_a_function_of_the_image(name: str) -> None:
-    network, images = shaken(name), rand(2, 3, 20, 24, dtype=torch.float32)
+    network, images = shaken(name), rand(2, 3, 16, 32, dtype=torch.float32)
     before, untouched = torch.get_rng_state(), images.clone()
     restored = network(images)
     assert torch.equal(network(images), restored)
@@ -60,15 +54,16 @@ def test_inference_is_a_function_of_the_image(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_precision_and_memory_layout_change_little(name: str) -> None:
-    network, image = shaken(name), rand(1, 3, 32, 40, dtype=torch.float32)
+    network, image = shaken(name), rand(1, 3, 32, 48, dtype=torch.float32)
     exact = network.double()(image.double())
     assert exact.dtype == torch.float64
     plain = network.float()(image)
     turned = network.to(memory_format=torch.channels_last)(image.to(memory_format=torch.channels_last))
     assert_close(plain.double(), exact, rtol=0, atol=1e-4)
     assert_close(turned.double(), exact, rtol=0, atol=1e-4)
-    half = image + network.bfloat16().residual(image.bfloat16())
+    half = network.bfloat16()(image)
     assert half.dtype == torch.float32
+    assert len(half.unique()) > 2000  # a correction in bfloat16 is added to the photo in its own precision
     moved = float((exact - image).square().mean().sqrt())
     assert float((half.clamp(0, 1) - exact.clamp(0, 1)).square().mean().sqrt()) < 0.03 * moved + 0.003
 
@@ -78,8 +73,10 @@ def test_a_network_comes_back_from_its_arguments_and_tensors(name: str, tmp_path
     network, image = shaken(name), rand(1, 3, 16, 16, dtype=torch.float32)
     assert json.loads(json.dumps(network.arguments)) == network.arguments
     path = tmp_path / "w.safetensors"
-    save_model(network, path, Card(network=name, arguments=network.arguments))
+    contract = contract_of(network, "deblur")
+    save_model(network, path, Card(name, network.arguments, contract))
     again, card = load_model(path)
+    assert card.contract == contract_of(again, "deblur") == contract
     assert type(again) is type(network)
     assert again.arguments == card.arguments == network.arguments
     assert torch.equal(again(image), network(image))
@@ -106,15 +103,14 @@ def test_every_weight_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_stated_receptive_field_is_the_measured_one(name: str) -> None:
+def test_the_stated_halo_is_the_measured_one(name: str) -> None:
     """None states that each value depends on the whole photo, beyond what its convolutions reach; networks that halve
     it reach unequally far."""
     network = shaken(name, **SHORT_SIGHTED.get(name, {})).double()
-    field = network.receptive_field
-    size = 2 * int(network.reach) + 32 if field is None else int(field) + 8
-    image = rand(1, 3, size, size).requires_grad_()
+    halo, step = network.halo, int(network.multiple_of)
+    size = -(-(2 * int(network.reach if halo is None else halo) + 32) // step) * step
+    image = (0.4 + 0.2 * rand(1, 3, size, size)).requires_grad_()
     network(image)[0, :, size // 2, size // 2].sum().backward()
     assert image.grad is not None
-    touched = image.grad[0].abs().sum(0).nonzero()
-    extent = int((touched.max(0).values - touched.min(0).values + 1).max())
-    assert extent == size if field is None else int(field) - 3 * int(network.multiple_of) <= extent <= int(field)
+    touched = (image.grad[0].abs().sum(0).nonzero() - size // 2).abs().max()
+    assert int(touched) == size // 2 if halo is None else int(halo) - 2 * step <= int(touched) <= int(halo)

@@ -12,8 +12,7 @@ from ._rows import Telling, photos_and_out
 from ._terminal import PLACE, Decorator, device_option, is_given, named_files, network_option, precision_option
 
 if TYPE_CHECKING:
-    from resharp.restorers import Restorer
-    from resharp.restorers.jobs import Jobs
+    from resharp.restorers import Jobs, Journal, Report, Restorer
 
 _WITH_QUALITY = (".jpg", ".jpeg", ".webp")
 
@@ -176,7 +175,7 @@ def _planned(wanted: Wanted, read: tuple[str, ...]) -> "Jobs":
     return jobs
 
 
-def _report(page: Path) -> Any:
+def _report(page: Path) -> "Report":
     from resharp.errors import ArgumentError
     from resharp.restorers import Report
 
@@ -185,7 +184,7 @@ def _report(page: Path) -> Any:
     return Report(page)
 
 
-def _journal(wanted: Wanted, made_by: Mapping[str, Any], jobs: "Jobs") -> Any:
+def _journal(wanted: Wanted, made_by: Mapping[str, Any], jobs: "Jobs") -> "Journal":
     """Of all that decides what the pictures are; not of the device, which changes last bits alone."""
     import resharp
     from resharp.models import read_card

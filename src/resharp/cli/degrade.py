@@ -18,7 +18,7 @@ from ._terminal import PLACE, is_given, is_same, named_files
 
 if TYPE_CHECKING:
     from resharp.degradations import DegradationStep
-    from resharp.restorers import Jobs, Row
+    from resharp.restorers import Job, Jobs, Row
 
 _KINDS = ("blur", "trajectory", "shake", "defocus", "gaussian", "downscale", "mosaic", "noise", "jpeg")
 
@@ -142,7 +142,7 @@ def _steps(
     return {name: [DegradationStep(one, seed + index) for one in chain] for index, name in enumerate(names)}
 
 
-def _degraded(job: Any, steps: "Sequence[DegradationStep]") -> "Row":
+def _degraded(job: "Job", steps: "Sequence[DegradationStep]") -> "Row":
     from resharp.photo import output_format, read_photo, write_photo
     from resharp.restorers import Row, degrade
     from resharp.restorers.rows import failed_row

@@ -46,11 +46,11 @@ def train(
 
     with _extra_named():
         from resharp.training import dry_run as what_it_takes
-        from resharp.training import leave_launcher, load_recipe, train_weights
+        from resharp.training import leave_launcher, load_recipe, shown_score, train_weights, used
 
     resolved = load_recipe(recipe, overrides)
     if dry_run:
-        click.echo(resolved.model_dump_json(indent=2))
+        click.echo(json.dumps(used(resolved), indent=2))
         try:
             _tell(what_it_takes(resolved, init=init, device=device))
         except DatasetError as error:
@@ -63,10 +63,13 @@ def train(
     ) as bar:
 
         def on_step(record: dict[str, Any]) -> None:
-            if "validation_psnr" in record:
-                bar.write(
-                    f"{record['n_seen']:>10,} images: validation {record['validation_psnr']:.3f} dB", file=sys.stderr
-                )
+            if scores := {
+                name.removeprefix("validation_"): value
+                for name, value in record.items()
+                if name.startswith(("validation_", "input_"))
+            }:
+                line = f"{record['n_seen']:>10,} images: validation {shown_score(resolved, scores)}"
+                bar.write(line, file=sys.stderr)
             shown = {"loss": "loss", "critic": "critic", "learning_rate": "rate"}
             bar.set_postfix({text: f"{record[key]:.4g}" for key, text in shown.items() if key in record}, refresh=False)
             if not bar.n:  # what was seen before this command took no time of it
@@ -100,6 +103,9 @@ def _tell(taken: dict[str, Any]) -> None:
     """What a dry run measured, for people, beside the recipe on stdout."""
     sizes = ", ".join(f"{name} {count:,}" for name, count in taken["parameters"].items())
     click.echo(f"parameters: {sizes}", err=True)
+    held, photos = taken["held_out"], " + ".join(f"{n:,}" for n in taken["photos"])
+    of = f"{held['photos']:,} of {held['groups']:,} groups held out to judge by"
+    click.echo(f"photos to train on: {photos}, {of}", err=True)
     click.echo(f"a step: {taken['flops_per_step'] / 1e9:.1f} GFLOP, {taken['seconds_per_step']:.3f} s", err=True)
     drawing, reading = taken["draw_seconds"], taken["read_and_draw_seconds"]
     click.echo(f"its samples: {drawing:.3f} s in one process, {reading:.3f} s where photos are read anew", err=True)
@@ -113,7 +119,7 @@ def _tell(taken: dict[str, Any]) -> None:
 @click.option("--curves", type=PLACE, metavar="PNG", help="Draw the runs' curves into one picture.")
 @json_option
 def runs(folder: Path, curves: Path | None, as_json: bool) -> None:
-    """List the runs below DIR: state, last validation, best figure, images seen."""
+    """List the runs below DIR: state, images seen; last, best and the input's figure."""
     with _extra_named():
         from resharp.training import draw_curves, list_runs, read_metrics
 
@@ -124,9 +130,9 @@ def runs(folder: Path, curves: Path | None, as_json: bool) -> None:
         rows = [dataclasses.asdict(run) | {"folder": str(run.folder)} for run in found]
         click.echo(json.dumps({"runs": rows}))
         return
-    click.echo(f"{'run':<28}{'state':<12}{'seen':>14}{'of':>14}{'last dB':>10}{'best dB':>10}")
+    click.echo(f"{'run':<28}{'state':<12}{'seen':>14}{'of':>14}  {'figure':<12}{'last':>9}{'best':>9}{'input':>9}")
     for run in found:
-        last, best = (f"{value:.3f}" if value is not None else "" for value in (run.last_psnr, run.best_psnr))
-        click.echo(f"{run.name:<28}{run.state:<12}{run.n_seen:>14,}{run.n_images:>14,}{last:>10}{best:>10}")
+        shown = "".join(f"{'' if value is None else f'{value:.3f}':>9}" for value in (run.last, run.best, run.input))
+        click.echo(f"{run.name:<28}{run.state:<12}{run.n_seen:>14,}{run.n_images:>14,}  {run.figure:<12}{shown}")
     if curves is not None:
         click.echo(f"curves in {curves}")

@@ -11,35 +11,49 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from resharp.errors import ResharpError, ResourceError
 
-from .synthesis import Synthesis, sample_generator
+from .synthesis import Synthesis, as_unit, sample_generator
 from .workers import alone_on_one_core, ctrl_c_waits
 
 WORKER_DIED = "a worker process died (out of memory?); lower data.n_workers and run it again"
+Batch = dict[str, Tensor]
 _NOISE = 2**21  # an epoch that no sample has: the noise is drawn apart from all else
 
 
-class Stream(Dataset[tuple[Tensor, Tensor] | ResharpError]):
-    """A run's samples by their number from its start, epoch after epoch without end: (degraded, clean), uint8.
+class Stream(Dataset[Batch | ResharpError]):
+    """A run's samples by their number from its start, epoch after epoch without end: "degraded" and "clean", typed as
+    in `Sample`, and what lies beside the photo.
 
     noise_sigma: if above 0, white noise on the [0, 1] scale is added to the degraded one, which is float32 then and not
-    clipped.  An error is a value here, so that a worker's reaches the user as it is.
+    clipped;  degraded: photos that belong to none of the clean ones; a sample is "degraded" of them and "unpaired" of
+    those then, each gone through in an order of its own.  An error is a value here, so that a worker's reaches the user
+    as it is.
     """
 
-    def __init__(self, synthesis: Synthesis, *, noise_sigma: float = 0.0) -> None:
+    def __init__(self, synthesis: Synthesis, *, noise_sigma: float = 0.0, degraded: Synthesis | None = None) -> None:
         self.synthesis = synthesis
         self.noise_sigma = noise_sigma
+        self.degraded = degraded
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | ResharpError:
-        epoch, index = divmod(number, len(self.synthesis))
+    def __getitem__(self, number: int) -> Batch | ResharpError:
         try:
-            degraded, clean, _ = self.synthesis.sample(epoch, index)
+            recipe = self.synthesis.recipe(*divmod(number, len(self.synthesis)))
+            degraded, clean, _ = self.synthesis.replay(recipe)
+            beside = self.synthesis.beside(recipe)
+            if self.degraded is not None:
+                other = self.degraded.sample(*divmod(number, len(self.degraded))).clean
+                return {"degraded": other, "unpaired": clean} | beside
         except ResharpError as error:
             return error
         if self.noise_sigma:
             generator = sample_generator(self.synthesis.seed, number, epoch=_NOISE)
             noise = torch.randn(degraded.shape, generator=generator)
-            degraded = degraded / 255 + self.noise_sigma * noise
-        return degraded, clean
+            degraded = as_unit(degraded) + self.noise_sigma * noise
+        return {"degraded": degraded, "clean": clean} | beside
+
+    def photos(self, number: int) -> list[str]:
+        """The names of the photos that a sample is made of."""
+        made_of = [self.synthesis] if self.degraded is None else [self.degraded, self.synthesis]
+        return [one.recipe(*divmod(number, len(one))).cut.photo for one in made_of]
 
 
 class _Share(Sampler[list[int]]):
@@ -68,18 +82,20 @@ def batches(
     stop: int,
     n_workers: int = 0,
     noise_sigma: float = 0.0,
+    degraded: Synthesis | None = None,
     rounds: int = 1,
     rank: int = 0,
     n_ranks: int = 1,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Samples start ... stop - 1 of a run in batches of (n, 3, H, W), typed as in `Stream`; the last may be smaller.
+) -> Iterator[Batch]:
+    """Samples start ... stop - 1 of a run in batches: by name (n, channels, H, W), named and typed as in `Stream`; the
+    last may be smaller.
 
     A run that saw `start` samples goes on exactly there: nothing but that number needs to be stored.  Of several
     processes each gets its share of every batch; `rounds` batches come as one.  Raises what a sample raises, and
     ResourceError for a worker that died.
     """
     loader = DataLoader(
-        Stream(synthesis, noise_sigma=noise_sigma),
+        Stream(synthesis, noise_sigma=noise_sigma, degraded=degraded),
         batch_sampler=_Share(range(start, stop), batch_size, rounds, rank, n_ranks),
         num_workers=n_workers,
         worker_init_fn=_begin_worker,
@@ -116,11 +132,17 @@ def _begin_worker(number: int) -> None:
     atexit.register(os._exit, 0)  # multiprocessing has sent all results by then
 
 
-def _together(samples: Sequence[tuple[Tensor, Tensor] | ResharpError]) -> tuple[Tensor, Tensor] | ResharpError:
+def _together(samples: Sequence[Batch | ResharpError]) -> Batch | ResharpError:
     """A batch of samples, or the first error among them."""
-    pairs: list[tuple[Tensor, Tensor]] = []
+    sound: list[Batch] = []
     for sample in samples:
         if isinstance(sample, ResharpError):
             return sample
-        pairs.append(sample)
-    return torch.stack([degraded for degraded, _ in pairs]), torch.stack([clean for _, clean in pairs])
+        sound.append(sample)
+    return {name: _stacked([sample[name] for sample in sound]) for name in sound[0]}
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """As they are, or as float32 where some are deep."""
+    is_mixed = len({part.dtype for part in parts}) > 1
+    return torch.stack([as_unit(part) for part in parts] if is_mixed else list(parts))

@@ -86,16 +86,18 @@ class Pack:
 
 
 class PackPatches:
-    """The patches of a pack as a source of samples: real pairs of a paired pack, else the sharp ones."""
+    """The patches of a pack as a source of samples: real pairs of a paired pack, else the sharp ones; or those of one
+    half alone, "clean" or "degraded"."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, half: str | None = None) -> None:
         self.pack = Pack(path)
-        self.is_real = self.pack.paired
-        if "sharp" not in self.pack.counts:
-            raise DatasetError(f"{path}: holds no sharp patches to learn from")
+        self.is_real = self.pack.paired and half is None
+        self._kind = "blur" if half == "degraded" else "sharp"
+        if self._kind not in self.pack.counts:
+            raise DatasetError(f"{path}: holds no {self._kind} patches to learn from")
 
     def __len__(self) -> int:
-        return self.pack.counts["sharp"]
+        return self.pack.counts[self._kind]
 
     def name(self, index: int) -> str:
         """FILE#INDEX."""
@@ -103,7 +105,7 @@ class PackPatches:
 
     def group(self, index: int) -> str:
         """The video or scene of the photo that it was cut from, or that photo: patches of one overlap."""
-        return self.pack.group("sharp", index)
+        return self.pack.group(self._kind, index)
 
     def fingerprint(self) -> str:
         """Of what was packed."""
@@ -116,7 +118,7 @@ class PackPatches:
 
     def read(self, index: int) -> tuple[Tensor | None, Tensor]:
         """(blurred patch or None, sharp patch)."""
-        return self.pack.read("blur", index) if self.is_real else None, self.pack.read("sharp", index)
+        return self.pack.read("blur", index) if self.is_real else None, self.pack.read(self._kind, index)
 
 
 def _opened(path: Path) -> Any:

@@ -1,14 +1,16 @@
 """Where samples come from: photos in folders, pairs in folders, patches in packs, all alike to those who draw them.
 
-Pixels are uint8 RGB (3, H, W), read when they are asked for; the last few photos are kept decoded.
+Pixels are uint8 RGB (3, H, W), of deep sources float32 where a photo has 16 bits, read when they are asked for; the
+last few photos are kept decoded.
 """
 
 import collections
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -48,9 +50,14 @@ class Source(Protocol):
 
 
 class PhotoFiles:
-    """Clean photos, or real pairs of one size, in files; the names in recipes are those below `root`."""
+    """Clean photos, or real pairs of one size, in files; the names in recipes are those below `root`.
 
-    def __init__(self, items: Sequence[Item], root: Path = Path(), *, kept_bytes: int = KEPT_BYTES) -> None:
+    deep: photos of 16 bits keep their depth.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], root: Path = Path(), *, kept_bytes: int = KEPT_BYTES, deep: bool = False
+    ) -> None:
         """items: all of them pairs, or all with a clean photo alone."""
         if not items:
             raise DatasetError("no photos there; name a folder that holds some")
@@ -61,7 +68,7 @@ class PhotoFiles:
         if odd is not None:
             raise DatasetError(f"{odd.name}: pairs and lone photos stand together; make two sources of them")
         refuse_odd_names(self.items)
-        self._kept = _Kept(read_pixels, kept_bytes)
+        self._kept = _Kept(functools.partial(read_pixels, deep=deep), kept_bytes)
         self._sizes: dict[int, tuple[int, int]] = {}
 
     def __len__(self) -> int:
@@ -112,9 +119,18 @@ class PhotoFiles:
 
 
 def open_source(
-    place: str | Path, *, split: str | None = None, is_split: bool = True, kept_bytes: int = KEPT_BYTES
+    place: str | Path,
+    *,
+    split: str | None = None,
+    is_split: bool = True,
+    half: Literal["clean", "degraded"] | None = None,
+    kept_bytes: int = KEPT_BYTES,
+    deep: bool = False,
 ) -> Source:
     """The photos or pairs of a folder, manifest or pack.
+
+    half: its clean or its degraded photos alone, as a source of lone photos, whether or not they are pairs; a folder of
+    lone photos is what it is called.  deep: as for `PhotoFiles`.
 
     A dataset with several splits needs `split`: nobody shall train on its test photos unawares.  One that has none is
     refused where a split is named, or taken whole if not `is_split`.  Raises DatasetError.
@@ -123,18 +139,32 @@ def open_source(
     if is_pack(place):
         if split is not None and is_split:
             raise DatasetError(f"{place}: a pack has no splits; leave {split!r} out, or pack that split alone")
-        return PackPatches(place)
-    listing = open_listing(place)
+        return PackPatches(place, half)
+    listing = open_listing(place, strict=half is None)
     if is_split or any(item.split for item in listing.items):
         listing = one_split(listing, split, place)
     if listing.layout in ("kohler", "side-by-side"):
         raise DatasetError(
             f"{place}: is of layout {listing.layout}, no training pairs; `resharp data prepare` cuts A|B"
         )
-    items = listing.items if listing.paired else tuple(item for item in listing.items if item.clean is not None)
+    items = _half(listing, half)
     if not items:
-        raise DatasetError(f"{place}: holds no clean photos to make pairs of, only degraded ones")
-    return PhotoFiles(items, place if place.is_dir() else place.parent, kept_bytes=kept_bytes)
+        raise DatasetError(
+            f"{place}: holds no {half or 'clean'} photos to {'learn from' if half else 'make pairs of'}, only "
+            f"{'clean' if half == 'degraded' else 'degraded'} ones"
+        )
+    return PhotoFiles(items, place if place.is_dir() else place.parent, kept_bytes=kept_bytes, deep=deep)
+
+
+def _half(listing: Listing, half: str | None) -> Sequence[Item]:
+    """The items to make a source of: as they are, or the photos of one half alone."""
+    if half is None:
+        return listing.items if listing.paired else [item for item in listing.items if item.clean is not None]
+    if half == "degraded" and listing.degraded:
+        chosen = [(item, item.degraded) for item in listing.items]
+    else:
+        chosen = [(item, item.clean) for item in listing.items]
+    return [dataclasses.replace(item, degraded=None, clean=path) for item, path in chosen if path is not None]
 
 
 def one_split(listing: Listing, split: str | None, place: Path) -> Listing:

@@ -6,9 +6,9 @@ is plain values that can be stored, looked at and changed.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from resharp.degradations import DegradationStep, Frame, Resize, apply_steps, st
 from resharp.degradations.noise import checked_seed
 from resharp.errors import ArgumentError, DatasetError, RecipeError
 
+from .beside import Beside
 from .plan import Plan
 from .sources import KEPT_BYTES, Source, open_source
 
@@ -112,7 +113,8 @@ _CUT = TypeAdapter(Cut)
 
 
 class Sample(NamedTuple):
-    """uint8 RGB both, (3, h, w) and (3, H, W), of one size unless the plan downscales."""
+    """RGB both, (3, h, w) and (3, H, W), of one size unless the plan downscales: uint8, of photos with 16 bits float32
+    in [0, 1]."""
 
     degraded: Tensor
     clean: Tensor
@@ -125,16 +127,24 @@ class Synthesis:
     sources: (weight, source) each; of weights 2 and 1 every third sample is the second source's.  Each source is gone
     through in an order of its own, drawn anew for every pass; photos smaller than the crop give their turn to the next
     one that is large enough.  Photos of clean sources go through the plan's variants, which take turns as well; real
-    pairs are cut, turned and flipped only.
+    pairs are cut, turned and flipped only.  beside: second inputs of the photos, by name.
     """
 
-    def __init__(self, sources: Sequence[tuple[int, Source]], plan: Plan, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        sources: Sequence[tuple[int, Source]],
+        plan: Plan,
+        *,
+        seed: int = 0,
+        beside: Mapping[str, Beside] | None = None,
+    ) -> None:
         if not sources or any(weight < 1 for weight, _ in sources):
             raise ArgumentError("a mixture has at least one source, each with a weight of 1 or more")
         self.sources = [source for _, source in sources]
         self.weights = tuple(weight for weight, _ in sources)
         self.plan = plan
         self.seed = seed
+        self._beside = beside or {}
         self._orders: dict[int, tuple[int, Tensor]] = {}  # of each source: its pass and that pass's order
 
     def __len__(self) -> int:
@@ -187,10 +197,16 @@ class Synthesis:
         if degraded is not None:
             return Sample(_inner(_region(degraded, cut), cut), _inner(region, cut), recipe)
         try:
-            spoiled, sharp = apply_steps(recipe.steps, region.float().div_(255), frame=cut.frame)
+            spoiled, sharp = apply_steps(recipe.steps, as_unit(region), frame=cut.frame)
         except (ArgumentError, RecipeError) as error:
             raise type(error)(f"{cut.photo}: {error}") from None
-        return Sample(_inner(_eight_bits(spoiled), cut, cut.factor), _inner(_eight_bits(sharp), cut), recipe)
+        spoiled, sharp = (_stored_as(region, image) for image in (spoiled, sharp))
+        return Sample(_inner(spoiled, cut, cut.factor), _inner(sharp, cut), recipe)
+
+    def beside(self, recipe: SampleRecipe) -> dict[str, Tensor]:
+        """What lies beside the photo of a recipe, cut, turned and flipped as its clean half is."""
+        cut = recipe.cut
+        return {name: _inner(_region(one.read(cut.photo, cut.size), cut), cut) for name, one in self._beside.items()}
 
     def _fitting(self, which: int, turn: int) -> tuple[int, tuple[int, int]]:
         """(number, size) of the photo whose turn it is, at half size if so planned; the next one that the crop fits."""
@@ -232,7 +248,7 @@ def _inner(region: Tensor, cut: Cut, factor: int = 1) -> Tensor:
 
 
 def _region(photo: Tensor, cut: Cut) -> Tensor:
-    """The crop with its margin, uint8, turned and flipped."""
+    """The crop with its margin, turned and flipped."""
     scale = 2 if cut.half else 1
     height, width = (side // scale for side in photo.shape[-2:])
     if (height, width) != cut.size:
@@ -250,24 +266,39 @@ def _halved(photo: Tensor, top: int, bottom: int, left: int, right: int) -> Tens
     first_row, first_column = max(0, top - _CONTEXT), max(0, left - _CONTEXT)
     last_row, last_column = min(height, bottom + _CONTEXT), min(width, right + _CONTEXT)
     pixels = photo[:, 2 * first_row : 2 * last_row, 2 * first_column : 2 * last_column]
-    small = _eight_bits(Resize(0.5)(pixels.float().div_(255)))
+    small = _stored_as(photo, Resize(0.5)(as_unit(pixels)))
     return small[:, top - first_row : bottom - first_row, left - first_column : right - first_column]
 
 
-def _eight_bits(image: Tensor) -> Tensor:
-    return image.mul(255).round_().clamp_(0, 255).byte()
+def as_unit(pixels: Tensor) -> Tensor:
+    """Pixels as sources and samples have them, uint8 or float32 already, as float32 in [0, 1]."""
+    return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
+
+
+def _stored_as(photo: Tensor, image: Tensor) -> Tensor:
+    """An image in [0, 1] on the levels of the photo that it was made of, and in its type."""
+    if photo.dtype == torch.uint8:
+        return image.mul(255).round_().clamp_(0, 255).byte()
+    return image.mul(65535).round_().clamp_(0, 65535).div_(65535)
 
 
 def open_sources(
-    places: Sequence[str | Path], plan: Plan, *, split: str | None = None, kept_bytes: int = KEPT_BYTES
+    places: Sequence[str | Path],
+    plan: Plan,
+    *,
+    split: str | None = None,
+    half: Literal["clean", "degraded"] | None = None,
+    kept_bytes: int = KEPT_BYTES,
+    deep: bool = False,
 ) -> list[Source]:
-    """The sources of a mixture under a plan, each keeping so many bytes of decoded photos.
+    """The sources of a mixture under a plan, each keeping so many bytes of decoded photos; `half`, `deep`: as for
+    `open_source`.
 
     split: of the first place, and of those others that have splits.  Raises DatasetError, and RecipeError for steps
     where all places hold real pairs: these are degraded already, and go through none, nor are they made smaller.
     """
     sources = [
-        open_source(place, split=split, is_split=number == 0, kept_bytes=kept_bytes)
+        open_source(place, split=split, is_split=number == 0, half=half, kept_bytes=kept_bytes, deep=deep)
         for number, place in enumerate(places)
     ]
     if all(source.is_real for source in sources) and any(variant.steps for variant in plan.variants):

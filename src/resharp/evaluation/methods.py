@@ -19,7 +19,14 @@ from resharp.models import SHIPPED, Card, read_card
 from resharp.own_code import imported, is_own
 from resharp.photo import SUFFIXES
 from resharp.provenance import file_sha256, files_sha256
-from resharp.restorers import BayesRestorer, FunctionRestorer, Restorer, open_denoiser, open_restorer
+from resharp.restorers import (
+    BayesRestorer,
+    FunctionRestorer,
+    NetworkRestorer,
+    Restorer,
+    open_denoiser,
+    open_restorer,
+)
 from resharp.restorers.opening import TELLABLE
 from resharp.restorers.precision import checked_precision
 
@@ -65,23 +72,25 @@ def open_method(
     """
     if match not in ("name", "order"):
         raise ArgumentError(f"pictures are matched by name or by order, not by {match!r}")
-    text = str(what)
-    if callable(what) or is_own(text):
-        _check_unused(text, network=network, samples=samples)
-        return _from_callable(what, protocol)
-    if isinstance(what, str) and (text in BASELINES or text in SHIPPED) and Path(text).exists():
-        kind = "built-in method" if text in BASELINES else "shipped model"
+    text, is_name = str(what), isinstance(what, str)
+    is_built_in, is_shipped = is_name and text in BASELINES, is_name and text in SHIPPED
+    if (is_built_in or is_shipped) and Path(text).exists():
+        kind = "built-in method" if is_built_in else "shipped model"
         raise ArgumentError(f"{text}: is a {kind} and stands here, too; write ./{text} for what stands here")
-    if text in BASELINES:
-        _check_unused(text, network=network, samples=samples)
+    if is_shipped or Path(text).suffix == ".safetensors" or (not callable(what) and Path(text).is_file()):
+        return _from_model(text if is_name else Path(text), protocol, device, precision, network, samples)
+    if callable(what) or (is_name and is_own(text)):
+        _check_unused(_name_of(what), network=network, samples=samples)
+        return _from_callable(what, protocol, device, precision)
+    place = None if device in ("auto", "cpu") else device
+    used = None if precision in ("auto", "float32") else precision
+    _check_unused(text, network=network, samples=samples, device=place, precision=used)
+    if is_built_in:
         restorer = FunctionRestorer(baseline(text), name=text)
-        _check_needs(restorer, text, protocol)
+        _check_needs(restorer.needs, text, protocol)
         return Method(text, functools.partial(_told, restorer, protocol, 0))
     if Path(text).is_dir():
-        _check_unused(text, network=network, samples=samples)
         return _restored_folder(Path(text), cases, match)
-    if text in SHIPPED or Path(text).suffix == ".safetensors" or Path(text).is_file():
-        return _from_model(what, protocol, device, precision, network=network, samples=samples)
     known = [*BASELINES, *SHIPPED]
     hint = did_you_mean(text, known, things="built-in methods and models")
     raise ArgumentError(f"{text}: no method; {hint}; a model, a folder of pictures or package.module:callable will do")
@@ -98,28 +107,40 @@ def _told(restorer: Restorer, protocol: Protocol, seed: int, sample: Sample) -> 
     """What the restorer makes of a sample, told what it can be told and the protocol knows."""
     names = [name for name in restorer.accepts if name in protocol.gives]
     known = {name: getattr(sample, name) for name in names if getattr(sample, name) is not None}
-    return restorer(sample.degraded, seed=seed, **known).image
+    return restorer(sample.degraded, seed=seed, **known).image.to(sample.degraded.device)
 
 
 # --- callables --------------------------------------------------------------------------------------------------------
 
 
-def _from_callable(what: str | Path | Callable[..., Any], protocol: Protocol) -> Method:
+def _from_callable(what: str | Path | Callable[..., Any], protocol: Protocol, device: str, precision: str) -> Method:
     """Raises ArgumentError where the function wants to be told more than the protocol knows."""
-    restorer = open_restorer(what, device="cpu", precision="float32")
-    name = str(what) if isinstance(what, str | Path) else getattr(what, "__qualname__", type(what).__name__)
+    found = imported(str(what)) if isinstance(what, str | Path) else what
+    if not isinstance(found, nn.Module):  # what pictures are handed to functions in
+        device, precision = (
+            "auto" if value == own else value for value, own in ((device, "cpu"), (precision, "float32"))
+        )
+    restorer, name = open_restorer(what, device=device, precision=precision), _name_of(what)
     if isinstance(restorer, FunctionRestorer):
-        _check_needs(restorer, name, protocol)
+        _check_needs(restorer.needs, name, protocol)
     run = functools.partial(_told, restorer, protocol, protocol.seed or 0)
-    digest = _digest(imported(str(what)) if isinstance(what, str | Path) else what)
+    digest = _digest(found)
     if not digest and isinstance(what, str):  # an object: the file where it was made, by name
         source = getattr(sys.modules[what.partition(":")[0]], "__file__", None)
         digest = "" if source is None else file_sha256(Path(source))
-    return Method(name, run, sha256=digest, is_known=bool(digest))
+    if not isinstance(restorer, NetworkRestorer):
+        return Method(name, run, sha256=digest, is_known=bool(digest))
+    place, used = str(restorer.network.device), str(restorer.network.dtype).removeprefix("torch.")
+    return Method(name, run, digest, "", place, used, is_known=bool(digest))
 
 
-def _check_needs(restorer: FunctionRestorer, name: str, protocol: Protocol) -> None:
-    for needed in restorer.needs:
+def _name_of(what: object) -> str:
+    return str(what) if isinstance(what, str | Path) else getattr(what, "__qualname__", type(what).__name__)
+
+
+def _check_needs(needs: Sequence[str], name: str, protocol: Protocol) -> None:
+    """Raises ArgumentError for a method that cannot do without what the protocol does not tell."""
+    for needed in needs:
         if needed in protocol.gives:
             continue
         givers = [row.name for row in PROTOCOLS.values() if needed in row.gives]
@@ -152,7 +173,7 @@ def _source_digest(found: Any) -> str:
 
 
 def _from_model(
-    what: str | Path, protocol: Protocol, device: str, precision: str, *, network: str | None, samples: int | None
+    what: str | Path, protocol: Protocol, device: str, precision: str, network: str | None, samples: int | None
 ) -> Method:
     if str(what) not in SHIPPED and Path(what).suffix.lower() in SUFFIXES:
         raise ArgumentError(f"{what}: is a photo; name the folder of restored pictures")
@@ -167,6 +188,7 @@ def _from_model(
         restorer = BayesRestorer(open_denoiser(what, **settings))
     else:
         restorer = open_restorer(what, samples=samples, **settings)
+        _check_needs([need for need in restorer.accepts if need == "noise_sigma"], str(what), protocol)
     name = card.name if card.name != "not stated" else Path(card.path).stem
     run = functools.partial(_told, restorer, protocol, protocol.seed or 0)
     return Method(name, run, card.sha256, card.licence, str(place), used)
@@ -178,6 +200,8 @@ def _check_task(card: Card, protocol: Protocol) -> None:
     if contract.scale != scale:
         sizes = "keeps a photo's size" if contract.scale == 1 else f"makes a photo {contract.scale} times as large"
         raise WeightsError(f"{card.path}: {sizes}, which protocol {protocol.name} does not; see `bicubic`")
+    if contract.task in ("degrade", "kernels"):
+        raise WeightsError(f"{card.path}: is for the task {contract.task!r}, which restores no photo")
     if contract.task == "denoise" and protocol.name not in ("dmsp", "denoise"):
         raise WeightsError(
             f"{card.path}: is a denoiser, which protocols dmsp and denoise take, and {protocol.name} does not"

@@ -27,6 +27,7 @@ from resharp.locks import exclusive
 from resharp.parallel import in_stages, threads
 from resharp.photo import Photo, write_photo
 from resharp.provenance import code_commit
+from resharp.restorers.opening import has_no_pixels
 
 from .cases import Case, CaseSet, Sample, Source, open_cases, read_sample
 from .methods import Method, open_method
@@ -226,7 +227,7 @@ def checked_picture(picture: object, size: tuple[int, int]) -> Tensor:
 
     Raises ArgumentError.
     """
-    if not isinstance(picture, Tensor) or not picture.is_floating_point() or _has_no_pixels(picture):
+    if not isinstance(picture, Tensor) or not picture.is_floating_point() or has_no_pixels(picture):
         found = f"a {type(picture).__name__}"
         if isinstance(picture, Tensor):
             found = f"a tensor of {picture.dtype} ({picture.layout}, on {picture.device})"
@@ -240,11 +241,6 @@ def checked_picture(picture: object, size: tuple[int, int]) -> Tensor:
 
 
 # --- small things -----------------------------------------------------------------------------------------------------
-
-
-def _has_no_pixels(picture: Tensor) -> bool:
-    """Whether it is sparse, or on the device `meta`."""
-    return picture.layout != torch.strided or picture.is_meta
 
 
 def _checked_folder(out: Path, cases: Sequence[Case], *read: object) -> Path:

@@ -38,14 +38,14 @@ class Contract:
     noise_sigma: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise ArgumentError(f"task {self.task!r} is unknown; {did_you_mean(self.task, TASKS, things='tasks')}")
+        if not isinstance(self.task, str) or self.task not in TASKS:
+            raise ArgumentError(f"task {self.task!r} is unknown; {did_you_mean(str(self.task), TASKS, things='tasks')}")
         for name, value in (("scale", self.scale), ("multiple_of", self.multiple_of)):
             if not (type(value) is int and 1 <= value <= 4096):
                 raise ArgumentError(f"{name} of a contract is {value!r}; it is a whole number from 1 on")
         if not (self.halo is None or (type(self.halo) is int and 0 <= self.halo <= 1 << 20)):
             raise ArgumentError(f"halo of a contract is {self.halo!r}; it is a number of pixels, or None for all")
-        if self.takes[:1] != ("image",) or not set(self.takes) <= set(INPUTS):
+        if not isinstance(self.takes, tuple) or self.takes[:1] != ("image",) or not set(self.takes) <= set(INPUTS):
             raise ArgumentError(f"a network takes the image and what else of {', '.join(INPUTS)}, not {self.takes}")
         if (self.task == "denoise") != (self.noise_sigma is not None):
             raise ArgumentError("a denoiser's contract states noise_sigma, the range of its levels, and no other does")

@@ -114,19 +114,32 @@ def load_model(name_or_file: str | Path, *, network: str | type[nn.Module] | Non
     card = read_card(name_or_file)
     build = _class_of(card, network)
     try:
-        with torch.device("meta"):  # no memory is spent on what a card claims before its tensors bear it out
-            built = build(**card.arguments)
+        built = _built(build, card)
         built.load_state_dict(read_state(card), assign=True)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except WeightsError:
+        raise
+    except Exception as error:  # the class may be anybody's
         if is_out_of_memory(error):
             raise
         raise WeightsError(f"{card.path}: tensors and card do not fit each other ({last_line(error)})") from None
     return built.eval(), card
 
 
+def _built(build: type[nn.Module], card: Card) -> nn.Module:
+    """The network without its weights.  Of ours no memory is spent on what a card claims before its tensors bear it
+    out; others may hold what no file has, and are built whole, apart from the random numbers of the caller."""
+    if card.network in NETWORKS:
+        with torch.device("meta"):
+            return build(**card.arguments)
+    with torch.random.fork_rng(devices=[]):
+        return build(**card.arguments)
+
+
 def _class_of(card: Card, named: str | type[nn.Module] | None) -> type[nn.Module]:
     """The class that a card means.  Raises WeightsError where that is somebody's code which the caller did not name."""
     if isinstance(named, type):
+        if NETWORKS.get(card.network, named) is not named:
+            raise WeightsError(f"{card.path}: is of network {card.network!r}, not of {named.__qualname__!r}")
         return named
     if named is not None and named != card.network:
         raise WeightsError(f"{card.path}: is of network {card.network!r}, not of {named!r}")

@@ -48,15 +48,18 @@ def read_photo(path: str | Path) -> Photo:
     return decode_photo(_bytes_of(path), name=str(path))
 
 
-def read_pixels(path: str | Path) -> Tensor:
-    """The upright pixels of such a file alone: uint8 RGB (3, H, W), 16 bits rounded to 8, transparency left out.
+def read_pixels(path: str | Path, *, deep: bool = False) -> Tensor:
+    """The upright pixels of such a file alone: uint8 RGB (3, H, W), transparency left out; of one with 16 bits rounded
+    to 8, or if `deep` float32 in [0, 1].
 
     For training, which wants them fast; not to be written to.  Raises PhotoError as `read_photo` does.
     """
     with _damage_named(str(path)):  # torch warns of memory that belongs to a decoder; there warnings are silent
         stored = _stored(_bytes_of(path), str(path))
         pixels = stored.pixels
-        if stored.depth == 16:
+        if stored.depth == 16 and deep:
+            pixels = pixels.astype(np.float32) / 65535
+        elif stored.depth == 16:
             pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
         planes = torch.from_numpy(pixels)
     if planes.ndim == 2:

@@ -20,7 +20,7 @@ from resharp.priors import MeanShift
 from resharp.solvers import Step, estimated, half_quadratic, known, mean_shift, unclipped
 from resharp.tiling import n_tiles, run_in_tiles, smallest_side
 
-from .base import Progress, Restored, StoppedError, check_known
+from .base import Progress, Restored, check_known, told
 from .degrading import check_fits
 from .memory import memory_named
 from .network import NetworkDenoiser
@@ -141,7 +141,8 @@ class BayesRestorer:
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
         """kernel: the picture of a point of light, (height, width), both odd: tensor, array, or what `--kernel` takes;
-        noise_sigma: on the [0, 1] scale, None estimates it.
+        noise_sigma: on the [0, 1] scale, None estimates it.  A whole photo whose `progress` says stop is given as it
+        is then; in parts there is none.
 
         Raises ArgumentError, KernelError, WeightsError, ResourceError or StoppedError; facts: noise_sigma, data_weight
         and iterations of the last step.
@@ -159,7 +160,7 @@ class BayesRestorer:
             restored = self._solved(degraded, operator, noise_sigma, seed, progress, facts)
         if not bool(torch.isfinite(restored).all()):
             raise WeightsError("the denoiser's output is not finite; try --precision float32 or other weights")
-        return Restored(restored, facts=facts)
+        return Restored(restored.clamp_(0, 1), facts=facts)
 
     def _operator(self, known: dict[str, Any]) -> LinearDegradation:
         if self._degradation is not None:
@@ -188,10 +189,10 @@ class BayesRestorer:
 
             def report(iteration: int, found: dict[str, float | str]) -> bool | None:
                 facts.update(found)
-                go_on = None if progress is None else progress(before + iteration, n_parts * self.n_iterations)
-                if go_on is False and n_parts > 1:
-                    raise StoppedError("stopped; no picture was made")
-                return go_on
+                if n_parts > 1:
+                    told(progress, before + iteration, n_parts * self.n_iterations)
+                    return None
+                return None if progress is None else progress(iteration, self.n_iterations)
 
             return self._solver_on(measurement, operator, noise_sigma, seed, report)
 
@@ -230,7 +231,7 @@ class BayesRestorer:
         return (whole, halo) if flat.shape[-2] * flat.shape[-1] <= at_once else (max(least, math.isqrt(at_once)), halo)
 
 
-_PRIOR_REACH = 40  # pixels around a part over which what the prior makes of its border dies away
+_PRIOR_REACH = 20  # pixels around a part over which what the prior makes of its border dies away; docs/decisions/0010
 
 
 def check_noise(noise_sigma: float | None) -> None:

@@ -92,7 +92,7 @@ class TiledNetwork:
         if planes is not None:
             flat = torch.cat([flat, planes.to(flat).reshape(len(flat), *planes.shape[-3:])], dim=1)
         with memory_named(image, self.device, way_out=_WAY_OUT):
-            options = {"beside": beside, "seed": dropout_seed}
+            options = {"beside": [one.to(self.device) for one in beside], "seed": dropout_seed}
             made = [self._restored(one[None], options, progress) for one in flat]
             whole = torch.cat(made) if len(made) > 1 else made[0]
         return whole.reshape(*image.shape[:-3], *whole.shape[-3:])
@@ -197,7 +197,7 @@ class TiledNetwork:
     @torch.no_grad()
     def _largest_layer(self, network: nn.Module) -> float:
         """Values per pixel of the photo that the largest layer takes and gives."""
-        side = 64 * self.contract.multiple_of // math.gcd(64, self.contract.multiple_of)
+        side = 32 * self.contract.multiple_of // math.gcd(32, self.contract.multiple_of)
         found = [6 * side**2]  # the photo itself, in and out
 
         def measure(_: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
@@ -253,9 +253,10 @@ class NetworkRestorer:
         if colour.shape[-3] != 3:
             raise ArgumentError(f"a restorer takes RGB images (..., 3, H, W), not {tuple(colour.shape)}")
         run = functools.partial(self.network, colour, *self._beside(known), planes=known.get("segmentation"))
-        return Restored(
-            self._mean([run], seed, progress) if self._samples is None else self._sampled(run, seed, progress)
-        )
+        with memory_named(colour, self.network.device, way_out=_WAY_OUT):
+            if self._samples is None:
+                return Restored(self._mean([run], seed, progress))
+            return Restored(self._sampled(run, seed, progress))
 
     def _beside(self, known: Mapping[str, Any]) -> list[Tensor]:
         if "noise_sigma" not in self.accepts:
@@ -302,7 +303,7 @@ class NetworkDenoiser:
 
     def __call__(self, noisy: Tensor, sigma: float) -> Tensor:
         level = checked_level(sigma, self._contract, self.name)
-        beside = [torch.tensor([level], device=self.device)] if self._is_told else []
+        beside = [torch.tensor([level])] if self._is_told else []
         return self._network(noisy, *beside).to(noisy)
 
     def at_any_level(self, noisy: Tensor, sigma: float) -> Tensor:
@@ -330,4 +331,4 @@ def _shares(progress: Progress | None, n_runs: int) -> Iterator[Progress | None]
 
 
 def _share(progress: Progress, index: int, n_runs: int) -> Progress:
-    return lambda done, total: progress(index * total + done, n_runs * total)
+    return lambda done, total: told(progress, index * total + done, n_runs * total)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from resharp.degradations.noise import checked_seed
 from resharp.device import is_out_of_memory
 from resharp.errors import ArgumentError, ResharpError, WeightsError, did_you_mean
 from resharp.image import as_image
@@ -17,6 +18,7 @@ from resharp.models import DEFAULT_DENOISER, Card, Contract, contract_of, load_m
 from resharp.own_code import imported, is_own, told
 
 from .base import Progress, Restored, Restorer, check_known
+from .base import told as heard
 from .network import NetworkDenoiser, NetworkRestorer
 
 TELLABLE = ("kernel", "noise_sigma", "scale", "pattern", "segmentation")
@@ -47,19 +49,46 @@ def open_restorer(
         if key not in _SETTINGS:
             raise ArgumentError(f"{key} is no setting of a restorer; {did_you_mean(key, _SETTINGS)}")
     settings = {key: value for key, value in settings.items() if value is not None}
-    if isinstance(what, nn.Module):
-        contract = getattr(what, "contract", None) or contract_of(what, task or "deblur")
-        return NetworkRestorer(copy.deepcopy(what), contract, device=device, precision=precision, **settings)
-    if isinstance(what, str | Path) and not is_own(str(what)):
+    if isinstance(what, Path) or (isinstance(what, str) and not is_own(what)):
         return _from_file(what, device, precision, network, task, settings)
-    if settings or device not in ("auto", "cpu") or precision not in ("auto", "float32") or network is not None:
-        raise ArgumentError(f"{what} has a device and settings of its own; leave device, precision and settings out")
-    found = imported(str(what)) if isinstance(what, str | Path) else what
+    if network is not None:
+        raise ArgumentError(f"{_named(what)} is no file of weights and takes no network; leave it out")
+    found = imported(what) if isinstance(what, str) else what
+    if isinstance(found, nn.Module) and not _is_function(found):
+        return _from_network(found, device, precision, task, settings, name=_named(what))
+    if settings or device != "auto" or precision != "auto":
+        raise ArgumentError(f"{_named(what)} has a device and settings of its own; leave device, precision, tile out")
     if isinstance(found, type) or not callable(found):
         raise ArgumentError(f"{what}: is no function of an image; of a network's class, name the file of its weights")
-    if isinstance(getattr(found, "contract", None), Contract):
-        return cast(Restorer, found)
-    return FunctionRestorer(found, name=str(what) if isinstance(what, str) else getattr(found, "__qualname__", "it"))
+    contract = getattr(found, "contract", None)
+    if not isinstance(contract, Contract):
+        return FunctionRestorer(found, name=_named(what))
+    if task not in (None, contract.task):
+        raise ArgumentError(f"the restorer is for the task {contract.task!r}, not for {task!r}")
+    return cast(Restorer, found)
+
+
+def _named(what: object) -> str:
+    return what if isinstance(what, str) else getattr(what, "__qualname__", type(what).__name__)
+
+
+def _is_function(network: nn.Module) -> bool:
+    """Whether a network without a contract wants to be told of the degradation, as a function is."""
+    return not isinstance(getattr(network, "contract", None), Contract) and bool(tellable(network)[0])
+
+
+def _from_network(
+    network: nn.Module, device: str, precision: str, task: str | None, settings: dict[str, Any], *, name: str
+) -> Restorer:
+    contract = getattr(network, "contract", None)
+    if not isinstance(contract, Contract):
+        if task == "denoise":
+            raise ArgumentError(f"{name} says not which noise it takes off; give it a `contract`, see `contract_of`")
+        contract = contract_of(network, task or "deblur")
+    if task not in (None, contract.task):
+        raise ArgumentError(f"{name} is for the task {contract.task!r}, not for {task!r}")
+    placed = copy.deepcopy(network)
+    return NetworkRestorer(placed, contract, device=device, precision=precision, name=name, **settings)
 
 
 def _from_file(
@@ -116,7 +145,10 @@ def check_rgb(card: Card) -> None:
 
 @final
 class FunctionRestorer:
-    """A function of an image (..., 3, H, W) as a restorer; it is told what its signature names of TELLABLE."""
+    """A function of an image (..., 3, H, W) as a restorer; it is told what its signature names of TELLABLE.
+
+    What it gives is not clipped: protocols judge it as it is, and photos are clipped when they are written.
+    """
 
     contract = Contract("deblur")
 
@@ -126,7 +158,7 @@ class FunctionRestorer:
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
         """Raises ArgumentError where the function fails, or gives no picture."""
-        del seed, progress
+        checked_seed(seed)
         check_known(known, self.accepts, name=self.name)
         try:
             restored: Any = self._function(image.clone(), **known)
@@ -137,10 +169,18 @@ class FunctionRestorer:
                 raise
             raise ArgumentError(f"{self.name} failed ({told(error)})") from error
         picture = as_image(restored) if isinstance(restored, np.ndarray) else restored
-        if not isinstance(picture, Tensor) or not picture.is_floating_point() or picture.layout != torch.strided:
-            kind = type(picture).__name__ if not isinstance(picture, Tensor) else f"tensor of {picture.dtype}"
+        if not isinstance(picture, Tensor) or not picture.is_floating_point() or has_no_pixels(picture):
+            kind = type(picture).__name__
+            if isinstance(picture, Tensor):
+                kind = f"tensor of {picture.dtype} ({picture.layout}, on {picture.device})"
             raise ArgumentError(f"{self.name} gave a {kind}; wanted is a float tensor (3, H, W) in [0, 1]")
-        return Restored(picture)
+        heard(progress, 1, 1)
+        return Restored(picture.detach().float())
+
+
+def has_no_pixels(picture: Tensor) -> bool:
+    """Whether it is sparse, or on the device `meta`."""
+    return picture.layout != torch.strided or picture.is_meta
 
 
 def tellable(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:

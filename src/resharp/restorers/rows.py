@@ -37,7 +37,7 @@ class Row:
 def failed_row(job: Job, error: Exception) -> Row:
     """What a row says of an error; whatever a photo or somebody's own network raises ends no other photo's work."""
     if isinstance(error, ResharpError):
-        message = " ".join(str(error).split())
+        message = str(error)  # in one line, but for what names of files hold
         names_it = str(job.photo) in message or str(job.output) in message
         return Row(job, message if names_it else f"{job.photo}: {message}", error.exit_code)
     if is_out_of_memory(error):

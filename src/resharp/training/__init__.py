@@ -1,11 +1,12 @@
 """Makes weights: a recipe in, a run folder and safetensors with their card out."""
 
 from .config import Recipe
-from .engine import train_weights
 from .estimate import dry_run
 from .launching import leave_launcher
-from .reading import load_recipe, recipe_schema
+from .loop import train_weights
+from .reading import load_recipe, recipe_schema, used
 from .run_folder import RunSummary, draw_curves, list_runs, read_metrics, read_sessions
+from .validation import shown_score
 
 __all__ = [
     "Recipe",
@@ -18,5 +19,7 @@ __all__ = [
     "read_metrics",
     "read_sessions",
     "recipe_schema",
+    "shown_score",
     "train_weights",
+    "used",
 ]

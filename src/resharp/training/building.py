@@ -1,41 +1,70 @@
-"""From a recipe to the objects that it names: networks, losses, photos."""
+"""From a recipe to the objects that it names: its cast, losses, steps, and stages ready to go."""
 
-import importlib
-import sys
-from collections.abc import Mapping
-from pathlib import Path
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from resharp.data.synthesis import Synthesis, open_sources
 from resharp.device import is_out_of_memory
 from resharp.errors import RecipeError, WeightsError, did_you_mean
 from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, LOSSES, PixelLoss, perceptual, style, total_variation
 from resharp.models import load_features, read_card, read_state
 from resharp.networks import CRITICS, NETWORKS
 
-from .config import AdversarialRecipe, FeaturesRecipe, NetworkRecipe, Recipe
-from .loop import Run
-from .objectives import WeightedLosses, mixes_samples
-from .validation import HeldOut, held_out
+from .config import FeaturesRecipe, NetworkRecipe, Recipe, StageRecipe
+from .context import Batch, Player, StepContext, WeightedLosses
+from .naming import named
+from .optimizers import build_optimizers
+from .state import Stage, TrainerState
+from .steps import STEPS, StepKind, mixes_samples
 
-_CRITIC_SEED = 1  # apart from the generator's initial weights
+_TABLE: Mapping[str, type[nn.Module]] = {**NETWORKS, **CRITICS}
+
+# --- networks ---------------------------------------------------------------------------------------------------------
 
 
-def build_network(recipe: NetworkRecipe, table: Mapping[str, type[nn.Module]], seed: int, place: str) -> nn.Module:
+def build_cast(recipe: Recipe, device: torch.device) -> TrainerState:
+    """The networks of a recipe on their device, as a run begins with them.  Raises RecipeError, WeightsError."""
+    optimizers = [optimizer for stage in recipe.stages for optimizer in stage.trains.values()]
+    is_plain = all(optimizer.kind == "adam" for optimizer in optimizers)  # Muon sees weights as matrices
+    players = {}
+    others = sorted(name for name in recipe.networks if name != recipe.judged)
+    for number, name in enumerate([recipe.judged, *others]):  # each draws its initial weights from a seed of its own
+        settings = recipe.networks[name]
+        network = build_network(settings, recipe.seed + number, f"networks.{name}")
+        if settings.init:
+            _begin_from(network, settings, f"networks.{name}.init")
+        network.to(device).requires_grad_(not settings.frozen)
+        channels_first = device.type == "cpu" and getattr(network, "trains_channels_first_on_cpu", False)
+        if is_plain and not channels_first:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        run = torch.compile(network) if settings.compile else network
+        assert isinstance(run, nn.Module)
+        average = AveragedModel(network, use_buffers=True) if settings.ema else None
+        players[name] = Player(name, network.train(not settings.frozen), run, average=average)
+    return TrainerState(players)
+
+
+def build_network(recipe: NetworkRecipe, seed: int, place: str) -> nn.Module:
     """The recipe's network with its initial weights, a function of the seed.  Raises RecipeError that names `place`."""
-    generator = torch.Generator().manual_seed(seed)
-    kind = table.get(recipe.kind) or _outside(recipe.kind, table, place)
+    kind = _TABLE.get(recipe.kind) or named(
+        recipe.kind,
+        _TABLE,
+        f"{place}.kind",
+        "network",
+        "a torch.nn.Module from photos (N, 3, H, W) in [0, 1] to photos",
+        lambda found: isinstance(found, type) and issubclass(found, nn.Module),
+    )
     arguments: dict[str, Any] = dict(recipe.arguments)
-    if recipe.kind in table:
-        arguments["generator"] = generator
+    if recipe.kind in _TABLE:
+        arguments["generator"] = torch.Generator().manual_seed(seed)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)  # for a network of somebody else's, which takes no generator
-            network = kind(**arguments)
+            network: nn.Module = kind(**arguments)
     except Exception as error:  # a constructor of anybody's
         raise RecipeError(f"{place}.arguments: {str(error).splitlines()[0] if str(error) else error!r}") from None
     if not any(True for _ in network.parameters()):
@@ -43,31 +72,28 @@ def build_network(recipe: NetworkRecipe, table: Mapping[str, type[nn.Module]], s
     return network
 
 
-def _outside(kind: str, table: Mapping[str, type[nn.Module]], place: str) -> type[nn.Module]:
-    """A class named as "package.module:Name"."""
-    module, colon, name = kind.partition(":")
-    if not colon or not module or module.startswith(".") or not name:
-        hint = did_you_mean(kind, table, things="networks")
-        raise RecipeError(f"{place}.kind: {kind!r} is no network; {hint} or write package.module:Name")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it: one's own networks lie there
+def _begin_from(network: nn.Module, recipe: NetworkRecipe, place: str) -> None:
+    card = read_card(recipe.init)
+    state = read_state(card)
+    if card.network != recipe.kind or state.keys() != network.state_dict().keys():
+        raise WeightsError(
+            f"{place}: {recipe.init}: is of network {card.network!r} {card.arguments}, the recipe's is another"
+        )
     try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # importing runs anybody's code
-        raise RecipeError(f"{place}.kind: {kind}: cannot be imported ({error})") from None
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise RecipeError(f"{place}.kind: {kind}: is no torch.nn.Module")
-    return found
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{place}: {recipe.init}: does not fit the recipe's network ({reason})") from None
+
+
+# --- losses and steps -------------------------------------------------------------------------------------------------
 
 
 def build_losses(weights: Mapping[str, float], features: FeaturesRecipe, device: torch.device) -> WeightedLosses:
     """The losses of a stage by name.  Raises RecipeError for an unknown one, WeightsError for missing features."""
-    known = [*LOSSES, "tv", *FEATURE_LOSSES]
     chosen: WeightedLosses = {}
     network: nn.Module | None = None
     for name, weight in weights.items():
-        if name not in known:
-            raise RecipeError(f"losses: {name!r} is no loss; {did_you_mean(name, known, things='losses')}")
         if name in FEATURE_LOSSES and network is None:
             try:
                 network = load_features(
@@ -87,7 +113,7 @@ def _loss(name: str, features: nn.Module | None) -> PixelLoss:
     if name == "tv":
         return lambda restored, _: total_variation(restored)
     if name not in FEATURE_LOSSES:
-        return LOSSES[name]
+        return LOSSES.get(name) or _own_loss(name)
     assert features is not None
     compare, network = (perceptual if name == "perceptual" else style), features
 
@@ -97,110 +123,151 @@ def _loss(name: str, features: nn.Module | None) -> PixelLoss:
     return loss
 
 
-def check_game(game: AdversarialRecipe, place: str) -> None:
-    """Raises RecipeError for an unknown adversarial loss."""
-    if game.kind not in ADVERSARIAL:
-        hint = did_you_mean(game.kind, ADVERSARIAL, things="losses")
-        raise RecipeError(f"{place}.kind: {game.kind!r} is no adversarial loss; {hint}")
+def _own_loss(name: str) -> PixelLoss:
+    """One of somebody else's, tried on two pictures."""
+    wanted = "a function (restored, clean) of two (N, 3, H, W) in [0, 1] that returns a scalar with a gradient"
+    loss: PixelLoss = named(name, [*LOSSES, "tv", *FEATURE_LOSSES], "losses", "loss", wanted, callable)
+    restored, clean = torch.full((2, 3, 64, 64), 0.5, requires_grad=True), torch.full((2, 3, 64, 64), 0.25)
+    try:
+        found: object = loss(restored, clean)
+    except Exception as error:  # a function of anybody's
+        raise RecipeError(f"losses: {name}: fails on two pictures ({error}); it has to be {wanted}") from None
+    if not isinstance(found, Tensor) or found.ndim or not found.requires_grad:
+        shown = f"{tuple(found.shape)}, gradient {found.requires_grad}" if isinstance(found, Tensor) else repr(found)
+        raise RecipeError(f"losses: {name}: returns {shown}; it has to be {wanted}")
+    return loss
 
 
-def networks_of(recipe: Recipe) -> dict[str, nn.Module]:
-    """The generator, and the critic where a stage has one."""
-    networks = {"generator": build_network(recipe.network, NETWORKS, recipe.seed, "network")}
-    for index, stage in enumerate(recipe.stages):
-        if stage.adversarial is not None:
-            check_game(stage.adversarial, f"stages.{index}.adversarial")
-            if "critic" not in networks:
-                networks["critic"] = build_network(recipe.critic, CRITICS, recipe.seed + _CRITIC_SEED, "critic")
-            _check_penalty(stage.adversarial, networks["critic"], f"stages.{index}.adversarial", recipe.critic.kind)
-    return networks
+def step_of(stage: StageRecipe, place: str) -> StepKind:
+    """The step that a stage names.  Raises RecipeError where that is none, or the stage lacks what it needs."""
+    kind = STEPS.get(stage.step)
+    if kind is None:
+        wanted = "a step: a function (players, batch, context) that returns numbers by name, or a StepKind of one"
+        found = named(stage.step, STEPS, f"{place}.step", "step", wanted, _is_step)
+        return found if isinstance(found, StepKind) else StepKind(found)
+    step, has = f"a {stage.step} step", stage.adversarial is not None
+    missing = [name for name in kind.trains if name not in stage.trains]
+    idle = [name for name in stage.trains if name not in kind.trains]
+    wrong = {
+        f"trains: {step} trains {', '.join(missing)}, which has no optimiser here; give it one": missing,
+        f"trains: {step} trains {', '.join(kind.trains)} alone; leave {', '.join(idle)} out": idle,
+        f"losses: {step} compares pictures; give it losses, such as {{ l2 = 1.0 }}": not stage.losses,
+        f"adversarial: {step} asks critics; say how": kind.critics and not has,
+        f'adversarial: {step} asks no critic; leave it out, or take step = "gan"': has and not kind.critics,
+        'identity: is for step = "cycle"; leave it out': stage.identity and stage.step != "cycle",
+        "adversarial.fresh_batches: is for gan; leave it out": stage.step != "gan" and stage.batches_per_step > 1,
+        "settings: are for steps of one's own; leave them out": stage.settings,
+    }
+    for words, is_wrong in wrong.items():
+        if is_wrong:
+            raise RecipeError(f"{place}.{words}")
+    return kind
 
 
-def _check_penalty(game: AdversarialRecipe, critic: nn.Module, place: str, kind: str) -> None:
-    if game.gradient_penalty and mixes_samples(critic):
-        raise RecipeError(
-            f"{place}.gradient_penalty: the critic {kind!r} has batch norm, which mixes the samples that a penalty "
-            "tells apart; take patchgan, or a penalty of 0"
+def _is_step(found: object) -> bool:
+    if isinstance(found, StepKind):
+        return True
+    try:
+        return callable(found) and len(inspect.signature(found).parameters) == 3
+    except (TypeError, ValueError):
+        return False
+
+
+def build_stage(
+    recipe: Recipe,
+    index: int,
+    state: TrainerState,
+    losses: WeightedLosses,
+    *,
+    device: torch.device,
+    mean: Callable[[Tensor], Tensor] | None = None,
+) -> Stage:
+    """Stage `index` with fresh optimisers, over the cast of a run."""
+    stage, before = recipe.stages[index], recipe.stages[:index]
+    for name, player in state.players.items():
+        settings, place = stage.trains.get(name), f"stages.{index}.trains.{name}"
+        player.optimizers = (
+            None if settings is None else build_optimizers(player.network, settings, stage.n_images, place=place)
         )
-
-
-def sources_of(recipe: Recipe) -> tuple[Synthesis, HeldOut]:
-    """(training samples, held-out samples).  Raises DatasetError, ArgumentError, RecipeError."""
-    data = recipe.data
-    if data.mix and len(data.mix) != len(data.photos):
-        raise RecipeError(f"data.mix: {len(data.mix)} weights for {len(data.photos)} sources; give one for each")
-    if data.plan.crop == 0 and any(stage.batch_size > 1 for stage in recipe.stages):
-        raise RecipeError("data.plan.crop: whole photos make no batches; set a crop, or batch_size = 1")
-    sources = open_sources(data.photos, data.plan, split=data.split or None, kept_bytes=data.kept_megabytes * 2**20)
-    training, kept = held_out(sources, data.n_holdout, data.n_holdout_groups)
-    weights = data.mix or (1,) * len(training)
-    synthesis = Synthesis(list(zip(weights, training, strict=True)), data.plan, seed=recipe.seed)
-    judged = HeldOut(
-        kept, data.plan, crop=recipe.rhythm.validation_crop, noise_sigma=data.noise_sigma, seed=recipe.seed + 1
+    start = sum(one.n_images for one in before)
+    scaler = torch.amp.GradScaler(device.type) if stage.precision == "float16" else None
+    return Stage(
+        start=start,
+        stop=start + stage.n_images,
+        drawn=sum(one.n_images * one.batches_per_step for one in before),
+        players=state.players,
+        take_step=step_of(stage, f"stages.{index}").take,
+        context=StepContext(stage, losses, device, scaler, mean, leading=recipe.judged),
     )
-    return synthesis, judged
 
 
-def prepared_run(
-    recipe: Recipe, device: torch.device, *, init: str | Path | None = None
-) -> tuple[Run, list[WeightedLosses]]:
-    """Networks on their device as a run begins with them, and the losses of each stage."""
-    networks = networks_of(recipe)
-    if init is not None:
-        _begin_from(networks["generator"], init, recipe)
-    optimizers = [one.optimizer for stage in recipe.stages for one in (stage, stage.adversarial) if one is not None]
-    is_plain = all(optimizer.kind == "adam" for optimizer in optimizers)  # Muon sees weights as matrices
-    for network in networks.values():
-        network.to(device)
-        channels_first = device.type == "cpu" and getattr(network, "trains_channels_first_on_cpu", False)
-        if is_plain and not channels_first:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = AveragedModel(networks["generator"], use_buffers=True) if recipe.ema else None
-    losses = [build_losses(stage.losses, recipe.features, device) for stage in recipe.stages]
-    return Run(networks, averaged), losses
+# --- whether they fit -------------------------------------------------------------------------------------------------
 
 
-def check_networks(networks: Mapping[str, nn.Module], judged: HeldOut, recipe: Recipe) -> None:
-    """Raises RecipeError for networks that cannot take photos such as the held-out ones, and for a generator that does
-    not make photos of the size of their truth."""
-    given, wanted = judged.degraded[:1], tuple(judged.clean[:1].shape)
-    made = _tried(networks["generator"], given, f"network: {recipe.network.kind}")
+def check_stages(recipe: Recipe, state: TrainerState, gives: tuple[str, ...]) -> None:
+    """Raises RecipeError for steps that want what batches do not give, and for critics that cannot be asked so."""
+    for index, stage in enumerate(recipe.stages):
+        kind = step_of(stage, f"stages.{index}")
+        if missing := [name for name in kind.wants if name not in gives]:
+            way = 'take step = "cycle"' if "unpaired" in gives else "name real degraded photos by data.degraded"
+            raise RecipeError(
+                f"stages.{index}.step: a {stage.step} step wants {' and '.join(map(repr, kind.wants))} of a batch, and "
+                f"these data give {' and '.join(map(repr, gives))}, not {missing[0]!r}; {way}"
+            )
+        game = stage.adversarial
+        if game is not None and game.kind not in ADVERSARIAL:
+            hint = did_you_mean(game.kind, ADVERSARIAL, things="losses")
+            raise RecipeError(f"stages.{index}.adversarial.kind: {game.kind!r} is no adversarial loss; {hint}")
+        mixing = [name for name in kind.critics if mixes_samples(state.players[name].network)]
+        if game is not None and game.gradient_penalty and mixing:
+            raise RecipeError(
+                f"stages.{index}.adversarial.gradient_penalty: the critic {recipe.networks[mixing[0]].kind!r} has "
+                "batch norm, which mixes the samples that a penalty tells apart; take patchgan, or a penalty of 0"
+            )
+    for name, player in state.players.items():
+        if missing := [one for one in getattr(player.network, "takes", ()) if one not in ("image", *gives)]:
+            raise RecipeError(
+                f"networks.{name}: {recipe.networks[name].kind} takes {missing[0]!r} beside the image, and these data "
+                f"give {' and '.join(map(repr, gives))}; add data.beside.{missing[0]}"
+            )
+
+
+def check_networks(state: TrainerState, photos: Batch, recipe: Recipe) -> None:
+    """Raises RecipeError for networks that cannot take photos such as the held-out ones, and for one that is judged and
+    does not make photos of the size of their truth."""
+    one = {name: part[:1] for name, part in photos.items()}
+    given, wanted = one["degraded"], tuple(one.get("clean", one["degraded"]).shape)
+    plan, place = recipe.data.plan, f"networks.{recipe.judged}: {recipe.networks[recipe.judged].kind}"
+    made = _tried(state.players[recipe.judged].restored, one, place)
     if made != wanted:
         raise RecipeError(
-            f"network: {recipe.network.kind} makes {_size(made)} of photos of {_size(tuple(given.shape))}, and their "
-            f"truth has {_size(wanted)}; take a network of another scale, or another downscale in data.plan"
+            f"{place} makes {_size(made)} of photos of {_size(tuple(given.shape))}, and their truth has "
+            f"{_size(wanted)}; take a network of another scale, or another downscale in data.plan"
         )
-    for jitter in {stage.jitter for stage in recipe.stages if stage.adversarial is not None}:
-        side = recipe.data.plan.crop - jitter or None
-        _tried(networks["critic"], judged.clean[:1, :, :side, :side], f"critic: {recipe.critic.kind}")
+    side, multiple = plan.crop // plan.factor, int(getattr(state.players[recipe.judged].network, "multiple_of", 1))
+    if side % multiple:
+        nearest = plan.factor * multiple * max(1, round(side / multiple))
+        raise RecipeError(f"data.plan.crop: {place} takes sides that are multiples of {multiple}; take {nearest}")
+    for stage in recipe.stages:
+        window = plan.crop - stage.jitter or None
+        shown = {"degraded": one.get("clean", given)[:, :, :window, :window]}
+        for name in STEPS[stage.step].critics if stage.step in STEPS else ():
+            _tried(state.players[name].restored, shown, f"networks.{name}: {recipe.networks[name].kind}")
 
 
-@torch.no_grad()
-def _tried(network: nn.Module, photos: Tensor, name: str) -> tuple[int, ...]:
-    """The shape of what a network makes of photos.  Raises RecipeError where it makes nothing."""
-    network.eval()
+def _tried(make: Callable[[Batch], Tensor], photos: Batch, name: str) -> tuple[int, ...]:
+    """The shape of what is made of photos.  Raises RecipeError where nothing is."""
     try:
         with torch.random.fork_rng(devices=[]):
-            return tuple(network(photos.to(next(network.parameters()).device)).shape)
+            return tuple(make(photos).shape)
     except Exception as error:  # a network of anybody's
         if is_out_of_memory(error):
             raise
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise RecipeError(f"{name} cannot take photos of {_size(tuple(photos.shape))} ({reason})") from None
+        size = _size(tuple(photos["degraded"].shape))
+        raise RecipeError(f"{name} cannot take photos of {size} ({reason})") from None
 
 
 def _size(shape: tuple[int, ...]) -> str:
     """As width x height, channels only where they are not those of a photo."""
     return f"{shape[3]}x{shape[2]}" if len(shape) == 4 and shape[:2] == (1, 3) else "x".join(map(str, shape))
-
-
-def _begin_from(generator: nn.Module, init: str | Path, recipe: Recipe) -> None:
-    card = read_card(init)
-    state = read_state(card)
-    if card.network != recipe.network.kind or state.keys() != generator.state_dict().keys():
-        raise WeightsError(f"{init}: is of network {card.network!r} {card.arguments}, the recipe's is another")
-    try:
-        generator.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise WeightsError(f"{init}: does not fit the recipe's network ({reason})") from None

@@ -14,7 +14,7 @@ from resharp.files import refusals_named, written_whole
 
 from .identity import Identity
 
-FORMAT = 2
+FORMAT = 3
 _MAGIC = b"resharp checkpoint\n"
 _NAME = re.compile(r"checkpoint-\d{12}\.pt")
 
@@ -87,7 +87,8 @@ def latest_state(
             continue
         if changed := identity.differences(theirs):
             raise RecipeError(
-                f"{folder} holds another run ({'; '.join(changed[:5])}); choose another --out, or delete it"
+                f"{folder} holds another run ({'; '.join(changed[:5])}); choose another --out, to go on from its "
+                "weights with --init, or delete it"
             )
         return state, complaints
     if complaints:

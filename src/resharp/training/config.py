@@ -1,11 +1,13 @@
 """What a training recipe holds; lengths are counted in images seen."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from resharp.data.plan import Plan
+from resharp.errors import did_you_mean
 from resharp.losses import FEATURE_LOSSES
 
 Positive = Annotated[int, Field(gt=0, le=2**53, strict=True)]
@@ -13,6 +15,7 @@ NotNegative = Annotated[int, Field(ge=0, le=2**53, strict=True)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Arguments = dict[str, int | float | bool | str | list[int]]
+_NAME = r"^[a-z][a-z0-9_]*$"
 
 
 class _Strict(BaseModel):
@@ -24,10 +27,16 @@ class DataRecipe(_Strict):
 
     Of the first source whole groups, evenly spread, leave the training, `n_holdout_groups` at least and as many as hold
     `n_holdout` items, which are kept for validation; groups of those names leave the other sources, too.
+    degraded: real degraded photos that belong to none of the clean ones, in a place of their own or in that of the
+    clean ones (its degraded half, of any length); of them photos are held out then.  beside: second inputs by name,
+    each a folder that holds for every clean photo one of its name and size, a picture or .npy (channels, height,
+    width), which is cut, turned and flipped as the photo is.
     noise_sigma: white noise on the [0, 1] scale that is added in floating point, unclipped, as denoisers are trained.
     """
 
     photos: Annotated[tuple[Path, ...], Field(min_length=1)]
+    degraded: Path | None = None
+    beside: dict[Annotated[str, Field(pattern=_NAME)], Path] = {}
     split: str = ""  # of the first one, and of those others that have several
     mix: tuple[Positive, ...] = ()
     plan: Plan
@@ -58,19 +67,38 @@ class DataRecipe(_Strict):
 
 
 class NetworkRecipe(_Strict):
-    """A row of a table of networks, or "package.module:Name", and its keyword arguments."""
+    """A row of a table of networks, or "package.module:Name", and its keyword arguments.
+
+    init: weights to begin from, by name or file;  frozen: no stage trains it, and it stays in eval mode;  ema: decay of
+    its averaged weights per image seen, such as 0.9999 (0 = none), which are judged and kept then;  compile: by
+    `torch.compile`.
+    """
 
     kind: str
     arguments: Arguments = {}
+    init: str = ""
+    frozen: StrictBool = False
+    ema: Fraction = 0.0
+    compile: StrictBool = False
+
+    @model_validator(mode="after")
+    def _nothing_is_averaged_that_stands_still(self) -> "NetworkRecipe":
+        if self.frozen and self.ema:
+            raise ValueError("a frozen network has nothing to average; leave ema or frozen out")
+        return self
 
 
 class FeaturesRecipe(_Strict):
-    """The network whose features the perceptual loss compares; `weights` names its file if it lies elsewhere."""
+    """The network whose features the perceptual loss compares; `weights` names its file if it lies elsewhere.
+
+    normalisation: what it sees of a photo; left out, what weights of the file's layout were trained with: "imagenet"
+    for torchvision's, "caffe" for Keras's.
+    """
 
     kind: Literal["vgg19", "vgg16", "squeezenet1.1"] = "vgg19"
     layer: str = "conv3_3"
     after_relu: StrictBool = False
-    normalisation: Literal["imagenet", "caffe", "raw"] = "imagenet"
+    normalisation: Literal["imagenet", "caffe", "raw"] | None = None
     weights: Path | None = None
 
 
@@ -104,25 +132,38 @@ class ScheduleRecipe(_Strict):
         return self
 
 
-class MuonRecipe(_Strict):
+class GroupRecipe(_Strict):
+    """Parameters by name, such as "encoder.*", that learn at `rate` times the others' rate, after `frozen_images` of
+    the stage; a parameter belongs to the first group that names it."""
+
+    parameters: Annotated[tuple[str, ...], Field(min_length=1)]
+    rate: Rate = 1.0
+    frozen_images: NotNegative = 0
+
+
+class _OptimizerRecipe(_Strict):
+    """frozen_images: so many of the stage's go by before the network learns at all."""
+
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: ScheduleRecipe = ScheduleRecipe()
+    groups: tuple[GroupRecipe, ...] = ()
+    frozen_images: NotNegative = 0
+
+
+class MuonRecipe(_OptimizerRecipe):
     """Muon (Jordan et al. 2024) on convolutions from and to 16 channels or more, Adam on all else."""
 
     kind: Literal["muon"]
-    learning_rate: Rate
     momentum: Fraction = 0.95
     adam_learning_rate: Rate = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: ScheduleRecipe = ScheduleRecipe()
 
 
-class AdamRecipe(_Strict):
+class AdamRecipe(_OptimizerRecipe):
     """Adam on all parameters, with decoupled weight decay (AdamW) if that is not 0."""
 
     kind: Literal["adam"]
-    learning_rate: Rate
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: ScheduleRecipe = ScheduleRecipe()
 
 
 OPTIMIZER_KINDS = tuple(get_args(one.model_fields["kind"].annotation)[0] for one in (MuonRecipe, AdamRecipe))
@@ -130,7 +171,7 @@ OptimizerRecipe = Annotated[MuonRecipe | AdamRecipe, Field(discriminator="kind")
 
 
 class AdversarialRecipe(_Strict):
-    """The game of a stage: which loss, its weight in the generator's sum, and how the critic is trained.
+    """How critics are asked and trained: which loss, and its weight in the sum of who is judged.
 
     critic_steps: its updates for each of the generator's, on the same batch or on fresh ones;  penalty_precision: of
     the convolutions in the gradient penalty, where bfloat16 is faster and off by about 5 % of the penalty's gradient.
@@ -143,26 +184,30 @@ class AdversarialRecipe(_Strict):
     penalty_precision: Literal["float32", "bfloat16"] = "float32"
     critic_steps: Positive = 1
     fresh_batches: StrictBool = False
-    optimizer: OptimizerRecipe
 
 
 class StageRecipe(_Strict):
-    """A stretch of the run with its own losses and optimisers: supervised, or with `adversarial` a GAN.
+    """A stretch of the run: a step, the networks that it trains, each with an optimiser of its own, and its losses.
 
-    losses: weights by name of the table of losses, "perceptual" among them;  batch_size counts all processes together;
-    accumulate: pieces that a batch goes through in;  jitter: critic and feature losses see windows that are so many
-    pixels smaller, each at a random offset, against the chequered pattern that their strides leave; the product of the
-    strides less 1 is enough, 7 for "patchgan", 3 for conv3_3 and fire3.
+    step: a row of the table of steps, or "package.module:function", which finds what `settings` holds in its context;
+    losses: weights by name of the table of losses, "perceptual" among them, or by "package.module:function";
+    identity: of a cycle, the weight of "what is clean already stays as it is" relative to the cycle's;
+    batch_size counts all processes together;  accumulate: pieces that a batch goes through in;  jitter: critic and
+    feature losses see windows that are so many pixels smaller, each at a random offset, against the chequered pattern
+    that their strides leave; the product of the strides less 1 is enough, 7 for "patchgan", 3 for conv3_3 and fire3.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "train"
+    step: str = "supervised"
     n_images: Positive
     batch_size: Positive
     accumulate: Positive = 1
-    losses: Annotated[dict[str, Rate], Field(min_length=1)] = {"l2": 1.0}
+    trains: Annotated[dict[str, OptimizerRecipe], Field(min_length=1)]
+    losses: dict[str, Rate] = {}
     jitter: Annotated[int, Field(ge=0, le=64, strict=True)] = 0
-    optimizer: OptimizerRecipe
     adversarial: AdversarialRecipe | None = None
+    identity: Annotated[float, Field(ge=0, le=100)] = 0.0
+    settings: Arguments = {}
     clip_gradient: Annotated[float, Field(ge=0)] = 0.0
     precision: Literal["bfloat16", "float16", "float32"] = "bfloat16"
 
@@ -177,8 +222,7 @@ class StageRecipe(_Strict):
         if self.n_images % self.batch_size:
             nearest = max(1, round(self.n_images / self.batch_size)) * self.batch_size
             raise ValueError(f"n_images is no multiple of batch_size; take {nearest}")
-        sides = [self.optimizer, *([self.adversarial.optimizer] if self.adversarial else [])]
-        if self.precision == "float16" and any(side.kind == "muon" for side in sides):
+        if self.precision == "float16" and any(one.kind == "muon" for one in self.trains.values()):
             raise ValueError("muon and float16 do not go together; take bfloat16")
         if self.accumulate > 1 and self.adversarial and self.adversarial.kind == "relativistic":
             raise ValueError("a relativistic loss compares with the mean of the whole batch; set accumulate = 1")
@@ -189,14 +233,28 @@ class StageRecipe(_Strict):
         return self
 
 
-class RhythmRecipe(_Strict):
-    """How often, in images seen: validation (with pictures and curves) and checkpoints, of which `keep` stay."""
+class JudgeRecipe(_Strict):
+    """What held-out photos say, every so many images, with pictures and curves.
 
-    validate_every: Positive = 16_000
-    save_every: Positive = 16_000
+    figures: rows of the table of metrics;  headline: the one whose best moment is kept beside the last, in its own
+    direction; left out, the first figure, or none for a recipe with critics, whose PSNR falls as they succeed;
+    protocol: of `resharp evaluate`: its colours, rounding and border; left out, "sr-y" where the plan makes photos
+    smaller, else RGB, unrounded, whole;
+    crop: largest side, in pixels.
+    """
+
+    every: Positive = 16_000
+    crop: Annotated[int, Field(ge=16)] = 192
+    figures: Annotated[tuple[str, ...], Field(min_length=1)] = ("psnr", "ssim")
+    headline: str = ""
+    protocol: str = ""
+
+
+class CheckpointsRecipe(_Strict):
+    """How often in images seen, and how many of them stay."""
+
+    every: Positive = 16_000
     keep: Positive = 2
-    validation_crop: Annotated[int, Field(ge=16)] = 192
-    tracking: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
 
 
 class DivergenceRecipe(_Strict):
@@ -208,29 +266,25 @@ class DivergenceRecipe(_Strict):
 
 
 class WeightsRecipe(_Strict):
-    """What the finished weights say of themselves."""
+    """What the finished weights say of themselves; of which networks they are, the first of which is judged."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     licence: str
     training_data: str
+    keep: Annotated[tuple[str, ...], Field(min_length=1)] = ("generator",)
 
 
 class Recipe(_Strict):
-    """One training run, whole.
-
-    ema: decay of the averaged weights per image seen, such as 0.9999 (0 = none); they are what is validated and kept.
-    compile: `torch.compile` the generator.
-    """
+    """One training run, whole."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     data: DataRecipe
-    network: NetworkRecipe
-    critic: NetworkRecipe = NetworkRecipe(kind="patchgan")
+    networks: Annotated[dict[Annotated[str, Field(pattern=_NAME)], NetworkRecipe], Field(min_length=1)]
     features: FeaturesRecipe = FeaturesRecipe()
     stages: Annotated[tuple[StageRecipe, ...], Field(min_length=1)]
-    ema: Fraction = 0.0
-    compile: StrictBool = False
-    rhythm: RhythmRecipe = RhythmRecipe()
+    judge: JudgeRecipe = JudgeRecipe()
+    checkpoints: CheckpointsRecipe = CheckpointsRecipe()
+    tracking: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
     divergence: DivergenceRecipe = DivergenceRecipe()
     weights: WeightsRecipe
 
@@ -243,7 +297,45 @@ class Recipe(_Strict):
                 raise ValueError(f"stages.{index}.jitter is more than half of data.plan.crop; lower it")
         return self
 
+    @model_validator(mode="after")
+    def _a_cast_that_fits(self) -> "Recipe":
+        """Who is trained, judged and kept is there; who is there is trained, or frozen."""
+        for name in self.weights.keep:
+            _check_there(name, self.networks, "weights.keep")
+        trained = {name for stage in self.stages for name in stage.trains}
+        for index, stage in enumerate(self.stages):
+            for name in stage.trains:
+                _check_there(name, self.networks, f"stages.{index}.trains")
+                if self.networks[name].frozen:
+                    raise ValueError(f"stages.{index}.trains.{name} is an optimiser of a frozen network; leave one out")
+        idle = [name for name, one in self.networks.items() if name not in trained and not one.frozen]
+        if idle:
+            raise ValueError(f"networks.{idle[0]} is trained by no stage; set frozen = true, or leave it out")
+        return self
+
+    @property
+    def judged(self) -> str:
+        """The network that restores: it is judged, and gives the weights their name."""
+        return self.weights.keep[0]
+
+    @property
+    def has_critics(self) -> bool:
+        """Whether a stage asks critics."""
+        return any(stage.adversarial is not None for stage in self.stages)
+
+    @property
+    def uses_features(self) -> bool:
+        """Whether a stage compares what a network sees."""
+        return any(stage.losses.keys() & set(FEATURE_LOSSES) for stage in self.stages)
+
     @property
     def n_images(self) -> int:
         """The length of the whole run."""
         return sum(stage.n_images for stage in self.stages)
+
+
+def _check_there(name: str, networks: Collection[str], place: str) -> None:
+    if name not in networks:
+        raise ValueError(
+            f"{place}: {name!r} is none of the networks; {did_you_mean(name, networks, things='networks')}"
+        )

@@ -1,6 +1,7 @@
 """What a run would take, measured."""
 
 import contextlib
+import dataclasses
 import functools
 import sys
 import time
@@ -12,19 +13,17 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from resharp.data.loading import batches
-from resharp.data.synthesis import Synthesis
 from resharp.errors import RecipeError
 
-from .building import check_networks, prepared_run, sources_of
+from .building import build_stage
 from .config import Recipe
+from .context import Batch, DivergedError, WeightedLosses
 from .ending import ends_named
 from .launching import launched
-from .loop import Run
-from .objectives import WeightedLosses
-from .stages import build_stage
-from .steps import Batch, DivergedError, Moment
-from .validation import on_device
+from .loop import begun_from, prepared, take_step
+from .sampler import Sampler
+from .state import TrainerState
+from .validation import PhotoJudge
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -51,17 +50,19 @@ def dry_run(
 ) -> dict[str, Any]:
     """What a run would take, from a few real steps of each stage that leave nothing behind.
 
-    Parameters by network, and peak memory in bytes (of the accelerator, or of this process);  "stages": of each its
+    Parameters by network, photos of each source, photos and groups that are held out, and peak memory in bytes (of the
+    accelerator, or of this process);  "stages": of each its
     name, floating-point operations and seconds of a step, seconds to draw its samples from photos read before and from
     photos read anew, number of steps;  hours of the whole run, likewise, without validations.  At the top the step of
     the longest stage stands again.
     """
+    recipe = begun_from(recipe, init)
     accelerator = launched(device, recipe)
     with ends_named():
-        sources, (run, losses) = sources_of(recipe), prepared_run(recipe, accelerator.device, init=init)
-        check_networks(run.networks, sources[1], recipe)
+        sampler, state, losses = prepared(recipe, accelerator.device)
+        PhotoJudge(recipe, sampler.held_out, accelerator.device)
         stages = [
-            _measured(recipe, index, run, losses[index], sources[0], accelerator.device, n_steps)
+            _measured(recipe, index, state, losses[index], sampler, accelerator.device, n_steps)
             for index in range(len(recipe.stages))
         ]
     longest = max(stages, key=lambda stage: stage["seconds_per_step"] * stage["n_steps"])
@@ -75,7 +76,9 @@ def dry_run(
         return total / 3600
 
     return {
-        "parameters": {name: sum(p.numel() for p in network.parameters()) for name, network in run.networks.items()},
+        "parameters": {n: sum(p.numel() for p in player.network.parameters()) for n, player in state.players.items()},
+        "photos": [len(source) for source in sampler.sources],
+        "held_out": {"photos": len(sampler.held_out["degraded"]), "groups": sampler.n_groups},
         "device": str(accelerator.device),
         "stages": stages,
         "flops_per_step": longest["flops_per_step"],
@@ -91,30 +94,22 @@ def dry_run(
 def _measured(
     recipe: Recipe,
     index: int,
-    run: Run,
+    state: TrainerState,
     losses: WeightedLosses,
-    synthesis: Synthesis,
+    sampler: Sampler,
     device: torch.device,
     n_steps: int,
 ) -> dict[str, Any]:
     """A stage's step: operations of the first one, seconds of the fastest of the others; its samples, drawn twice."""
-    stage = build_stage(
-        recipe, index, run, losses, wrap=lambda module: module, mean=lambda values: values, device=device
-    )
-    stream = functools.partial(
-        batches,
-        synthesis,
-        batch_size=stage.drawn_per_step,
-        stop=(n_steps + 1) * stage.drawn_per_step,
-        noise_sigma=recipe.data.noise_sigma,
-    )
+    stage = build_stage(recipe, index, state, losses, device=device)
+    here = dataclasses.replace(sampler, n_workers=0)
+    stream = functools.partial(here.batches, 0, (n_steps + 1) * stage.drawn_per_step, stage.drawn_per_step, device)
     seconds, reading, counter = [], list[float](), FlopCounter()
-    for count, (degraded, clean) in enumerate(_timed(stream(), reading)):
-        batch = on_device(degraded, device), on_device(clean, device)
+    for count, batch in enumerate(_timed(stream(), reading)):
         started = time.perf_counter()
         with counter if count == 0 else contextlib.nullcontext():
             try:
-                stage.take_step(batch, Moment(n_seen=0, factor=1.0, seed=count, place=0))
+                take_step(stage, batch, dataclasses.replace(stage.context, seed=count))
             except DivergedError as error:
                 raise RecipeError(
                     f"stages.{index}: step {count + 1} diverged: {error}; lower the learning rate"

@@ -2,11 +2,11 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resharp.data.synthesis import Synthesis
-from resharp.losses import FEATURE_LOSSES
+from resharp.data.sources import Source
 from resharp.models import features_file, read_card
 
 from .config import Recipe
@@ -14,11 +14,15 @@ from .config import Recipe
 _SAID_ONLY: dict[str, Any] = {  # what a recipe only says, or where things lie
     "weights": True,
     "stages": {"__all__": {"name"}},
-    "data": {"photos", "n_workers", "kept_megabytes"},
+    "networks": {"__all__": {"init"}},
+    "data": {"photos", "degraded", "beside", "n_workers", "kept_megabytes"},
     "features": {"weights"},
-    "rhythm": True,
+    "judge": {"every"},
+    "checkpoints": True,
+    "tracking": True,
     "divergence": True,
 }
+_HASHES = ("init", "features_file")  # files by their content, of which a hash tells people nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +38,14 @@ class Identity:
         return _differences(theirs, self.values, self.told)
 
 
-def identity_of(recipe: Recipe, synthesis: Synthesis, *, init: str | Path | None, n_processes: int) -> Identity:
+def identity_of(recipe: Recipe, sources: Sequence[Source], *, n_processes: int) -> Identity:
     """The recipe without what it only says or where things lie, the photos, the files of weights that go in, and the
     number of processes, whose sums differ."""
+    begun = {name: read_card(one.init).sha256 for name, one in recipe.networks.items() if one.init}
     beside = {
-        "photos": [source.fingerprint() for source in synthesis.sources],
-        "init": "" if init is None else read_card(init).sha256,
+        "photos": [{"n": len(source), "names": source.fingerprint()} for source in sources],
+        "init": begun,
+        "inputs": sorted(recipe.data.beside),
         "n_processes": n_processes,
     }
     values, told = (
@@ -50,18 +56,17 @@ def identity_of(recipe: Recipe, synthesis: Synthesis, *, init: str | Path | None
 
 def _features_digest(recipe: Recipe) -> str:
     """Of the file that the perceptual losses' features come from; "" without such losses."""
-    if not any(stage.losses.keys() & set(FEATURE_LOSSES) for stage in recipe.stages):
+    if not recipe.uses_features:
         return ""
-    return _digest(recipe.features.weights or features_file(recipe.features.kind))
-
-
-def _digest(path: Path) -> str:
+    path: Path = recipe.features.weights or features_file(recipe.features.kind)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _differences(theirs: Any, ours: Any, told: Any, place: str = "") -> list[str]:
     if isinstance(theirs, dict) and isinstance(ours, dict):
+        if theirs.keys() == ours.keys() == {"n", "names"}:
+            return _other_photos(theirs, ours, place)
         told = told if isinstance(told, dict) else {}
         compared = [key for key in sorted({*theirs, *ours}) if key in theirs or key in told]
         return [
@@ -73,4 +78,13 @@ def _differences(theirs: Any, ours: Any, told: Any, place: str = "") -> list[str
         told = told if isinstance(told, list) else [{}] * len(ours)
         items = enumerate(zip(theirs, ours, told, strict=True))
         return [d for index, item in items for d in _differences(*item, f"{place}.{index}")]
+    if theirs != ours and place.startswith(_HASHES):
+        return [f"{place}: another file of weights than then"]
     return [] if theirs == ours else [f"{place} was {theirs!r}, is {ours!r}"[:200]]
+
+
+def _other_photos(theirs: dict[str, Any], ours: dict[str, Any], place: str) -> list[str]:
+    """In numbers, as their names' hash tells people nothing."""
+    if theirs["n"] != ours["n"]:
+        return [f"{place}: {theirs['n']:,} photos then, {ours['n']:,} now"]
+    return [] if theirs == ours else [f"{place}: {ours['n']:,} photos as then, but with other names"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from resharp.device import checked_device
@@ -23,11 +23,8 @@ def launched(device: str, recipe: Recipe) -> Accelerator:
     """
     if device != "auto":
         checked_device(device)
-    # Unless parameters may be unused, torch sorts its buckets of gradients anew after the first step: a resumed run
-    # would add those of three or more processes in another order than one that was never stopped.
-    settled = DistributedDataParallelKwargs(find_unused_parameters=True)
     try:  # precision is the recipe's, stage by stage
-        accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[settled])
+        accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
     except ValueError as error:  # a process that began on one device stays with it
         raise ArgumentError(f"device {device!r}: {str(error).splitlines()[0]}") from None
     if device not in ("auto", accelerator.device.type):

@@ -1,10 +1,14 @@
-"""Optimisers over a network's parameters, each with its own schedule."""
+"""Optimisers over a network's parameters, each with its own schedule; groups of them with rates of their own."""
 
-from collections.abc import Iterable
-from typing import Any
+import fnmatch
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+
+from resharp.errors import RecipeError, did_you_mean
 
 from .config import AdamRecipe, MuonRecipe, ScheduleRecipe
 from .schedule import rate_factor
@@ -12,16 +16,29 @@ from .schedule import rate_factor
 THIN = 16  # channels; convolutions from or to images have 3
 
 
+class Frozen(NamedTuple):
+    """Parameters that do not learn before so many images of the stage."""
+
+    n_images: int
+    parameters: Sequence[nn.Parameter]
+
+
 class Optimizers:
     """The optimisers of one network, which step as one, with their schedule over a stage of `n_images`."""
 
     def __init__(
-        self, network: nn.Module, *optimizers: torch.optim.Optimizer, schedule: ScheduleRecipe, n_images: int
+        self,
+        network: nn.Module,
+        *optimizers: torch.optim.Optimizer,
+        schedule: ScheduleRecipe,
+        n_images: int,
+        frozen: Sequence[Frozen] = (),
     ) -> None:
         self.network = network
         self.optimizers = optimizers
         self.schedule = schedule
         self.n_images = n_images
+        self.frozen = frozen
         self._base = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
 
     @property
@@ -31,8 +48,19 @@ class Optimizers:
 
     @property
     def learning_rate(self) -> float:
-        """Of the last step; where there are several optimisers, the first one's."""
+        """Of the last step; where there are several optimisers or groups, the first one's."""
         return float(self.optimizers[0].param_groups[0]["lr"])
+
+    def hold(self, n_seen: int) -> None:
+        """Forgets the gradients of what is still frozen `n_seen` images into the stage."""
+        for parameter in itertools.chain.from_iterable(one.parameters for one in self.frozen if n_seen < one.n_images):
+            parameter.grad = None
+
+    def unscale(self, scaler: torch.amp.GradScaler | None) -> None:
+        """Gradients at the scale of the loss."""
+        for optimizer in self.optimizers if scaler is not None else ():
+            if _has_gradients(optimizer):
+                scaler.unscale_(optimizer)  # type: ignore[union-attr]
 
     def step(self, n_seen: int, *, factor: float = 1.0, scaler: torch.amp.GradScaler | None = None) -> float:
         """One step `n_seen` images into the stage, its rates times `factor`; returns the schedule's factor."""
@@ -42,7 +70,7 @@ class Optimizers:
                 group["lr"] = rate * scheduled * factor
             if scaler is None:
                 optimizer.step()
-            else:
+            elif _has_gradients(optimizer):
                 scaler.step(optimizer)
         return scheduled
 
@@ -63,37 +91,83 @@ class ConvMuon(torch.optim.Muon):
     DAE it is worth far more than Adam: no normalisation is needed and minutes do the work of hours.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter], **settings: Any) -> None:
-        self._weights = list(weights)
-        # The matrices share the weights' memory, so a step on them is a step on the network.
-        self._matrices = [nn.Parameter(weight.detach().view(len(weight), -1)) for weight in self._weights]
-        super().__init__(self._matrices, **settings)
+    def __init__(self, weights: Iterable[nn.Parameter] | Iterable[dict[str, Any]], **settings: Any) -> None:
+        self._pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
+        groups = [one if isinstance(one, dict) else {"params": [one]} for one in weights]
+        super().__init__([group | {"params": self._matrices(group["params"])} for group in groups], **settings)
+
+    def _matrices(self, weights: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+        """They share the weights' memory, so a step on them is a step on the network."""
+        pairs = [(weight, nn.Parameter(weight.detach().view(len(weight), -1))) for weight in weights]
+        self._pairs += pairs
+        return [matrix for _, matrix in pairs]
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step on the gradients of the weights."""
-        for weight, matrix in zip(self._weights, self._matrices, strict=True):
+        for weight, matrix in self._pairs:
             assert weight.data_ptr() == matrix.data_ptr(), "the network was moved after its optimiser was made"
             matrix.grad = None if weight.grad is None else weight.grad.reshape(matrix.shape)
         super().step(closure)  # type: ignore[no-untyped-call]
 
 
-def build_optimizers(network: nn.Module, recipe: MuonRecipe | AdamRecipe, n_images: int) -> Optimizers:
-    """What a recipe says, over all parameters of a network, for a stage of `n_images`."""
+def build_optimizers(
+    network: nn.Module, recipe: MuonRecipe | AdamRecipe, n_images: int, *, place: str = "optimizer"
+) -> Optimizers:
+    """What a recipe says, over all parameters of a network, for a stage of `n_images`.
+
+    Raises RecipeError that names `place` for a group without parameters.
+    """
+    groups = list(_groups(network, recipe, place))
+    frozen = [Frozen(n_frozen, parameters) for parameters, _, n_frozen in groups if n_frozen]
     if isinstance(recipe, AdamRecipe):
-        adam = _adam(network.parameters(), recipe.learning_rate, recipe.betas, recipe.weight_decay)
-        return Optimizers(network, adam, schedule=recipe.schedule, n_images=n_images)
+        adam = _adam(groups, recipe.learning_rate, recipe.betas, recipe.weight_decay)
+        return Optimizers(network, adam, schedule=recipe.schedule, n_images=n_images, frozen=frozen)
     # Muon on convolutions whose matrices are not too thin, as those from and to photos are; Adam on them and on biases.
-    inner = [p for p in network.parameters() if p.ndim == 4 and min(p.shape[:2]) >= THIN]
-    chosen = {id(p) for p in inner}
-    rest = [p for p in network.parameters() if id(p) not in chosen]
+    inner, rest = ([(_of_kind(parameters, is_inner), rate, n) for parameters, rate, n in groups] for is_inner in (1, 0))
     adam = _adam(rest, recipe.adam_learning_rate, (0.9, 0.999), recipe.weight_decay)
-    if not inner:  # a toy network: adam_learning_rate is the rate of all
-        return Optimizers(network, adam, schedule=recipe.schedule, n_images=n_images)
-    muon = ConvMuon(inner, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    return Optimizers(network, muon, adam, schedule=recipe.schedule, n_images=n_images)
+    if not any(parameters for parameters, _, _ in inner):  # a toy network: adam_learning_rate is the rate of all
+        return Optimizers(network, adam, schedule=recipe.schedule, n_images=n_images, frozen=frozen)
+    muon = ConvMuon(
+        _torch_groups(inner, recipe.learning_rate),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
+    return Optimizers(network, muon, adam, schedule=recipe.schedule, n_images=n_images, frozen=frozen)
+
+
+_Group = tuple[list[nn.Parameter], float, int]  # parameters, factor on the rate, images that they stay frozen
+
+
+def _groups(network: nn.Module, recipe: MuonRecipe | AdamRecipe, place: str) -> Iterator[_Group]:
+    """All others first, then those of each group of the recipe."""
+    left = dict(network.named_parameters())
+    named: list[_Group] = []
+    for number, group in enumerate(recipe.groups):
+        names = [name for name in left if any(fnmatch.fnmatchcase(name, pattern) for pattern in group.parameters)]
+        if not names:
+            wanted = ", ".join(group.parameters)
+            known = did_you_mean(wanted, left, things="parameters")
+            raise RecipeError(f"{place}.groups.{number}.parameters: {wanted}: no parameters of that name; {known}")
+        n_frozen = max(group.frozen_images, recipe.frozen_images)
+        named.append(([left.pop(name) for name in names], group.rate, n_frozen))
+    yield list(left.values()), 1.0, recipe.frozen_images
+    yield from named
+
+
+def _of_kind(parameters: Iterable[nn.Parameter], is_inner: int) -> list[nn.Parameter]:
+    return [p for p in parameters if (p.ndim == 4 and min(p.shape[:2]) >= THIN) == bool(is_inner)]
+
+
+def _torch_groups(groups: Iterable[_Group], rate: float) -> list[dict[str, Any]]:
+    return [{"params": parameters, "lr": rate * factor} for parameters, factor, _ in groups if parameters]
 
 
 def _adam(
-    parameters: Iterable[nn.Parameter], rate: float, betas: tuple[float, float], weight_decay: float
+    groups: Iterable[_Group], rate: float, betas: tuple[float, float], weight_decay: float
 ) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(list(parameters), lr=rate, betas=betas, weight_decay=weight_decay)
+    return torch.optim.AdamW(_torch_groups(groups, rate), lr=rate, betas=betas, weight_decay=weight_decay)
+
+
+def _has_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    return any(one.grad is not None for group in optimizer.param_groups for one in group["params"])

@@ -132,10 +132,17 @@ def _settings_at(location: tuple[int | str, ...]) -> list[str]:
         elif part in OPTIMIZER_KINDS:
             here = next((o for o in found if o["properties"]["kind"].get("const") == part), {})
         else:
-            here = _resolved(
-                next((o["properties"][part] for o in found if part in o.get("properties", {})), {}), schema
-            )
+            here = _resolved(next((inner for option in found if (inner := _inside(option, part))), {}), schema)
     return list(here.get("properties", {}))
+
+
+def _inside(table: dict[str, Any], name: str) -> dict[str, Any]:
+    """What the schema says of one setting of a table, or of any entry where their names are the user's."""
+    entries = [table.get("additionalProperties"), *table.get("patternProperties", {}).values()]
+    setting: dict[str, Any] = table.get("properties", {}).get(name) or next(
+        (entry for entry in entries if isinstance(entry, dict)), {}
+    )
+    return setting
 
 
 def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -146,4 +153,15 @@ def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 def plain(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON values."""
     values: dict[str, Any] = json.loads(recipe.model_dump_json())
+    return values
+
+
+def used(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON values, without what has no part in it."""
+    values: dict[str, Any] = json.loads(recipe.model_dump_json(exclude_none=True))
+    if not recipe.uses_features:
+        del values["features"]
+    for table in (values["data"], *values["stages"], *values["networks"].values()):
+        for name in [name for name, value in table.items() if value in ({}, [], "", False, 0)]:
+            del table[name]
     return values

@@ -21,9 +21,10 @@ import resharp
 from resharp.errors import DatasetError
 from resharp.files import refusals_named, written_whole
 from resharp.locks import is_held
+from resharp.metrics import METRICS
 from resharp.provenance import code_commit
 
-RECIPE, RUN, METRICS = "recipe.json", "run.json", "metrics.jsonl"
+RECIPE, RUN, LOG = "recipe.json", "run.json", "metrics.jsonl"
 
 
 def note_beginning(folder: Path, recipe: dict[str, Any], *, device: str, n_processes: int) -> None:
@@ -58,11 +59,11 @@ def read_sessions(folder: Path) -> list[dict[str, Any]]:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The records of metrics.jsonl but for lines that a crash cut short.  Raises DatasetError for no run folder."""
-    path = folder / METRICS
+    path = folder / LOG
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise DatasetError(f"{folder}: is no run folder ({error.strerror}: {METRICS})") from None
+        raise DatasetError(f"{folder}: is no run folder ({error.strerror}: {LOG})") from None
     records = []
     for line in lines:
         try:
@@ -75,10 +76,10 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 def forget_after(folder: Path, n_seen: int) -> None:
     """Drop the records of steps that no checkpoint holds: those steps are about to be run."""
-    if not (folder / METRICS).exists():
+    if not (folder / LOG).exists():
         return
     kept = [record for record in read_metrics(folder) if record["n_seen"] <= n_seen]
-    with written_whole(folder / METRICS) as file:
+    with written_whole(folder / LOG) as file:
         file.write("".join(json.dumps(record) + "\n" for record in kept).encode())
 
 
@@ -86,7 +87,7 @@ class MetricsLog:
     """metrics.jsonl, a record a step; numbers that JSON does not know become null."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / METRICS
+        self.path = folder / LOG
         with refusals_named(self.path):
             self._file = self.path.open("a", encoding="utf-8")
 
@@ -109,7 +110,9 @@ class MetricsLog:
 
 _PANELS: dict[str, tuple[str, ...]] = {
     "training loss": ("loss",),
-    "validation PSNR (dB)": ("validation_psnr",),
+    "validation PSNR (dB)": ("validation_psnr", "input_psnr"),
+    "validation SSIM": ("validation_ssim", "input_ssim"),
+    "validation NIQE, lower is better": ("validation_niqe", "input_niqe"),
     "learning-rate factor": ("rate_factor",),
     "critic loss": ("critic",),
     "critic separation": ("separation",),
@@ -137,8 +140,9 @@ def draw_curves(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]], path: Path
         axes = figure.add_subplot(rows, columns, number)
         for key, (name, records) in itertools.product(keys, runs):
             seen, values = _series(records, key)
-            part = key.rpartition("_")[2]  # of several keys a colour
-            label, colour = (name, None) if len(keys) == 1 else (f"{name}, {part}", part if len(runs) == 1 else None)
+            part = key.rpartition("_")[2] if key.startswith("drift") else key.partition("_")[0]
+            colour = part if key.startswith("drift") and len(runs) == 1 else None
+            label = name if len(keys) == 1 else f"{name}, {part}"
             marker = "o" if len(seen) < 30 else None
             axes.plot(seen, values, label=label, color=colour, linewidth=1.2, marker=marker, markersize=3)
         axes.set_title(title, fontsize=10)
@@ -163,39 +167,51 @@ def _series(records: Sequence[dict[str, Any]], key: str) -> tuple[list[int], lis
 
 @dataclasses.dataclass(frozen=True)
 class RunSummary:
-    """One run folder: "finished" once its weights are there, "running" while a process holds it, else "stopped"."""
+    """One run folder: "finished" once its weights are there, "running" while a process holds it, else "stopped".
+
+    figure: what the run is judged by, of which last, best and that of the input before it was restored.
+    """
 
     name: str
     folder: Path
     state: str
     n_seen: int
     n_images: int
-    last_psnr: float | None
-    best_psnr: float | None
+    figure: str
+    last: float | None
+    best: float | None
+    input: float | None
 
 
 def list_runs(folder: Path) -> list[RunSummary]:
     """The runs in `folder`, itself one or below it, by name.  Raises DatasetError where there are none."""
-    found = sorted(path.parent for path in folder.rglob(RECIPE) if (path.parent / METRICS).is_file())
+    found = sorted(path.parent for path in folder.rglob(RECIPE) if (path.parent / LOG).is_file())
     if not found:
         raise DatasetError(f"{folder}: holds no run folders; `resharp train` makes them in runs/")
     return [_summary(run, folder) for run in found]
 
 
 def _summary(run: Path, root: Path) -> RunSummary:
-    records = read_metrics(run)
+    records, n_images, figure = read_metrics(run), 0, "psnr"
     try:
-        stages = json.loads((run / RECIPE).read_text(encoding="utf-8"))["stages"]
-        n_images = sum(int(stage["n_images"]) for stage in stages)
-    except (OSError, ValueError, KeyError, TypeError):
-        n_images = 0
-    scores = [record["validation_psnr"] for record in records if record.get("validation_psnr") is not None]
+        recipe = json.loads((run / RECIPE).read_text(encoding="utf-8"))
+        n_images = sum(int(stage["n_images"]) for stage in recipe["stages"])
+        figure = str(recipe["judge"]["headline"] or recipe["judge"]["figures"][0])
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        pass
+    scores, inputs = (
+        [record[name] for record in records if record.get(name) is not None]
+        for name in (f"validation_{figure}", f"input_{figure}")
+    )
+    better = max if figure not in METRICS or METRICS[figure].higher_is_better else min
     return RunSummary(
         name=str(run.relative_to(root)) if run != root else run.name,
         folder=run,
         state="running" if is_held(run) else "finished" if any(run.glob("*.safetensors")) else "stopped",
         n_seen=records[-1]["n_seen"] if records else 0,
         n_images=n_images,
-        last_psnr=scores[-1] if scores else None,
-        best_psnr=max(scores, default=None),
+        figure=figure,
+        last=scores[-1] if scores else None,
+        best=better(scores, default=None),
+        input=inputs[-1] if inputs else None,
     )

@@ -1,278 +1,262 @@
-"""Training steps: a batch in, one update of the weights, what to report out.
+"""Steps: a batch in, one update of the weights of a cast, what to report out.
 
-GAN and supervised training differ by the step.
+A step is a function of (players, batch, context).  What `context.update` is handed is the whole of what is minimised:
+for a piece of the batch, and the number of samples before it, by which all that is random in a step is drawn.
 """
 
 import contextlib
 import dataclasses
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .health import adversarial_share, critic_health, first_non_finite, gradient_norm, named_gradients, picture_health
-from .objectives import GeneratorLoss, Parts, at_least_float32
-from .optimizers import Optimizers
+from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, gradient_penalty
 
-_LEAST_SCALE = 2.0**-24  # of a gradient scaler: 40 halvings below where it begins
-# what a step draws: dropout masks, what the critic looks at and where its penalty is taken, what the generator's losses
-# look at
-_MASKS, _CRITIC, _WINDOWS = 1, 2, 3
-Batch = tuple[Tensor, Tensor]  # degraded, clean: float32 (N, 3, H, W), the degraded one perhaps smaller
+from .config import AdversarialRecipe
+from .context import TYPES, Batch, Objective, Parts, Player, Report, Step, StepContext, size_of
+from .health import adversarial_share, critic_health, picture_health
 
+# What a step draws beside dropout's masks: what a critic looks at and where its penalty is taken, what others look at.
+_CRITIC, _WINDOWS = 2, 3
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+Scores = list[tuple[Tensor, Tensor]]  # a critic's, of the real and of the made pictures, piece by piece
 
-class DivergedError(Exception):
-    """A loss is no number; the weights are still those before this step."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Machinery:
-    """How a step runs, whatever it minimises.
-
-    autocast: the type that convolutions run in, None for float32;  accumulate: pieces that a batch goes through in;
-    clip: largest norm of a gradient, 0 for none;  mean: averages a tensor over all processes.
-    """
-
-    autocast: torch.dtype | None
-    scaler: torch.amp.GradScaler | None
-    accumulate: int
-    clip: float
-    mean: Callable[[Tensor], Tensor]
-
-    def precision(self, device: torch.device) -> torch.autocast:
-        """The context that forwards run in."""
-        return torch.autocast(device.type, self.autocast, enabled=self.autocast is not None)
-
-    def backward(self, loss: Tensor) -> None:
-        """Adds the gradients of a loss."""
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
-
-    def descend(self, optimizers: Optimizers, n_seen: int, factor: float, owner: str) -> tuple[Tensor, float]:
-        """One step down the gradients that were added; returns their norm and the schedule's factor.
-
-        Raises DivergedError for gradients that are no numbers, under a scaler only if they are none at any scale.
-        """
-        if self.scaler is not None:
-            for optimizer in optimizers.optimizers:
-                self.scaler.unscale_(optimizer)
-        norm = gradient_norm(optimizers.parameters)
-        is_lost = self.scaler is None or self.scaler.get_scale() < _LEAST_SCALE  # else the scaler skips such a step
-        if is_lost and not math.isfinite(norm):
-            raise DivergedError(first_non_finite(named_gradients(optimizers.network, owner)) or "a gradient")
-        if self.clip:
-            torch.nn.utils.clip_grads_with_norm_(optimizers.parameters, self.clip, norm)
-        scheduled = optimizers.step(n_seen, factor=factor, scaler=self.scaler)
-        if self.scaler is not None:
-            self.scaler.update()
-        return norm, scheduled
+# --- steps ------------------------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class Moment:
-    """When and where a step happens.
+def supervised(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
+    """The generator, on the stage's losses; of one that gives several pictures each is compared."""
+    generator = players["generator"]
 
-    n_seen: images of the stage before it;  factor: on all learning rates, beside the schedule;  seed: of what the step
-    draws, the same in all processes;  place: samples of the whole batch before those of this process.
-    """
+    def objective(piece: Batch, place: int) -> tuple[Tensor, Parts]:
+        made = generator.outputs(piece["degraded"], piece)
+        compared = [fidelity(context, one, piece["clean"], place) for one in made]
+        return torch.stack([total for total, _ in compared]).sum(), compared[-1][1]
 
-    n_seen: int
-    factor: float
-    seed: int
-    place: int
-
-    def drawn(self, *purpose: int) -> int:
-        """A seed for one purpose of this step, unrelated to those for others."""
-        state = self.seed
-        for part in purpose:
-            state = (state * 6364136223846793005 + 1442695040888963407 * (part + 1)) % 2**64
-        return state >> 33
+    return context.update([generator], batch, objective)
 
 
-@dataclasses.dataclass(frozen=True)
-class Generator:
-    """The side that restores.  run: the network in the form that a compiler or a launcher gave it, through which all
-    passes go that gradients come back from."""
-
-    network: nn.Module
-    run: nn.Module
-    loss: GeneratorLoss
-    optimizers: Optimizers
-
-    def restored(self, degraded: Tensor, machinery: Machinery) -> Tensor:
-        """What it makes of a batch, float32, with gradient."""
-        with machinery.precision(degraded.device):
-            return at_least_float32(self.run(degraded))
-
-
-def supervised_step(generator: Generator, machinery: Machinery, batch: Batch, moment: Moment) -> dict[str, float]:
-    """One step of a network on its loss; returns the loss, its parts, the gradient norm and the schedule's factor."""
-    generator.network.train()
-    torch.manual_seed(moment.drawn(_MASKS, moment.place))
-    report = _generator_turn(generator, batch, machinery, moment)
-    norm, scheduled = machinery.descend(generator.optimizers, moment.n_seen, moment.factor, "generator")
-    return report | _norms(norm) | _rates(generator, scheduled * moment.factor)
-
-
-@dataclasses.dataclass(frozen=True)
-class Game:
-    """Both sides of a GAN.  critic_steps: the critic's updates for each of the generator's;  batches_per_step: 1, or
-    one for each of these updates;  stride: of the generator, at whose frequencies chequered patterns are looked for."""
-
-    generator: Generator
-    critic: nn.Module
-    critic_objective: nn.Module
-    critic_optimizers: Optimizers
-    critic_steps: int
-    batches_per_step: int
-    stride: int
-
-    @property
-    def fresh(self) -> bool:
-        """Whether each update has a batch of its own."""
-        return self.batches_per_step > 1
-
-
-def gan_step(game: Game, machinery: Machinery, batch: Batch, moment: Moment) -> dict[str, float]:
+def gan(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
     """The critic's updates, then one of the generator through the critic as it now is.
 
-    batch: as many batches in one as the game draws, the generator's last.  On one batch in one piece the generator runs
+    batch: as many batches in one as the step draws, the generator's last.  On one batch in one piece the generator runs
     once, for the critic and for itself; in pieces it runs again with the same dropout masks, as that is what pieces are
     for: no more than one of them is held at a time.  Returns losses, and the measures of GAN health.
     """
-    rounds = list(zip(*(part.chunk(game.batches_per_step) for part in batch), strict=True))
-    game.generator.network.train()
-    game.critic.train()
-    degraded, clean = rounds[0]
-    restored: Tensor | None = None
-    torch.manual_seed(moment.drawn(_MASKS, moment.place))
-    if machinery.accumulate == 1 and not game.fresh:
-        restored = game.generator.restored(degraded, machinery)
-        fakes = restored.detach()
-    else:
-        fakes = _fakes(game, degraded, machinery)
-    for turn in range(game.critic_steps):
-        if game.fresh and turn:
-            degraded, clean = rounds[turn]
-            torch.manual_seed(moment.drawn(_MASKS, moment.place, turn))
-            fakes = _fakes(game, degraded, machinery)
-        report, real_scores, fake_scores = _critic_turn(game, clean, fakes, machinery, moment, turn)
-        critic_norm, _ = machinery.descend(game.critic_optimizers, moment.n_seen, moment.factor, "critic")
-    measured = picture_health(fakes, clean, stride=game.stride)
-    torch.manual_seed(moment.drawn(_MASKS, moment.place, *([game.critic_steps] if game.fresh else [])))
-    game.critic.requires_grad_(False)
+    generator, critic, settings = players["generator"], players["critic"], asked(context)
+    rounds = _rounds(batch, context.stage.batches_per_step)
+    now, scores, restored = rounds[0], Scores(), None
+    if context.stage.accumulate == len(rounds) == 1:
+        with context.autocast():
+            restored = generator(now["degraded"], now)
+    fakes = context.made(generator, now) if restored is None else restored.detach()
+    for turn in range(settings.critic_steps):
+        if settings.fresh_batches and turn:
+            now = rounds[turn]
+            context.reseed(turn)
+            fakes = context.made(generator, now)
+        scores.clear()
+        pictures = {"real": now["clean"], "fake": fakes}
+        report = context.update([critic], pictures, telling_apart(critic, context, scores, turn))
+    report |= picture_health(fakes, now["clean"], stride=stride_of(generator))
+    context.reseed(*([settings.critic_steps] if settings.fresh_batches else []))
+    pulls: dict[str, Tensor] = {}
+
+    def objective(piece: Batch, place: int) -> tuple[Tensor, Parts]:
+        made = generator(piece["degraded"], piece) if restored is None else restored
+        total, parts = fidelity(context, watched(made, "fidelity", pulls), piece["clean"], place)
+        fooling = persuasion(critic, watched(made, "adversarial", pulls), piece["clean"], context, place)
+        return total + settings.weight * fooling, parts | {"adversarial": fooling}
+
+    with held(critic):
+        report |= context.update([generator], rounds[-1], objective)
+    report["adversarial_share"] = float(adversarial_share(pulls["adversarial"], pulls["fidelity"]))
+    return context.finite(report | critic_measures(fakes, now["clean"], scores, report))
+
+
+def cycle(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
+    """Two generators, there and back, and two critics, on photos that do not belong together (Zhu et al. 2017, arXiv
+    1703.10593): what was restored and spoiled again is the degraded photo, the other way round the clean one, by the
+    stage's losses; "identity" of them keeps what is clean already.  Both generators first, then each critic.
+    """
+    generator, degrader = players["generator"], players["degrader"]
+    critics = {"clean": players["critic"], "degraded": players["degraded_critic"]}
+    settings, identity, made = asked(context), context.stage.identity, list[tuple[Tensor, Tensor]]()
+
+    def objective(piece: Batch, place: int) -> tuple[Tensor, Parts]:
+        degraded, clean = piece["degraded"], piece["unpaired"]
+        restored, spoiled = generator(degraded, piece), degrader(clean, piece)
+        made.append((restored.detach(), spoiled.detach()))
+        there, parts = fidelity(context, generator(spoiled, piece), clean, place)
+        back, _ = fidelity(context, degrader(restored, piece), degraded, place)
+        parts = {"cycle": there + back, "cycle_clean": there, "cycle_degraded": back}
+        total = there + back
+        if identity:
+            same = fidelity(context, generator(clean, piece), clean, place)[0]
+            same = same + fidelity(context, degrader(degraded, piece), degraded, place)[0]
+            total, parts["identity"] = total + identity * same, same
+        parts["loss"] = total
+        parts["adversarial"] = persuasion(critics["clean"], restored, clean, context, place)
+        parts["adversarial_degraded"] = persuasion(critics["degraded"], spoiled, degraded, context, place)
+        return total + settings.weight * (parts["adversarial"] + parts["adversarial_degraded"]), parts
+
+    with held(*critics.values()):
+        report = context.update([generator, degrader], batch, objective)
+    restored, spoiled = (torch.cat(pieces) for pieces in zip(*made, strict=True))
+    scores: dict[str, Scores] = {name: [] for name in critics}
+    for name, real, fake in (("clean", batch["unpaired"], restored), ("degraded", batch["degraded"], spoiled)):
+        for turn in range(settings.critic_steps):
+            scores[name].clear()
+            telling = telling_apart(critics[name], context, scores[name], turn)
+            report |= context.update([critics[name]], {"real": real, "fake": fake}, telling)
+    report |= picture_health(restored, batch["degraded"], stride=stride_of(generator))
+    return context.finite(report | critic_measures(restored, batch["unpaired"], scores["clean"], report))
+
+
+@dataclasses.dataclass(frozen=True)
+class StepKind:
+    """A step and what it needs: the players that it updates, what it wants of a batch, and of what of it each critic
+    is shown the real ones.  One of somebody else's may leave all of it out."""
+
+    take: Step
+    trains: tuple[str, ...] = ()
+    wants: tuple[str, ...] = ()
+    critics: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+STEPS = {
+    "supervised": StepKind(supervised, ("generator",), ("degraded", "clean")),
+    "gan": StepKind(gan, ("generator", "critic"), ("degraded", "clean"), {"critic": "clean"}),
+    "cycle": StepKind(
+        cycle,
+        ("generator", "degrader", "critic", "degraded_critic"),
+        ("degraded", "unpaired"),
+        {"critic": "unpaired", "degraded_critic": "degraded"},
+    ),
+}
+
+# --- what steps minimise ----------------------------------------------------------------------------------------------
+
+
+def fidelity(context: StepContext, restored: Tensor, clean: Tensor, place: int) -> tuple[Tensor, Parts]:
+    """(the sum of the stage's weighted losses, each of them and the sum as "loss")."""
+    compared: Sequence[Tensor] = (restored, clean)
+    sees = context.losses.keys() & set(FEATURE_LOSSES)
+    seen = windows(compared, context.stage.jitter, context.drawn(_WINDOWS), place) if sees else compared
+    parts = {name: loss(*(seen if name in sees else compared)) for name, (_, loss) in context.losses.items()}
+    total = torch.stack([context.losses[name][0] * part for name, part in parts.items()]).sum()
+    return total, parts | {"loss": total}
+
+
+def persuasion(critic: Player, fake: Tensor, real: Tensor, context: StepContext, place: int) -> Tensor:
+    """How little a critic takes what a generator made for real, unweighted; its gradients are the caller's to hold."""
+    terms = ADVERSARIAL[asked(context).kind]
+    fake, real = windows((fake, real), context.stage.jitter, context.drawn(_WINDOWS), place)
+    return terms.generator(critic(real) if terms.generator_needs_real else None, critic(fake))
+
+
+def telling_apart(critic: Player, context: StepContext, scores: Scores, turn: int) -> Objective:
+    """A critic's whole loss on "real" and "fake" pictures, gradient penalty included; `scores` take what it says."""
+    settings, name = asked(context), critic.name
+    terms, seed = ADVERSARIAL[settings.kind], context.drawn(_CRITIC, turn)
+
+    def objective(piece: Batch, place: int) -> tuple[Tensor, Parts]:
+        # apart from what the penalty draws
+        real, fake = windows((piece["real"], piece["fake"]), context.stage.jitter, seed + 1, place)
+        if mixes_samples(critic.network):
+            judged = critic(real), critic(fake)
+        else:  # both in one pass
+            ours, theirs = critic(torch.cat([real, fake])).chunk(2)
+            judged = ours, theirs
+        scores.append((judged[0].detach(), judged[1].detach()))
+        total = terms.critic(*judged)
+        parts = {name: total}
+        if settings.gradient_penalty:
+            slope = _slope(critic, real, fake, settings, seed, place)
+            parts["gradient_penalty" if name == "critic" else f"{name}_gradient_penalty"] = slope
+            total = total + settings.gradient_penalty * slope
+        return total, parts
+
+    return objective
+
+
+def _slope(critic: Player, real: Tensor, fake: Tensor, settings: AdversarialRecipe, seed: int, place: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    torch.rand(place, generator=generator, dtype=real.dtype)  # the first numbers are others', here or elsewhere
+    autocast = TYPES[settings.penalty_precision]
+    return gradient_penalty(
+        critic.network, real, fake, generator=generator, norm=settings.penalty_norm, autocast=autocast
+    )
+
+
+def windows(images: Sequence[Tensor], jitter: int, seed: int, place: int) -> Sequence[Tensor]:
+    """(N, C, H - jitter, W - jitter) of each of the images, at offsets of 0 to `jitter` that each sample has of its own
+    and all images share.
+
+    Networks with strides have gradients that repeat at their pitch.  A generator that makes several pixels at once
+    turns them into a chequered pattern, unless the grid lies elsewhere for each sample.
+    """
+    if not jitter:
+        return images
+    generator = torch.Generator().manual_seed(seed)
+    # The first numbers are others', in this process or elsewhere.
+    offsets = torch.randint(jitter + 1, (place + len(images[0]), 2), generator=generator)[place:].tolist()
+    height, width = (side - jitter for side in images[0].shape[-2:])
+    return [
+        torch.stack([one[:, y : y + height, x : x + width] for one, (y, x) in zip(image, offsets, strict=True)])
+        for image in images
+    ]
+
+
+# --- what steps share -------------------------------------------------------------------------------------------------
+
+
+def asked(context: StepContext) -> AdversarialRecipe:
+    """How the stage's critics are asked."""
+    assert context.stage.adversarial is not None, "checked when the stage was made"
+    return context.stage.adversarial
+
+
+@contextlib.contextmanager
+def held(*players: Player) -> Iterator[None]:
+    """Players that gradients pass through, and that keep none."""
+    for player in players:
+        player.network.requires_grad_(False)
     try:
-        report |= _generator_turn(game.generator, rounds[-1], machinery, moment, restored)
+        yield
     finally:
-        game.critic.requires_grad_(True)
-    norm, scheduled = machinery.descend(game.generator.optimizers, moment.n_seen, moment.factor, "generator")
-    report |= measured | critic_health(fakes, clean, real_scores, fake_scores, norm, critic_norm)
-    if machinery.scaler is not None:  # it skips steps whose gradients overflow, and that is no illness
-        report = {name: value for name, value in report.items() if math.isfinite(value)}
-    report["critic_learning_rate"] = game.critic_optimizers.learning_rate
-    return report | _rates(game.generator, scheduled * moment.factor)
+        for player in players:
+            player.network.requires_grad_(True)
 
 
-@torch.no_grad()
-def _fakes(game: Game, degraded: Tensor, machinery: Machinery) -> Tensor:
-    """What the generator makes of a batch, piece by piece, without gradient."""
-    with machinery.precision(degraded.device):
-        pieces = _pieces(degraded, machinery)
-        return torch.cat([at_least_float32(game.generator.network(piece)) for piece in pieces])
+def watched(image: Tensor, name: str, pulls: dict[str, Tensor]) -> Tensor:
+    """The same picture, whose gradient by one part of a loss is kept while the backward pass goes through it."""
+    view = image.view_as(image)
+    if view.requires_grad:
+        view.register_hook(lambda gradient: pulls.update({name: gradient}))  # type: ignore[no-untyped-call]
+    return view
 
 
-def _critic_turn(
-    game: Game, clean: Tensor, fakes: Tensor, machinery: Machinery, moment: Moment, turn: int
-) -> tuple[dict[str, float], Tensor, Tensor]:
-    """The critic's gradients on one batch: (losses, scores of the true photos, of the fakes)."""
-    _forget_gradients(game.critic)
-    sums = _Sums(machinery)
-    scores: list[tuple[Tensor, Tensor]] = []
-    place = moment.place
-    for real, fake, is_last in _with_last(_pieces(clean, machinery), _pieces(fakes, machinery)):
-        with _synchronised(game.critic_objective, is_last):
-            with machinery.precision(clean.device):
-                loss, parts, *both = game.critic_objective(real, fake, moment.drawn(_CRITIC, turn), place)
-            machinery.backward(loss * (len(real) / len(clean)))
-        sums.add(parts, len(real) / len(clean))
-        scores.append((both[0], both[1]))
-        place += len(real)
-    report = sums.report(game.critic, "critic")
-    return report, torch.cat([real for real, _ in scores]), torch.cat([fake for _, fake in scores])
+def critic_measures(fakes: Tensor, target: Tensor, scores: Scores, report: Report) -> Report:
+    """The health of "critic" after its last update, whose scores these are, and of the generator's gradient."""
+    real, fake = (torch.cat(pieces) for pieces in zip(*scores, strict=True))
+    norms = (torch.tensor(report.get(f"{name}_gradient", torch.nan)) for name in ("generator", "critic"))
+    return critic_health(fakes, target, real, fake, *norms)
 
 
-def _generator_turn(
-    generator: Generator, batch: Batch, machinery: Machinery, moment: Moment, restored: Tensor | None = None
-) -> dict[str, float]:
-    """The generator's gradients on one batch; returns its losses.  restored: what it made of it, if it did already."""
-    _forget_gradients(generator.network)
-    sums = _Sums(machinery)
-    place = moment.place
-    for degraded, clean, is_last in _with_last(*(_pieces(part, machinery) for part in batch)):
-        share = len(degraded) / len(batch[0])
-        with _synchronised(generator.run, is_last):
-            pictures = generator.restored(degraded, machinery) if restored is None else restored
-            with machinery.precision(degraded.device):
-                loss, parts = generator.loss(pictures, clean, moment.drawn(_WINDOWS), place)
-            machinery.backward(loss * share)
-        sums.add(parts, share)
-        place += len(degraded)
-    report = sums.report(generator.network, "generator")
-    pulls = generator.loss.pulls
-    if "adversarial" in pulls:
-        report["adversarial_share"] = float(adversarial_share(pulls["adversarial"], pulls["fidelity"]))
-    pulls.clear()
-    return report
+def stride_of(player: Player) -> int:
+    """At whose frequencies chequered patterns are looked for."""
+    return int(getattr(player.network, "multiple_of", 1))
 
 
-def _rates(generator: Generator, factor: float) -> dict[str, float]:
-    """The schedule's factor, and the learning rate that the step had of it."""
-    return {"rate_factor": factor, "learning_rate": generator.optimizers.learning_rate}
+def mixes_samples(critic: nn.Module) -> bool:
+    """Whether images of one batch see each other, through batch norm."""
+    return any(isinstance(module, _BATCH_NORMS) for module in critic.modules())
 
 
-def _norms(norm: Tensor) -> dict[str, float]:
-    """The generator's gradient norm, left out where a scaler skipped the step."""
-    return {"generator_gradient": float(norm)} if math.isfinite(norm) else {}
-
-
-class _Sums:
-    """Losses of the pieces of a batch, added up by their share of it."""
-
-    def __init__(self, machinery: Machinery) -> None:
-        self._machinery = machinery
-        self._parts: Parts = {}
-
-    def add(self, parts: Parts, share: float) -> None:
-        for name, value in parts.items():
-            self._parts[name] = self._parts.get(name, torch.zeros_like(value)) + share * value
-
-    def report(self, network: nn.Module, owner: str) -> dict[str, float]:
-        """The mean over all processes.  Raises DivergedError where one is no number, in every process alike."""
-        values = self._machinery.mean(torch.stack(list(self._parts.values()))).tolist()
-        report = dict(zip(self._parts, values, strict=True))
-        if not all(math.isfinite(value) for value in values):
-            bad = first_non_finite([*self._parts.items(), *named_gradients(network, owner)])
-            raise DivergedError(bad or "a loss of another process")
-        return report
-
-
-def _pieces(part: Tensor, machinery: Machinery) -> Sequence[Tensor]:
-    return part.tensor_split(machinery.accumulate)
-
-
-def _with_last(*parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """The pieces of two parts together, and whether they are the last; empty ones are passed over."""
-    first, second = ([piece for piece in part if len(piece)] for part in parts)
-    for index, (one, other) in enumerate(zip(first, second, strict=True)):
-        yield one, other, index == len(first) - 1
-
-
-def _synchronised(wrapped: nn.Module, is_last: bool) -> contextlib.AbstractContextManager[None]:
-    """Gradients go to the other processes with the last piece of a batch alone."""
-    no_sync = getattr(wrapped, "no_sync", None)  # distributed training's wrapper has it
-    return contextlib.nullcontext() if is_last or no_sync is None else no_sync()
-
-
-def _forget_gradients(network: nn.Module) -> None:
-    for parameter in network.parameters():
-        parameter.grad = None
+def _rounds(batch: Batch, n_batches: int) -> list[Batch]:
+    """As many batches as were drawn in one."""
+    size = size_of(batch) // n_batches
+    parts = {name: torch.split(part, size) for name, part in batch.items()}
+    return [{name: part[number] for name, part in parts.items()} for number in range(n_batches)]

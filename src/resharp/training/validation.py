@@ -1,151 +1,151 @@
-"""What a run is judged by: held-out photos, spoiled once as the training ones are, and the numbers on them."""
+"""What a run is judged by: held-out photos, spoiled once as the training ones are, and the figures on them."""
 
-import collections
 import dataclasses
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from resharp.data.loading import Stream
-from resharp.data.plan import Plan
-from resharp.data.sources import Source
-from resharp.data.synthesis import Synthesis
-from resharp.errors import ArgumentError, ResharpError
+from resharp.degradations import Resize
+from resharp.errors import RecipeError, did_you_mean
+from resharp.evaluation.protocols import PROTOCOLS
 from resharp.figures import Cell, contact_sheet
-from resharp.metrics import psnr, ssim
-from resharp.tiling import run_whole
+from resharp.image import luma
+from resharp.metrics import METRICS
+
+from .config import JudgeRecipe, Recipe
+from .context import Batch, Player
 
 SHOWN = 6  # samples on a sheet
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """Means over the held-out samples, on RGB clipped to [0, 1]: PSNR in dB, Wang's SSIM."""
+    """Means over the held-out photos, of what was restored and of what it was made from ("input_NAME").
 
-    psnr: float
-    ssim: float
+    headline: the figure whose best moment is kept, "" for none;  higher_is_better: of it;  sheet: a picture of some of
+    them (3, H, W), or None.
+    """
 
+    figures: dict[str, float]
+    headline: str = ""
+    higher_is_better: bool = True
+    sheet: Tensor | None = None
 
-class Part:
-    """Some of a source's photos, as a source of its own."""
-
-    def __init__(self, source: Source, numbers: Sequence[int]) -> None:
-        self.source, self.numbers, self.is_real = source, list(numbers), source.is_real
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def name(self, index: int) -> str:
-        """As in the whole source."""
-        return self.source.name(self.numbers[index])
-
-    def group(self, index: int) -> str:
-        """As in the whole source."""
-        return self.source.group(self.numbers[index])
-
-    def size(self, index: int) -> tuple[int, int]:
-        """(height, width)."""
-        return self.source.size(self.numbers[index])
-
-    def read(self, index: int) -> tuple[Tensor | None, Tensor]:
-        """(degraded or None, clean)."""
-        return self.source.read(self.numbers[index])
-
-    def fingerprint(self) -> str:
-        """Of the whole source."""
-        return self.source.fingerprint()
+    def is_better_than(self, best: float | None) -> bool:
+        """Whether the headline never was as good."""
+        if not self.headline:
+            return False
+        value = self.figures[self.headline]
+        return best is None or (value > best if self.higher_is_better else value < best)
 
 
-def held_out(sources: Sequence[Source], n_holdout: int, n_groups_least: int = 1) -> tuple[list[Source], Source]:
-    """(training, held out): whole groups of the first source leave the training, evenly spread over their order, until
-    `n_holdout` photos and `n_groups_least` groups are out; so many photos, of each group as many as of the others where
-    it has them, are kept to judge by.  Of the other sources, which may be made of the same photos, groups of the same
-    names leave, too.  Raises ArgumentError where nothing would be left to train on."""
-    source = sources[0]
-    groups: dict[str, list[int]] = {}
-    for number in range(len(source)):
-        groups.setdefault(source.group(number), []).append(number)
-    names = list(groups)
-    n_groups, out, chosen = len(names), list[int](), list[list[int]]()
-    for count in range(n_groups_least, n_groups):
-        chosen = [groups[names[index]] for index in _spread(n_groups, count)]
-        out = [number for group in chosen for number in group]
-        if len(out) >= n_holdout:
-            break
-    if not n_holdout <= len(out) < len(source):
-        raise ArgumentError(
-            f"cannot hold {n_holdout} of {len(source)} photos, and {n_groups_least} of {n_groups} groups at least, "
-            "out of the training; lower data.n_holdout or data.n_holdout_groups, or bring more photos"
-        )
-    turns = [place for turn in range(max(map(len, chosen))) for place, group in enumerate(chosen) if turn < len(group)]
-    n_each = collections.Counter(turns[:n_holdout])
-    picked = sorted(chosen[place][index] for place, n in n_each.items() for index in _spread(len(chosen[place]), n))
-    judging, left = {source.group(number) for number in out}, set(out)
-    training = Part(source, [number for number in range(len(source)) if number not in left])
-    return [training, *(_without(one, judging) for one in sources[1:])], Part(source, picked)
+Judge = Callable[[Mapping[str, Player]], Scores]
+"""What a training asks now and then: how good the cast is."""
 
 
-def _spread(n: int, count: int) -> list[int]:
-    """`count` of the numbers below n, evenly."""
-    return [round((i + 0.5) * n / count - 0.5) for i in range(count)]
+class PhotoJudge:
+    """The default judge: one network of the cast on fixed photos, "degraded" and, where there is a truth, "clean".
 
+    Raises RecipeError for a figure without the truth that it compares with, an unknown figure or protocol.
+    """
 
-def _without(source: Source, groups: Collection[str]) -> Source:
-    kept = [number for number in range(len(source)) if source.group(number) not in groups]
-    if not kept:
-        raise ArgumentError(
-            f"all photos like {source.name(0)} are of groups that are held out of the first source; lower "
-            "data.n_holdout or data.n_holdout_groups, or leave that source out"
-        )
-    return Part(source, kept)
+    def __init__(self, recipe: Recipe, photos: Batch, device: torch.device) -> None:
+        self.photos, self.network, self.device = photos, recipe.judged, device
+        self.settings, self.headline = recipe.judge, headline_of(recipe)
+        self._truth = photos.get("clean")
+        _check_figures(recipe.judge, self._truth is not None)
+        self._colour, self._rounding, self._border = _protocol_of(recipe)
+        self._yardstick = self._figures(self._enlarged(photos["degraded"]).clamp(0, 1))
 
+    def __call__(self, players: Mapping[str, Player]) -> Scores:
+        """The means of all figures, with the yardstick beside them."""
+        restored = self.restored(players[self.network])
+        each = self._figures(restored)
+        means = {name: float(values.mean()) for name, values in each.items()}
+        yardstick = {f"input_{name}": float(values.mean()) for name, values in self._yardstick.items()}
+        better = METRICS[self.headline].higher_is_better if self.headline else True
+        return Scores(means | yardstick, self.headline, better, self._sheet(restored, each))
 
-class HeldOut:
-    """Fixed samples of held-out photos of `n_groups` groups, one of each photo, in a crop of up to `crop` pixels."""
-
-    def __init__(self, source: Source, plan: Plan, *, crop: int, noise_sigma: float, seed: int) -> None:
-        smallest = min(min(source.size(index)) for index in range(len(source))) // (2 if plan.half else 1)
-        side = min(crop, smallest) // plan.factor * plan.factor
-        if side < 16:
-            raise ArgumentError(f"{source.name(0)}: the held-out photos are too small to judge by; take larger ones")
-        synthesis = Synthesis([(1, source)], plan.model_copy(update={"crop": side}), seed=seed)
-        stream = Stream(synthesis, noise_sigma=noise_sigma)
-        pairs = []
-        for number in range(len(source)):
-            sample = stream[number]
-            if isinstance(sample, ResharpError):
-                raise sample
-            pairs.append(tuple(as_float(part) for part in sample))
-        self.n_groups = len({source.group(number) for number in range(len(source))})
-        self.degraded, self.clean = (torch.stack([pair[half] for pair in pairs]) for half in (0, 1))
-
-    @torch.no_grad()
-    def restored(self, network: nn.Module, device: torch.device) -> Tensor:
+    def restored(self, player: Player) -> Tensor:
         """(N, 3, H, W) in [0, 1], float32 on the CPU; the network in eval mode."""
-        network.eval()
-        multiple_of = int(getattr(network, "multiple_of", 1))
-        made = [run_whole(network, one[None].to(device), multiple_of=multiple_of).float() for one in self.degraded]
-        return torch.cat([one.cpu() for one in made]).clamp(0, 1)
+        made = []
+        for number in range(len(self.photos["degraded"])):
+            one = {name: part[number : number + 1].to(self.device) for name, part in self.photos.items()}
+            made.append(player.restored(one).float().cpu())
+        return torch.cat(made).clamp(0, 1)
 
-    def scores(self, restored: Tensor) -> Scores:
-        """Of what `restored` gave."""
-        return Scores(float(psnr(restored, self.clean).mean()), float(ssim(restored, self.clean).mean()))
+    def _figures(self, restored: Tensor) -> dict[str, Tensor]:
+        """(N,) of each."""
+        seen, truth = self._seen(restored), self._seen(restored if self._truth is None else self._truth)
+        return {name: METRICS[name].function(seen, truth) for name in self.settings.figures}
 
-    def sheet(self, restored: Tensor) -> Tensor:
-        """Input, output and truth of the first samples side by side, as a picture (3, H, W)."""
-        cells = [
-            Cell(f"{float(psnr(restored[i], self.clean[i])):.2f} dB", (self.degraded[i], restored[i], self.clean[i]))
-            for i in range(min(SHOWN, len(restored)))
-        ]
+    def _seen(self, pictures: Tensor) -> Tensor:
+        """What the protocol counts: rounded, without a border, in its colours."""
+        if self._rounding in ("round", "truncate"):
+            levels = pictures.clamp(0, 1) * 255
+            pictures = (levels.round() if self._rounding == "round" else (levels + 1e-3).floor()) / 255
+        (height, width), border = pictures.shape[-2:], self._border
+        pictures = pictures[..., border : height - border, border : width - border]
+        return luma(pictures) if self._colour == "y" else pictures
+
+    def _enlarged(self, degraded: Tensor) -> Tensor:
+        """As large as the truth, by bicubic interpolation."""
+        if self._truth is None or self._truth.shape == degraded.shape:
+            return degraded
+        enlarged: Tensor = Resize(self._truth.shape[-1] / degraded.shape[-1])(degraded)
+        return enlarged
+
+    def _sheet(self, restored: Tensor, each: Mapping[str, Tensor]) -> Tensor:
+        """Input, output and truth of the first samples side by side, the first figure beside the input's."""
+        name = self.headline or self.settings.figures[0]
+        unit = f" {METRICS[name].unit}".rstrip()
+        cells = []
+        for index in range(min(SHOWN, len(restored))):
+            before, after = float(self._yardstick[name][index]), float(each[name][index])
+            pictures = [self.photos["degraded"][index].expand(3, -1, -1), restored[index]]
+            truth = [] if self._truth is None else [self._truth[index]]
+            cells.append(Cell(f"{name} {after:.2f}{unit}, input {before:.2f}", (*pictures, *truth)))
         return contact_sheet(cells, n_columns=2)
 
 
-def as_float(pixels: Tensor) -> Tensor:
-    """Samples as the loader gives them, uint8 or float32 already, as float32 in [0, 1]."""
-    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+def headline_of(recipe: Recipe) -> str:
+    """The figure that says which moment was the best; "" where nobody said so and PSNR would mislead."""
+    return recipe.judge.headline or ("" if recipe.has_critics else recipe.judge.figures[0])
 
 
-def on_device(pixels: Tensor, device: torch.device) -> Tensor:
-    """Samples as the loader gives them, as a step takes them."""
-    return as_float(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+def shown_score(recipe: Recipe, scores: Mapping[str, float]) -> str:
+    """The headline, or else the first figure, in words: "38.61 dB, input 27.30 dB, gain +11.31"."""
+    name = headline_of(recipe) or recipe.judge.figures[0]
+    unit = f" {METRICS[name].unit}".rstrip()
+    value, before = scores[name], scores.get(f"input_{name}", math.nan)
+    label = "" if name == "psnr" else f"{name} "
+    return f"{label}{value:.2f}{unit}, input {before:.2f}{unit}, gain {value - before:+.2f}"
+
+
+def _protocol_of(recipe: Recipe) -> tuple[str, str | None, int]:
+    """(colours, rounding, pixels of border left out) that the judge counts by."""
+    factor = recipe.data.plan.factor
+    name = recipe.judge.protocol or ("sr-y" if factor > 1 else "")
+    if not name:
+        return "rgb", None, 0
+    protocol = PROTOCOLS[name]
+    return protocol.colour, protocol.rounding, factor if protocol.scale else protocol.border or 0
+
+
+def _check_figures(settings: JudgeRecipe, has_truth: bool) -> None:
+    for name in settings.figures:
+        if name not in METRICS:
+            raise RecipeError(f"judge.figures: {name!r} is no metric; {did_you_mean(name, METRICS, things='metrics')}")
+        if METRICS[name].needs_truth and not has_truth:
+            without = ", ".join(one for one, metric in METRICS.items() if not metric.needs_truth)
+            raise RecipeError(
+                f"judge.figures: {name} compares with the truth, which photos of data.degraded lack; take {without}"
+            )
+    if settings.headline and settings.headline not in settings.figures:
+        known = did_you_mean(settings.headline, settings.figures, things="figures")
+        raise RecipeError(f"judge.headline: {settings.headline!r} is none of judge.figures; {known}")
+    if settings.protocol and settings.protocol not in PROTOCOLS:
+        known = did_you_mean(settings.protocol, PROTOCOLS, things="protocols")
+        raise RecipeError(f"judge.protocol: {settings.protocol!r} is no protocol; {known}")

@@ -229,10 +229,10 @@ def test_the_command_that_fetches(
     server: tuple[str, Path], folder: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     name = publish(monkeypatch, *server, b"weights", hashlib.sha256(b"weights").hexdigest()[:8])
-    done = run("weights", "fetch", "vgg16")
+    done = run("models", "fetch", "vgg16")
     assert (done.code, done.out, done.err) == (0, f"{folder / name}\n", "")
     assert (folder / name).read_bytes() == b"weights"
-    done = run("weights", "fetch", "vgg9")
+    done = run("models", "fetch", "vgg9")
     assert done.code == 2
     assert "'vgg9' is no network with features; did you mean" in done.err
 

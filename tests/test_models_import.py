@@ -1,18 +1,21 @@
-"""DeblurGAN's published weights: every layout of their files, and everything that is refused."""
+"""Other files into ours: DeblurGAN's published weights in every layout, those of resharp 0.1, and what is refused."""
 
+import json
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from resharp.errors import ResourceError, WeightsError
-from resharp.models import load_model, read_card
+from resharp.models import Contract, load_model
 from resharp.models.importers import deblurgan_keys, import_model
 from resharp.networks import DeblurGAN
-from tests.conftest import Run, rand
+from tests.conftest import rand
 from tests.test_deblurgan import Published
+from tests.toy_networks import SMALL
 
 
 def published_state(*, dropout: bool = True) -> dict[str, torch.Tensor]:
@@ -136,15 +139,50 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(
         import_model(path, "deblurgan", tmp_path / "w.safetensors")
 
 
-def test_the_command_line_imports_a_published_generator(tmp_path: Path, run: Run) -> None:
-    path = stored(tmp_path / "latest_net_G.pth", published_state())
-    done = run("weights", "import", path, "--as", "deblurgan", "-o", tmp_path / "w.safetensors")
-    assert (done.code, done.err) == (0, "")
-    assert "deblurgan" in done.out
-    assert read_card(tmp_path / "w.safetensors").arguments["n_blocks"] == 2
-    done = run("weights", "import", tmp_path / "no.pth", "--as", "deblurgan", "-o", tmp_path / "w.safetensors")
-    assert done.code == 2
-    assert "no.pth: no such file" in done.err
+def test_a_missing_file_and_an_unknown_kind_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no\.pth: no such file"):
+        import_model(tmp_path / "no.pth", "deblurgan", tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="'esrgan' is no kind of weights that can be imported; choose dae"):
+        import_model(tmp_path / "no.pth", "esrgan", tmp_path / "w.safetensors")
+
+
+# --- weights of resharp 0.1 -------------------------------------------------------------------------------------------
+
+
+def first_format(path: Path, made: nn.Module, **card: object) -> Path:
+    stored = {"format": 1, "network": "dae", "arguments": made.arguments, "licence": "CC0", **card}
+    safetensors.torch.save_file(made.state_dict(), path, {"resharp": json.dumps(stored)})
+    return path
+
+
+@pytest.mark.parametrize("sigma", [None, 0.04])
+def test_weights_of_the_first_format_are_converted(tmp_path: Path, sigma: float | None) -> None:
+    old = first_format(tmp_path / "old.safetensors", SMALL["dae"](), noise_sigma=sigma)
+    with pytest.raises(WeightsError, match=r"convert it by `resharp models import .*--as resharp"):
+        load_model(old)
+    card = import_model(old, "resharp", tmp_path / "new.safetensors")
+    expected = Contract("deblur", halo=3) if sigma is None else Contract("denoise", halo=3, noise_sigma=(sigma, sigma))
+    assert (card.name, card.licence, card.contract) == ("new", "CC0", expected)
+    image = rand(1, 3, 8, 12, dtype=torch.float32)
+    assert torch.equal(load_model(tmp_path / "new.safetensors")[0](image), SMALL["dae"]()(image))
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ({"format": 2}, r"is no weights file of resharp 0\.1"),
+        ({"network": "vnet"}, r"is no weights file of resharp 0\.1"),
+        ({"arguments": {"width": 5, "depth": 3}}, "do not fit each other"),
+        ({"arguments": {"width": -1}}, "do not fit each other"),
+        ({"noise_sigma": "11"}, "do not fit each other"),
+        ({"noise_sigma": [1]}, "do not fit each other"),
+    ],
+)
+def test_what_is_none_of_the_first_format_is_named(tmp_path: Path, card: dict[str, object], words: str) -> None:
+    old = first_format(tmp_path / "old.safetensors", SMALL["dae"](), **card)
+    with pytest.raises(WeightsError, match=words) as caught:
+        import_model(old, "resharp", tmp_path / "new.safetensors")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_file_to_import_is_not_written_over(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Second inputs: what lies beside a photo and goes through its crop, turn and flip, such as a map of segments."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resharp.errors import DatasetError
+from resharp.photo import SUFFIXES, read_pixels
+
+from .folders import some
+from .sources import Source
+
+
+class Beside:
+    """A folder that holds for every photo of a source a picture, or .npy (channels, height, width), of its name.
+
+    Raises DatasetError where one has none.
+    """
+
+    def __init__(self, name: str, folder: Path, source: Source) -> None:
+        if not folder.is_dir():
+            raise DatasetError(f"data.beside.{name}: {folder}: no such folder")
+        there = {
+            path.relative_to(folder).with_suffix("").as_posix(): path
+            for path in sorted(folder.rglob("*"))
+            if path.suffix.lower() in {*SUFFIXES, ".npy"}
+        }
+        names = [source.name(number) for number in range(len(source))]
+        self._files = {photo: file for photo in names if (file := _of(photo, there)) is not None}
+        if missing := [photo for photo in names if photo not in self._files]:
+            raise DatasetError(
+                f"data.beside.{name}: {folder}: lacks {len(missing)} of {len(names)} ({some(missing)}); each photo "
+                "needs one of its name"
+            )
+
+    def read(self, photo: str, size: tuple[int, int]) -> Tensor:
+        """(channels, height, width), uint8 or float32, of a photo of that (height, width).  Raises DatasetError."""
+        path = self._files[photo]
+        if path.suffix.lower() != ".npy":
+            plane = read_pixels(path, deep=True)
+        else:
+            try:
+                array = np.load(path, allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise DatasetError(f"{path}: cannot be read as an array ({error})") from None
+            plane = torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.float32))
+        if plane.ndim != 3 or tuple(plane.shape[-2:]) != size:
+            raise DatasetError(f"{path}: is {tuple(plane.shape)}, and its photo wants (channels, {size[0]}, {size[1]})")
+        return plane
+
+
+def _of(photo: str, there: dict[str, Path]) -> Path | None:
+    """By the photo's path below its dataset, or that without the folder of the clean half."""
+    parts: Sequence[str] = Path(photo).with_suffix("").parts
+    return there.get("/".join(parts)) or there.get("/".join(parts[1:]))

@@ -1,0 +1,436 @@
+"""Models' files: round trip, contracts, everything that is refused; mixtures; the quality of the shipped ones."""
+
+import dataclasses
+import json
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch.testing import assert_close
+
+import resharp
+from resharp.data.folders import photo_paths
+from resharp.data.layouts import open_listing
+from resharp.demo import SHAKE, demo_inputs
+from resharp.errors import ArgumentError, WeightsError
+from resharp.metrics import psnr
+from resharp.models import SHIPPED, Card, Contract, load_model, mix_models, model_path, read_card, save_model
+from resharp.networks import DAE
+from resharp.photo import read_photo
+from resharp.restorers import open_denoiser
+from tests.conftest import rand, reference
+from tests.toy_networks import Doubler, doubler, saved
+
+DEBLURRERS = [name for name in SHIPPED if read_card(name).contract.task == "deblur"]
+
+
+def save(path: Path, model: DAE, **changes: Any) -> None:
+    contract = Contract("denoise", halo=3, noise_sigma=(0.04, 0.04))
+    card = Card("dae", model.arguments, contract, name="a", licence="CC0-1.0")
+    save_model(model, path, dataclasses.replace(card, **changes))
+
+
+def small() -> DAE:
+    return DAE(width=4, depth=3, generator=torch.Generator().manual_seed(0))
+
+
+def test_weights_come_back_with_their_card(tmp_path: Path) -> None:
+    network = small()
+    save(tmp_path / "a.safetensors", network)
+    loaded, card = load_model(tmp_path / "a.safetensors")
+    for key, tensor in network.state_dict().items():
+        assert_close(loaded.state_dict()[key], tensor)
+    assert (card.name, card.network, card.licence) == ("a", "dae", "CC0-1.0")
+    assert card.contract == Contract("denoise", halo=3, noise_sigma=(0.04, 0.04))
+    assert not loaded.training
+
+
+def test_half_precision_storage_is_loaded_as_float32(tmp_path: Path) -> None:
+    save(tmp_path / "a.safetensors", small().half())
+    assert next(load_model(tmp_path / "a.safetensors")[0].parameters()).dtype == torch.float32
+
+
+def test_counts_stay_whole_numbers(tmp_path: Path) -> None:
+    network = DAE(width=4, depth=3, batch_norm=True)
+    save(tmp_path / "a.safetensors", network)
+    loaded, _ = load_model(tmp_path / "a.safetensors")
+    save(tmp_path / "b.safetensors", loaded)
+    assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "a.safetensors").read_bytes()
+
+
+def test_a_mixture_is_the_mean_of_its_parts(tmp_path: Path) -> None:
+    first, second = small(), DAE(width=4, depth=3, generator=torch.Generator().manual_seed(1))
+    save(tmp_path / "a.safetensors", first)
+    save(tmp_path / "b.safetensors", second, name="b", licence="MIT")
+    files = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    card = mix_models(files, tmp_path / "c.safetensors", shares=[3, 1])
+    mixed, again = load_model(tmp_path / "c.safetensors")
+    for key, tensor in mixed.state_dict().items():
+        assert_close(tensor, 0.75 * first.state_dict()[key] + 0.25 * second.state_dict()[key])
+    assert card == again
+    assert (card.name, card.contract.noise_sigma, card.licence) == ("c", (0.04, 0.04), "CC0-1.0; MIT")
+    assert card.quality == "a mixture, 3 of a, 1 of b"
+
+
+@pytest.mark.parametrize(
+    ("files", "out", "shares", "words"),
+    [
+        ("ab", "out", [1.0], "a mixture of 2 needs as many shares above 0"),
+        ("ab", "out", [1.0, float("nan")], "needs as many shares above 0"),
+        ("ab", "out", [1.0, -1.0], "needs as many shares above 0"),
+        ("ab", "out", [1e308, 1e308], "needs as many shares above 0 and below a million"),
+        ("a", "out", [], "needs two or more weights"),
+        ("aw", "out", [], r"w\.safetensors: has arguments"),
+        (
+            "as",
+            "out",
+            [],
+            r"s\.safetensors: has contract .*0\.1.*, a\.safetensors .*0\.04.*; mix weights of one network",
+        ),
+        ("ab", "a", [], r"a\.safetensors: is one of the files to mix"),
+        ("ax", "out", [], r"x\.safetensors: no such model"),
+    ],
+)
+def test_what_cannot_be_mixed_is_named(
+    files: str, out: str, shares: list[float], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(Path("a.safetensors"), small())
+    save(Path("b.safetensors"), small())
+    save(Path("s.safetensors"), small(), contract=Contract("denoise", halo=3, noise_sigma=(0.1, 0.1)))
+    save(Path("w.safetensors"), DAE(width=8, depth=3))
+    before = Path("a.safetensors").read_bytes()
+    with pytest.raises((WeightsError, ArgumentError), match=words):
+        mix_models([f"{name}.safetensors" for name in files], f"{out}.safetensors", shares=shares)
+    assert not Path("out.safetensors").exists()
+    assert Path("a.safetensors").read_bytes() == before
+
+
+def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(tmp_path: Path) -> None:
+    path, starts = tmp_path / "w.safetensors", set()
+    network = small()
+    for length in range(0, 500, 8):  # headers are whole numbers of 8 bytes
+        save(path, network, training_data="x" * length)
+        starts.add(path.read_bytes()[:2])
+        read_card(path)
+    assert b"\x80\x04" in starts
+
+
+CARD: dict[str, Any] = {
+    "format": 2,
+    "network": "dae",
+    "arguments": {"width": 4, "depth": 3},
+    "contract": {"task": "deblur", "halo": 3},
+}
+
+
+def test_keys_of_later_cards_are_ignored(tmp_path: Path) -> None:
+    later = {**CARD, "invented": 1, "contract": {**CARD["contract"], "invented": [1]}}
+    assert load_model(with_card(tmp_path, later))[1].contract == Contract("deblur", halo=3)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_shipped_name_that_is_also_a_file_means_two_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(Path("w.safetensors"), small())
+    Path("w.safetensors").rename("deblur")
+    with pytest.raises(WeightsError, match=r"deblur: is a shipped model and a file here; write \./deblur for the file"):
+        read_card("deblur")
+    for file in ("./deblur", Path("deblur"), tmp_path / "deblur"):
+        assert read_card(file).name == "a"
+    Path("deblur").unlink()
+    Path("deblur").mkdir()
+    assert read_card("deblur").name == "deblur"
+    with pytest.raises(WeightsError, match="is a folder"):
+        read_card("./deblur")
+
+
+# --- contracts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("contract", "words"),
+    [
+        (None, "holds no contract"),
+        ([], "holds no contract"),
+        ("deblur", "holds no contract"),
+        ({}, "task"),
+        ({"task": "deblurr"}, "did you mean 'deblur'"),
+        ({"task": None}, "task None is unknown"),
+        ({"task": ["deblur"]}, "is unknown"),
+        ({"task": "deblur", "scale": 0}, "scale of a contract is 0"),
+        ({"task": "deblur", "scale": 2.0}, r"scale of a contract is 2\.0"),
+        ({"task": "deblur", "scale": True}, "scale of a contract is True"),
+        ({"task": "deblur", "multiple_of": "4"}, "multiple_of of a contract is '4'"),
+        ({"task": "deblur", "multiple_of": 10**9}, "multiple_of"),
+        ({"task": "deblur", "halo": -1}, "halo of a contract is -1"),
+        ({"task": "deblur", "halo": []}, "halo"),
+        ({"task": "deblur", "takes": "image"}, "a network takes the image"),
+        ({"task": "deblur", "takes": {}}, "a network takes the image"),
+        ({"task": "deblur", "takes": None}, "a network takes the image"),
+        ({"task": "deblur", "takes": ["sigma"]}, "a network takes the image"),
+        ({"task": "deblur", "takes": ["image", "mood"]}, "a network takes the image"),
+        ({"task": "deblur", "takes": ["image", ["sigma"]]}, "does not hold"),
+        ({"task": "deblur", "noise_sigma": [0.1, 0.1]}, "states noise_sigma"),
+        ({"task": "denoise"}, "states noise_sigma"),
+        ({"task": "denoise", "noise_sigma": [0.1]}, "does not hold"),
+        ({"task": "denoise", "noise_sigma": 0.1}, "does not hold"),
+        ({"task": "denoise", "noise_sigma": ["0", "1"]}, "does not hold"),
+        ({"task": "denoise", "noise_sigma": [0, 0]}, "within"),
+        ({"task": "denoise", "noise_sigma": [0.2, 0.1]}, "within"),
+        ({"task": "denoise", "noise_sigma": [float("nan"), 0.1]}, "within"),
+        ({"task": "denoise", "noise_sigma": [0, 25]}, "within"),
+    ],
+)
+def test_a_contract_that_does_not_hold_is_one_clear_line(tmp_path: Path, contract: object, words: str) -> None:
+    path = with_card(tmp_path, {**CARD, "contract": contract})
+    with pytest.raises(WeightsError, match=words) as caught:
+        read_card(path)
+    assert str(path) in str(caught.value)
+    assert "save_model" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_contract_comes_back_from_its_file(tmp_path: Path) -> None:
+    for contract in (
+        Contract("upscale", scale=4, multiple_of=8, halo=0),
+        Contract("denoise", takes=("image", "sigma"), noise_sigma=(0, 0.2)),
+        Contract("degrade", takes=("image", "noise", "segmentation")),
+    ):
+        save(tmp_path / "w.safetensors", small(), contract=contract)
+        assert read_card(tmp_path / "w.safetensors").contract == contract
+
+
+# --- networks of one's own --------------------------------------------------------------------------------------------
+
+
+OWN = "tests.toy_networks:Doubler"
+
+
+@pytest.mark.parametrize("named", [OWN, Doubler])
+def test_a_network_of_ones_own_comes_back_once_it_is_named(tmp_path: Path, named: Any) -> None:
+    network = doubler()
+    path = saved(network, tmp_path / "own.safetensors", "upscale", name=OWN)
+    with pytest.raises(WeightsError, match=f"somebody's own; if you trust that code, name it: --network {OWN}"):
+        load_model(path)
+    again, card = load_model(path, network=named)
+    assert (card.network, card.contract.scale) == (OWN, 2)
+    image = rand(1, 3, 8, 12, dtype=torch.float32)
+    assert torch.equal(again(image), network(image))
+
+
+@pytest.mark.parametrize(
+    ("stored", "named", "words"),
+    [
+        (OWN, "tests.toy_networks:Other", "is of network 'tests.toy_networks:Doubler', not of"),
+        ("dae", Doubler, "is of network 'dae', not of 'Doubler'"),
+        ("tests.nowhere:Net", "tests.nowhere:Net", "tests.nowhere:Net: cannot be imported"),
+        ("tests.toy_networks:saved", "tests.toy_networks:saved", "is no class of torch.nn.Module"),
+        ("tests.toy_networks:Loud", "tests.toy_networks:Loud", "do not fit each other .*no such layer"),
+        ("resharp.networks:UNet", "resharp.networks:UNet", "do not fit each other"),
+        ("vnet", None, "is of network 'vnet'; known here: dae"),
+    ],
+)
+def test_a_network_that_is_not_what_it_is_called(tmp_path: Path, stored: str, named: Any, words: str) -> None:
+    path = tmp_path / "w.safetensors"
+    save(path, small(), network=stored, arguments={} if "Loud" in stored else small().arguments)
+    with pytest.raises(WeightsError, match=words) as caught:
+        load_model(path, network=named)
+    assert "\n" not in str(caught.value)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def damaged(tmp_path: Path) -> Path:
+    path = tmp_path / "w.safetensors"
+    save(path, small())
+    path.write_bytes(path.read_bytes()[:-100])
+    return path
+
+
+def pickled(tmp_path: Path) -> Path:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(pickle.dumps({"a": 1}))
+    return path
+
+
+def torch_file(tmp_path: Path) -> Path:
+    path = tmp_path / "w.pth"
+    torch.save(small().state_dict(), path)
+    return path
+
+
+def without_card(tmp_path: Path) -> Path:
+    path = tmp_path / "w.safetensors"
+    safetensors.torch.save_file(small().state_dict(), path)
+    return path
+
+
+def of_another_size(tmp_path: Path) -> Path:
+    path = tmp_path / "w.safetensors"
+    save(path, small(), arguments={"width": 5, "depth": 3})
+    return path
+
+
+def of_a_later_format(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {**CARD, "format": 3})
+
+
+def with_a_strange_card(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {**CARD, "arguments": ["width"]})
+
+
+def of_the_first_format(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {**CARD, "format": 1})
+
+
+def with_a_list_as_card(tmp_path: Path) -> Path:
+    return with_card(tmp_path, [])
+
+
+def with_card(tmp_path: Path, card: object) -> Path:
+    path = tmp_path / "w.safetensors"
+    safetensors.torch.save_file(small().state_dict(), path, {"resharp": json.dumps(card)})
+    return path
+
+
+def with_complex_tensors(tmp_path: Path) -> Path:
+    path = tmp_path / "w.safetensors"
+    state = {key: tensor.to(torch.complex64) for key, tensor in small().state_dict().items()}
+    safetensors.torch.save_file(state, path, {"resharp": json.dumps(CARD)})
+    return path
+
+
+def of_no_size(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {**CARD, "arguments": {"width": 10**12}})
+
+
+def of_more_than_there_is(tmp_path: Path) -> Path:
+    """A card of 300 GB over tensors of some bytes."""
+    return with_card(tmp_path, {**CARD, "arguments": {"width": 4096, "depth": 512}})
+
+
+def with_a_number_as_licence(tmp_path: Path) -> Path:
+    return with_card(tmp_path, {**CARD, "licence": 1})
+
+
+def of_another_network(tmp_path: Path) -> Path:
+    path = tmp_path / "w.safetensors"
+    save(path, small(), network="vnet")
+    return path
+
+
+def with_nan(tmp_path: Path) -> Path:
+    network = small()
+    torch.nn.init.constant_(network.convs[0].bias, float("nan"))
+    path = tmp_path / "w.safetensors"
+    save(path, network)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (damaged, "damaged"),
+        (pickled, "pickle"),
+        (torch_file, "pickle"),
+        (without_card, "without resharp's card"),
+        (of_another_size, "do not fit each other .size mismatch for convs.2.weight.*4, 3, 3.*5, 3, 3"),
+        (of_more_than_there_is, "do not fit"),
+        (with_a_number_as_licence, "'licence' is no text"),
+        (of_another_network, "'vnet'"),
+        (with_nan, "NaN"),
+        (with_complex_tensors, "complex"),
+        (of_no_size, "between 1 and 4096"),
+        (of_a_later_format, "update resharp"),
+        (with_a_strange_card, "no network with arguments"),
+        (
+            of_the_first_format,
+            r"convert it by `resharp models import .*w\.safetensors --as resharp -o NEW\.safetensors`",
+        ),
+        (with_a_list_as_card, "without resharp's card"),
+        (lambda tmp_path: tmp_path / "missing", "no such model.*dae-sigma11"),
+        (lambda tmp_path: tmp_path, "folder"),
+        (lambda tmp_path: tmp_path / ("x" * 300), "cannot be read"),
+    ],
+)
+def test_what_cannot_be_trusted_is_refused(tmp_path: Path, make: Callable[[Path], Path], words: str) -> None:
+    path = make(tmp_path)
+    with pytest.raises(WeightsError, match=words) as caught:
+        load_model(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_are_written_as_safetensors_only(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"choose that suffix"):
+        save(tmp_path / "w.pth", small())
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_weights_have_a_whole_card(name: str) -> None:
+    path, card = model_path(name), read_card(name)
+    assert path.stat().st_size < 25_000_000
+    model_card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert card.sha256 in model_card
+    assert card.name == name
+    assert card.licence == "Apache-2.0"
+    assert json.dumps(card.arguments)
+
+
+def test_shipped_denoiser_on_a_shipped_photo() -> None:
+    """Stands in for Kodak where that set is not at hand."""
+    with_noise, restored = denoised_psnr(model_path("dae-sigma11").parent / "demo-photo.png", seed=0)
+    assert with_noise == pytest.approx(27.30, abs=0.05)
+    assert restored == pytest.approx(36.21, abs=0.05)
+
+
+def test_shipped_denoiser_has_the_quality_of_its_card() -> None:
+    """The mean over all 24 photos of Kodak, whole."""
+    paths = photo_paths(reference("kodak24"))
+    mean = float(np.mean([denoised_psnr(path, seed=index)[1] for index, path in enumerate(paths)]))
+    card = model_path("dae-sigma11").with_suffix(".md").read_text(encoding="utf-8")
+    claimed = re.search(r"\*\*([\d.]+) dB\*\* mean PSNR", card)
+    assert claimed is not None
+    assert mean == pytest.approx(float(claimed[1]), abs=0.03)
+
+
+@pytest.mark.parametrize("name", DEBLURRERS)
+def test_shipped_deblurrers_on_a_shipped_photo(name: str) -> None:
+    """Stands in for real pairs where none are at hand: a shaken photo gains, a sharp one stays as it is."""
+    sharp, _ = demo_inputs()
+    shaken = SHAKE(sharp, generator=torch.Generator().manual_seed(1)).clamp(0, 1)
+    assert float(psnr(resharp.deblur(shaken, model=name), sharp)) > float(psnr(shaken, sharp)) + (
+        0.25 if name == "deblur" else 0.45
+    )
+    assert float(psnr(resharp.deblur(sharp, model=name), sharp)) > 35
+
+
+@pytest.mark.parametrize("name", DEBLURRERS)
+def test_shipped_deblurrers_have_the_quality_of_their_card(name: str) -> None:
+    """The mean over eight real pairs of GoPro, 256x256."""
+    pairs = open_listing(reference("gopro/crops")).pairs
+    gains = []
+    for degraded, clean in ((read_photo(a).image, read_photo(b).image) for a, b in pairs):
+        restored = resharp.deblur(degraded, model=name).mul(255).round().div(255)
+        gains.append(float(psnr(restored, clean) - psnr(degraded, clean)))
+    card = model_path(name).with_suffix(".md").read_text(encoding="utf-8")
+    claimed = re.search(r"GoPro, 8 crops.*\| \*\*\+([\d.]+) dB", card)
+    assert claimed is not None
+    assert float(np.mean(gains)) == pytest.approx(float(claimed[1]), abs=0.02)
+
+
+def denoised_psnr(path: Path, *, seed: int) -> tuple[float, float]:
+    clean, sigma = read_photo(path).image, 11 / 255
+    noisy = clean + sigma * torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+    restored = open_denoiser("dae-sigma11")(noisy, sigma).clamp(0, 1)
+    return float(psnr(noisy, clean)), float(psnr(restored, clean))
