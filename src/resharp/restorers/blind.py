@@ -14,14 +14,14 @@ from resharp.errors import ArgumentError
 from resharp.image import as_image
 from resharp.kernel_estimation import find_blur
 from resharp.models import Contract
-from resharp.solvers import Step, half_quadratic, unclipped
+from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipped
 
 from .base import Progress, Restored, StoppedError, check_known
 from .memory import memory_named
 from .network import NetworkDenoiser
 
-LIGHT = 2.2  # the camera's response, in whose light blur happens
-N_ITERATIONS = 12
+N_ITERATIONS = 8
+KERNEL_ERROR = 0.015  # noise that is believed at least: what kernels that were found are wrong by
 
 
 @final
@@ -39,7 +39,7 @@ class BlindRestorer:
         self,
         denoiser: NetworkDenoiser,
         *,
-        gamma: float = LIGHT,
+        gamma: float = 1.0,
         largest: int | None = None,
         n_iterations: int = N_ITERATIONS,
     ) -> None:
@@ -86,6 +86,7 @@ class BlindRestorer:
             operator,
             self.denoiser.at_any_level,
             edge_padded(photo, operator.margin),
+            noise_sigma=max(KERNEL_ERROR, float(estimated_noise_sigma(photo).mean())),
             weigh=unclipped,
             gamma=blur.gamma,
             n_iterations=self._n_iterations,
