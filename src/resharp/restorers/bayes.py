@@ -93,7 +93,7 @@ def solve_half_quadratic(problem: Problem, denoiser: NetworkDenoiser, n_iteratio
     )
 
 
-SOLVERS: dict[str, tuple[Solver, int]] = {"half-quadratic": (solve_half_quadratic, 24), "dmsp": (solve_dmsp, 300)}
+SOLVERS: dict[str, tuple[Solver, int]] = {"half-quadratic": (solve_half_quadratic, 16), "dmsp": (solve_dmsp, 300)}
 """Each with its usual number of iterations."""
 DEFAULT_SOLVER = "half-quadratic"
 
@@ -126,7 +126,7 @@ class BayesRestorer:
     ) -> None:
         if isinstance(solver, str) and solver not in SOLVERS:
             raise ArgumentError(f"solver {solver!r} is unknown; choose {', '.join(SOLVERS)}")
-        self._solver, usual = SOLVERS[solver] if isinstance(solver, str) else (solver, 24)
+        self._solver, usual = SOLVERS[solver] if isinstance(solver, str) else (solver, 16)
         self.n_iterations = usual if n_iterations is None else n_iterations
         if self.n_iterations < 1:
             raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, {usual} are usual")
