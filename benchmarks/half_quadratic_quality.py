@@ -1,4 +1,4 @@
-"""Deblurring with a known kernel, half-quadratic against the published mean-shift iteration: PSNR and processor seconds.
+"""Deblurring with a known kernel, half-quadratic against the published mean-shift iteration: PSNR and seconds.
 
     python benchmarks/half_quadratic_quality.py PHOTOS KERNELS.mat [--kernel 1] [--noise 2.55] [--skip mean-shift]
 
@@ -20,7 +20,7 @@ from torch import Tensor
 import resharp
 from resharp.data.folders import photo_paths
 from resharp.degradations import Blur, edge_padded, without_margin
-from resharp.solvers.half_quadratic import at_any_level, half_quadratic
+from resharp.solvers.half_quadratic import half_quadratic
 from resharp.solvers.noise_level import estimated_noise_sigma
 
 Solve = Callable[[Tensor, Blur, float | None], Tensor]
@@ -35,17 +35,18 @@ def crops(paths: list[Path], margin: tuple[int, int], side: int) -> Iterator[Ten
 
 
 def solvers(model: str, precision: str, iterations: int) -> dict[str, Solve]:
-    prior = resharp.load_prior(model, precision=precision)
-    denoiser = at_any_level(prior.denoiser, prior.sigma)
+    denoiser = resharp.open_denoiser(model, precision=precision)
 
     def splitting(y: Tensor, blur: Blur, sigma: float | None) -> Tensor:
         restored = half_quadratic(
-            y, blur, denoiser, edge_padded(y, blur.margin), noise_sigma=sigma, n_iterations=iterations
+            y, blur, denoiser.at_any_level, edge_padded(y, blur.margin), noise_sigma=sigma, n_iterations=iterations
         )
         return without_margin(restored, blur.margin)
 
+    published_denoiser = resharp.open_denoiser("dae-sigma11", precision=precision)
+
     def published(y: Tensor, blur: Blur, sigma: float | None) -> Tensor:
-        restored = resharp.deconvolve(y, blur.kernel, sigma, prior=prior)
+        restored = resharp.deconvolve(y, blur.kernel, sigma, model=published_denoiser, solver="dmsp")
         assert isinstance(restored, Tensor)
         return restored
 
@@ -55,7 +56,7 @@ def solvers(model: str, precision: str, iterations: int) -> dict[str, Solve]:
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path, exists=True))
 @click.argument("kernels")
-@click.option("--model", default="dae-sigma11", show_default=True, help="A denoiser of one level.")
+@click.option("--model", default="dae-sigma11", show_default=True, help="The denoiser of the half-quadratic solver.")
 @click.option("--n-photos", default=6, show_default=True)
 @click.option("--kernel", "numbers", multiple=True, type=int, default=(1, 2, 3, 4, 5), show_default=True)
 @click.option("--noise", "noises", multiple=True, type=float, default=(2.55, 5.1, 7.65, 10.2), show_default=True)

@@ -187,11 +187,13 @@ def _report(page: Path) -> "Report":
 def _journal(wanted: Wanted, made_by: Mapping[str, Any], jobs: "Jobs") -> "Journal":
     """Of all that decides what the pictures are; not of the device, which changes last bits alone."""
     import resharp
-    from resharp.models import read_card
+    from resharp.models import DEFAULT_DENOISER, read_card
     from resharp.own_code import is_own
     from resharp.restorers import Journal
+    from resharp.restorers.opening import BLIND
 
-    model = wanted.model if is_own(wanted.model) else read_card(wanted.model).sha256
+    weights = DEFAULT_DENOISER if wanted.model == BLIND else wanted.model
+    model = weights if is_own(weights) else read_card(weights).sha256
     shared = {name: getattr(wanted, name) for name in ("precision", "tile", "seed", "quality")}
     assert jobs.folder is not None
     return Journal(jobs.folder, {"resharp": resharp.__version__, "model": model, **shared, **made_by}, shard=jobs.shard)

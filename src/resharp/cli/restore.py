@@ -1,23 +1,71 @@
 """resharp deblur, denoise, upscale and deconvolve."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ._restoring import Wanted, restoring, run_network, run_restorer, samples_option
+from ._terminal import PLACE, is_given
 
 if TYPE_CHECKING:
+    from resharp.degradations import BlurField
     from resharp.restorers import Restorer
 
+_GAMMA = "Blur happens in pixel values ** G: 1 as they are, 2.2 in light, as cameras see it."
 _NOISE = "Noise on the [0,1] scale (0.01 = 2.55 grey levels)."
 
 
 @click.command()
-@restoring("deblur", of="A deblurrer")
+@restoring("blind", of="`blind`, which finds the blur and undoes it, or a deblurring network")
 @samples_option
-def deblur(wanted: Wanted, samples: int | None) -> None:
-    """Sharpen photos of which nothing else is known."""
-    run_network("deblur", wanted, samples=samples)
+@click.option("--gamma", type=float, metavar="G", help=f"{_GAMMA} Of `blind`.  [default: 1]")
+@click.option(
+    "--blur-out", type=PLACE, metavar="F", help="Keep the blur that was found: .npz for --blur-in, or a picture of it."
+)
+@click.option(
+    "--blur-in", type=PLACE, metavar="F.npz", help="Undo this blur, which was found before, and perhaps edited."
+)
+def deblur(
+    wanted: Wanted, samples: int | None, gamma: float | None, blur_out: Path | None, blur_in: Path | None
+) -> None:
+    """Sharpen photos of which nothing else is known; those without blur come back as they were."""
+    if wanted.model != "blind":
+        if gamma is not None or blur_out is not None or blur_in is not None:
+            raise click.UsageError("--gamma, --blur-out and --blur-in are of `blind`; leave them or --model out.")
+        run_network("deblur", wanted, samples=samples)
+        return
+    if samples is not None or wanted.tile is not None or is_given("seed"):
+        raise click.UsageError("--samples, --seed and --tile are of networks; leave them out, or name one by --model.")
+    known = {}
+    if blur_in is not None or blur_out is not None:
+        known["blur"] = _blur(wanted, gamma, blur_in, blur_out)
+
+    def open_it() -> "Restorer":
+        from resharp.restorers import open_restorer
+
+        return open_restorer("blind", task="deblur", gamma=gamma, **wanted.of_model)
+
+    read = () if blur_in is None else (str(blur_in),)
+    made_by = {"command": "deblur", "gamma": gamma, "blur": None if blur_in is None else blur_in.read_bytes().hex()}
+    run_restorer(wanted, open_it, made_by, known=known, read=read)
+
+
+def _blur(wanted: Wanted, gamma: float | None, blur_in: Path | None, blur_out: Path | None) -> "BlurField | None":
+    """The blur of the one photo, read or found, and kept if that is wanted."""
+    from resharp.degradations import read_field, write_field
+    from resharp.kernel_estimation import draw_field, find_blur
+    from resharp.photo import Photo, read_photo, write_photo
+
+    if len(wanted.photos) != 1 or wanted.photos[0].is_dir():
+        raise click.UsageError("--blur-in and --blur-out are of one photo; name one.")
+    photo = read_photo(wanted.photos[0])
+    field = read_field(blur_in) if blur_in is not None else find_blur(photo.image, gamma=gamma or 1.0).field
+    if field is not None and blur_out is not None and blur_out.suffix == ".npz":
+        write_field(field, blur_out)
+    elif field is not None and blur_out is not None:
+        write_photo(Photo(draw_field(photo.image, field)), blur_out)
+    return field
 
 
 @click.command()
@@ -51,9 +99,25 @@ def upscale(wanted: Wanted, samples: int | None) -> None:
 @click.option(
     "--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: estimated from the photo (noise-blind)."
 )
-@click.option("--iterations", type=int, default=300, show_default=True, metavar="N", help="Steps of the solver.")
+@click.option(
+    "--solver",
+    default="half-quadratic",
+    show_default=True,
+    metavar="NAME",
+    help="half-quadratic, or dmsp, the published iteration of Deep Mean-Shift Priors.",
+)
+@click.option("--iterations", type=int, metavar="N", help="Steps of the solver.  [default: 16, or 300 of dmsp]")
+@click.option("--gamma", type=float, default=1.0, show_default=True, metavar="G", help=_GAMMA)
 @click.option("--flip-kernel", is_flag=True, help="Turn the kernel by 180 degrees, for tools that store it so.")
-def deconvolve(wanted: Wanted, kernel: str, noise_sigma: float | None, iterations: int, flip_kernel: bool) -> None:
+def deconvolve(
+    wanted: Wanted,
+    kernel: str,
+    noise_sigma: float | None,
+    solver: str,
+    iterations: int | None,
+    gamma: float,
+    flip_kernel: bool,
+) -> None:
     """Sharpen photos whose blur is known (Deep Mean-Shift Priors)."""
     from resharp.degradations import parse_kernel
 
@@ -64,7 +128,15 @@ def deconvolve(wanted: Wanted, kernel: str, noise_sigma: float | None, iteration
         from resharp.restorers import BayesRestorer, open_denoiser
 
         denoiser = open_denoiser(wanted.model, **wanted.of_model)
-        return BayesRestorer(denoiser, n_iterations=iterations, noise_sigma=noise_sigma, tile=wanted.tile)
+        return BayesRestorer(
+            denoiser,
+            solver=solver,
+            n_iterations=iterations,
+            noise_sigma=noise_sigma,
+            gamma=gamma,
+            tile=wanted.tile,
+        )
 
-    made_by = {"command": "deconvolve", "kernel": spread.tolist(), "noise": noise_sigma, "iterations": iterations}
+    settings = {"noise": noise_sigma, "solver": solver, "iterations": iterations, "gamma": gamma}
+    made_by = {"command": "deconvolve", "kernel": spread.tolist(), **settings}
     run_restorer(wanted, open_it, made_by, known={"kernel": spread}, read=(kernel,))

@@ -2,12 +2,13 @@
 
 from .base import Progress, Restored, Restorer, StoppedError
 from .bayes import SOLVERS, BayesRestorer, Problem, Solver
+from .blind import BlindRestorer
 from .degrading import blur, degrade
 from .files import restore_files
 from .jobs import Job, Jobs, Shard, plan_jobs
 from .journal import Journal
 from .network import NetworkDenoiser, NetworkRestorer, TiledNetwork
-from .opening import TELLABLE, FunctionRestorer, open_denoiser, open_restorer
+from .opening import BLIND, TELLABLE, FunctionRestorer, open_denoiser, open_restorer
 from .photos import restore_photo, restore_planes
 from .precision import PRECISIONS
 from .report import Report
@@ -15,10 +16,12 @@ from .rows import Pace, Row
 from .verbs import deblur, deconvolve, denoise, restore, upscale
 
 __all__ = [
+    "BLIND",
     "PRECISIONS",
     "SOLVERS",
     "TELLABLE",
     "BayesRestorer",
+    "BlindRestorer",
     "FunctionRestorer",
     "Job",
     "Jobs",

@@ -17,7 +17,8 @@ from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.image import as_image
 from resharp.models import Contract
 from resharp.priors import MeanShift
-from resharp.solvers import Step, estimated, half_quadratic, known, mean_shift, unclipped
+from resharp.solvers import Step, estimated, estimated_noise_sigma, half_quadratic, known, mean_shift, unclipped
+from resharp.solvers import halo as reach_of
 from resharp.tiling import n_tiles, run_in_tiles, smallest_side
 
 from .base import Progress, Restored, check_known, told
@@ -181,6 +182,8 @@ class BayesRestorer:
         """Of the size of the measurement for a blur, of the operator's domain else; whole or in parts."""
         flat = degraded.reshape(-1, *degraded.shape[-3:])
         side, halo = self._parts(flat, operator)
+        if noise_sigma is None and side < max(flat.shape[-2:]) and self._solver is solve_half_quadratic:
+            noise_sigma = min(1.0, float(estimated_noise_sigma(flat).mean()))  # of the whole, for all parts alike
         n_parts = n_tiles(flat, side=side, halo=halo)
         part = itertools.count()
 
@@ -219,7 +222,7 @@ class BayesRestorer:
             if self._tile is not None:
                 raise ArgumentError("only blur is undone in parts; leave tile out")
             return max(flat.shape[-2:]), 0
-        halo = 2 * max(operator.margin) + _PRIOR_REACH
+        halo = reach_of((operator.kernel.shape[0], operator.kernel.shape[1]), self.denoiser.halo)
         least = smallest_side(halo)
         if self._tile is not None and self._tile < least:
             raise ArgumentError(f"tiles of {self._tile} pixels; with this kernel {least} are the least")
@@ -229,9 +232,6 @@ class BayesRestorer:
         at_once = (free // 2 if free is not None else 4 << 30) // (_BYTES_PER_PIXEL * len(flat))
         whole = max(flat.shape[-2:])
         return (whole, halo) if flat.shape[-2] * flat.shape[-1] <= at_once else (max(least, math.isqrt(at_once)), halo)
-
-
-_PRIOR_REACH = 20  # pixels around a part over which what the prior makes of its border dies away; docs/decisions/0010
 
 
 def check_noise(noise_sigma: float | None) -> None:

@@ -121,11 +121,11 @@ class TiledNetwork:
     def _in_parts(self, image: Tensor, side: int, options: _Options, progress: Progress | None) -> Tensor:
         """Each part makes the draw of dropout for itself."""
         multiple_of, scale = self.contract.multiple_of, self.contract.scale
-        total = n_tiles(image, side=side, halo=self._halo, multiple_of=multiple_of)
+        total = n_tiles(image, side=side, halo=self.reach, multiple_of=multiple_of)
         measured = self._measured(image, side, options) if total > 1 and self.contract.halo is None else None
         run = functools.partial(self._part, measured=measured, options=options)
         done = itertools.count(1)
-        layout = {"side": side, "halo": self._halo, "multiple_of": multiple_of, "scale": scale}
+        layout = {"side": side, "halo": self.reach, "multiple_of": multiple_of, "scale": scale}
         return run_in_tiles(run, image, on_tile=lambda: told(progress, next(done), total), **layout)
 
     def _part(self, part: Tensor, *, measured: Sequence[Tensor] | None, options: _Options) -> Tensor:
@@ -171,14 +171,14 @@ class TiledNetwork:
     @property
     def smallest_tile(self) -> int:
         """The smallest side of parts that the network can do with."""
-        return smallest_side(self._halo, self.contract.multiple_of)
+        return smallest_side(self.reach, self.contract.multiple_of)
 
     @property
     def has_dropout(self) -> bool:
         return bool(getattr(self._network, "dropout", 0))
 
     @property
-    def _halo(self) -> int:
+    def reach(self) -> int:
         """How far around a pixel the network looks, apart from what it measures on the whole photo."""
         halo = self.contract.halo
         return int(getattr(self._network, "reach", 0)) if halo is None else halo
@@ -299,6 +299,7 @@ class NetworkDenoiser:
         self.levels, self.name, self._contract = contract.noise_sigma, name, contract
         self._is_told = "sigma" in contract.takes
         self._network = TiledNetwork(network, contract, device=device, precision=precision)
+        self.halo = self._network.reach
         self.device = self._network.device
 
     def __call__(self, noisy: Tensor, sigma: float) -> Tensor:

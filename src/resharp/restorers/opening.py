@@ -19,12 +19,17 @@ from resharp.own_code import imported, is_own, told
 
 from .base import Progress, Restored, Restorer, check_known
 from .base import told as heard
+from .blind import BlindRestorer
 from .network import NetworkDenoiser, NetworkRestorer
 
 TELLABLE = ("kernel", "noise_sigma", "scale", "pattern", "segmentation")
 """What a restorer may be told of a degradation."""
 
 _SETTINGS = {"tile", "samples"}  # of a NetworkRestorer
+_BLIND_SETTINGS = {"gamma", "largest"}
+
+BLIND = "blind"
+"""The name of the restorer that finds a photo's blur and undoes it, wherever a model's name could stand."""
 
 
 def open_restorer(
@@ -36,19 +41,23 @@ def open_restorer(
     task: str | None = None,
     **settings: Any,
 ) -> Restorer:
-    """A model by name or file, "package.module:function", a function of images (..., 3, H, W), a network, or a
-    Restorer, which is given back as it is.
+    """A model by name or file, "blind" (a `BlindRestorer` with our denoiser), "package.module:function", a function of
+    images (..., 3, H, W), a network, or a Restorer, which is given back as it is.
 
     device, precision: of networks; "auto" is an accelerator where there is one, and bfloat16 where it is fast there.
     network: the class or "package.module:Name" of a file whose network is none of ours, which is then imported.
-    task: what the model must be for, a row of `models.TASKS`.  settings: `tile` and `samples`, see `NetworkRestorer`.
+    task: what the model must be for, a row of `models.TASKS`.  settings: `tile` and `samples`, see `NetworkRestorer`;
+    of "blind" `gamma` and `largest`, see `BlindRestorer`.
     A function is told by keyword what its signature names of TELLABLE.  Raises ArgumentError, also for settings that
     would have no effect, WeightsError and ResourceError.
     """
-    for key in settings:
-        if key not in _SETTINGS:
-            raise ArgumentError(f"{key} is no setting of a restorer; {did_you_mean(key, _SETTINGS)}")
     settings = {key: value for key, value in settings.items() if value is not None}
+    usual = _BLIND_SETTINGS if what == BLIND else _SETTINGS
+    for key in settings:
+        if key not in usual:
+            raise ArgumentError(f"{_named(what)} has no setting {key}; {did_you_mean(key, usual)}")
+    if what == BLIND:
+        return _blind(device, precision, network, task, settings)
     if isinstance(what, Path) or (isinstance(what, str) and not is_own(what)):
         return _from_file(what, device, precision, network, task, settings)
     if network is not None:
@@ -89,6 +98,16 @@ def _from_network(
         raise ArgumentError(f"{name} is for the task {contract.task!r}, not for {task!r}")
     placed = copy.deepcopy(network)
     return NetworkRestorer(placed, contract, device=device, precision=precision, name=name, **settings)
+
+
+def _blind(
+    device: str, precision: str, network: str | type[nn.Module] | None, task: str | None, settings: dict[str, Any]
+) -> Restorer:
+    if Path(BLIND).exists():
+        raise ArgumentError(f"{BLIND}: is a way to deblur and stands here, too; write ./{BLIND} for what stands here")
+    if network is not None or task not in (None, "deblur"):
+        raise ArgumentError(f"{BLIND} deblurs and takes no network of its own; leave it out, or name a file of weights")
+    return BlindRestorer(open_denoiser(device=device, precision=precision), **settings)
 
 
 def _from_file(

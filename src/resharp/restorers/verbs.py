@@ -8,12 +8,12 @@ from torch import nn
 from resharp.degradations import Kernel
 from resharp.errors import ArgumentError
 from resharp.image import Picture, as_image, like_input
-from resharp.models import DEFAULT_DEBLUR, DEFAULT_DENOISER
+from resharp.models import DEFAULT_DENOISER
 
 from .base import Progress, Restorer
 from .bayes import DEFAULT_SOLVER, BayesRestorer, Solver
 from .network import NetworkDenoiser
-from .opening import open_denoiser, open_restorer
+from .opening import BLIND, open_denoiser, open_restorer
 from .photos import restore_planes
 
 Model = str | Path | nn.Module | Restorer
@@ -33,24 +33,26 @@ def restore(
 def deblur(
     image: Picture,
     *,
-    model: Model = DEFAULT_DEBLUR,
+    model: Model = BLIND,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
     samples: int | None = None,
+    gamma: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Picture:
     """Sharpen a photo of which nothing else is known.
 
     image: as `restore` takes it;  model: by name or file, or what `open_restorer` made of it, once for many photos; it
-    then has its device and settings already.  tile, samples: see `NetworkRestorer`.
+    then has its device and settings already.  "blind" finds the blur and undoes it (`BlindRestorer`, whose `gamma` this
+    is; a photo without blur comes back as it was); names and files are networks.  tile, samples: see `NetworkRestorer`.
 
     Returns the restored image in the form of the input, the same size.  The same photo, seed and parts give the same
     picture.  Raises ArgumentError, WeightsError or ResourceError.
     """
     restorer = open_restorer(
-        model, device=device, precision=precision, task=_task(model, "deblur"), tile=tile, samples=samples
+        model, device=device, precision=precision, task=_task(model, "deblur"), tile=tile, samples=samples, gamma=gamma
     )
     return restore(image, restorer, seed=seed, progress=progress)
 
