@@ -70,6 +70,9 @@ class Telling:
         if row.problem:
             with self._bar.external_write_mode():
                 complain(row.problem)
+        elif "untouched" in row.facts:
+            with self._bar.external_write_mode():
+                complain(f"{row.job.photo}: left as it was ({row.facts['untouched']})")
         self._foretell(row, pace)
         self._advance(float(self._n_done), pace)
 

@@ -33,7 +33,7 @@ class BlindRestorer:
     """
 
     contract = Contract("deblur")
-    accepts = ("blur",)
+    accepts: tuple[str, ...] = ("blur",)
 
     def __init__(
         self,
