@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from resharp.data.folders import natural, photos_below, some
 from resharp.device import checked_device
 from resharp.errors import ArgumentError, DatasetError, WeightsError, did_you_mean
-from resharp.models import SHIPPED, Card, read_card
+from resharp.models import DEFAULT_DENOISER, SHIPPED, Card, read_card
 from resharp.own_code import imported, is_own
 from resharp.photo import SUFFIXES
 from resharp.provenance import file_sha256, files_sha256
 from resharp.restorers import (
+    BLIND,
     BayesRestorer,
+    BlindRestorer,
     FunctionRestorer,
     NetworkRestorer,
     Restorer,
@@ -73,7 +75,7 @@ def open_method(
     if match not in ("name", "order"):
         raise ArgumentError(f"pictures are matched by name or by order, not by {match!r}")
     text, is_name = str(what), isinstance(what, str)
-    is_built_in, is_shipped = is_name and text in BASELINES, is_name and text in SHIPPED
+    is_built_in, is_shipped = is_name and text in BASELINES, is_name and (text in SHIPPED or text == BLIND)
     if (is_built_in or is_shipped) and Path(text).exists():
         kind = "built-in method" if is_built_in else "shipped model"
         raise ArgumentError(f"{text}: is a {kind} and stands here, too; write ./{text} for what stands here")
@@ -91,7 +93,7 @@ def open_method(
         return Method(text, functools.partial(_told, restorer, protocol, 0))
     if Path(text).is_dir():
         return _restored_folder(Path(text), cases, match)
-    known = [*BASELINES, *SHIPPED]
+    known = [*BASELINES, BLIND, *SHIPPED]
     hint = did_you_mean(text, known, things="built-in methods and models")
     raise ArgumentError(f"{text}: no method; {hint}; a model, a folder of pictures or package.module:callable will do")
 
@@ -177,19 +179,20 @@ def _from_model(
 ) -> Method:
     if str(what) not in SHIPPED and Path(what).suffix.lower() in SUFFIXES:
         raise ArgumentError(f"{what}: is a photo; name the folder of restored pictures")
-    card = read_card(what)
-    _check_task(card, protocol)
+    is_blind = what == BLIND
+    card = read_card(DEFAULT_DENOISER if is_blind else what)
+    _check_task(dataclasses.replace(card, contract=BlindRestorer.contract) if is_blind else card, protocol)
     place = checked_device(device)
     used = str(checked_precision(precision, place)).removeprefix("torch.")
     settings: dict[str, Any] = {"device": device, "precision": used, "network": network}
     restorer: Restorer
-    if card.contract.task == "denoise" and "kernel" in protocol.gives:
+    if card.contract.task == "denoise" and not is_blind and "kernel" in protocol.gives:
         _check_unused(str(what), samples=samples)
         restorer = BayesRestorer(open_denoiser(what, **settings))
     else:
         restorer = open_restorer(what, samples=samples, **settings)
         _check_needs([need for need in restorer.accepts if need == "noise_sigma"], str(what), protocol)
-    name = card.name if card.name != "not stated" else Path(card.path).stem
+    name = BLIND if is_blind else card.name if card.name != "not stated" else Path(card.path).stem
     run = functools.partial(_told, restorer, protocol, protocol.seed or 0)
     return Method(name, run, card.sha256, card.licence, str(place), used)
 
