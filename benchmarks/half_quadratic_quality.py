@@ -1,4 +1,4 @@
-"""Deblurring with a known kernel, half-quadratic against the published mean-shift iteration: PSNR and processor seconds.
+"""Deblurring with a known kernel, half-quadratic against published mean-shift iteration: PSNR and seconds.
 
     python benchmarks/half_quadratic_quality.py PHOTOS KERNELS.mat [--kernel 1] [--noise 2.55] [--skip mean-shift]
 
