@@ -21,6 +21,7 @@ from .memory import memory_named
 from .network import NetworkDenoiser
 
 N_ITERATIONS = 8
+TOLERANCE = 1e-3  # of the least-squares steps; kernels that were found are not worth a finer one
 KERNEL_ERROR = 0.015  # noise that is believed at least: what kernels that were found are wrong by
 
 
@@ -90,6 +91,7 @@ class BlindRestorer:
             weigh=unclipped,
             gamma=blur.gamma,
             n_iterations=self._n_iterations,
+            tolerance=TOLERANCE,
             on_step=on_step,
         )
         image = without_margin(restored, operator.margin).clamp(0, 1)

@@ -48,6 +48,7 @@ def half_quadratic(
     weigh: Weigh | None = None,
     gamma: float = 1.0,
     n_iterations: int = 16,
+    tolerance: float = TOLERANCE,
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
@@ -61,7 +62,7 @@ def half_quadratic(
     untouched;  returns that shape.  noise_sigma: from 0 to 1, one for all images of the batch, or None to estimate it.
     weigh: what each value of the photo counts, such as `unclipped`.  gamma: above 1, A acts on linear light, while all
     pictures, and the denoiser's, are pixel values.  generator: draws noise that the denoiser takes away again, for
-    `mean_and_spread`.  `on_step` sees every iteration and stops the solver by returning False.
+    `mean_and_spread`.  tolerance: of the least-squares step, see `solve`.  `on_step` sees every iteration and stops the solver by returning False.
     Raises ArgumentError for a noise sigma or numbers of iterations that are none.
     """
     if noise_sigma is None:
@@ -72,7 +73,7 @@ def half_quadratic(
         start = to_light(image, gamma)
         weight = None if weigh is None else weigh(measurement, to_pixels(degradation(start), gamma))
         ratio = PRIOR_WEIGHT * (max(noise_sigma, LOWEST) / level) ** 2
-        fitted = degradation.solve(light, start, ratio, weight=weight, tolerance=TOLERANCE)
+        fitted = degradation.solve(light, start, ratio, weight=weight, tolerance=tolerance)
         image = _denoised(denoiser, to_pixels(fitted, gamma), level, iteration, generator)
         if on_step is not None and on_step(_step(iteration, image, ratio, noise_sigma)) is False:
             break
