@@ -99,7 +99,8 @@ def test_every_option_of_deconvolve_changes_the_result(run: Run, photo: Path, tm
     skewed[0, :2] = 1
     np.save(tmp_path / "k.npy", skewed)
     base = ("deconvolve", photo, "--kernel", tmp_path / "k.npy", *FAST)
-    variants = [(), ("--iterations", 3), ("--noise-sigma", 0.02), ("--seed", 1), ("--flip-kernel",)]
+    variants = [(), ("--iterations", 3), ("--noise-sigma", 0.02), ("--gamma", 2.2), ("--flip-kernel",)]
+    variants += [("--solver", "dmsp"), ("--solver", "dmsp", "--seed", 1)]
     for index, variant in enumerate(variants):
         assert run(*base, "-o", tmp_path / f"{index}.tif", *variant).code == 0
     assert len({(tmp_path / f"{index}.tif").read_bytes() for index in range(len(variants))}) == len(variants)
@@ -109,7 +110,8 @@ def test_denoise_takes_the_levels_of_the_model(run: Run, photo: Path, tmp_path: 
     assert run("denoise", photo, "-o", tmp_path / "a.png").code == 0
     expected = resharp.denoise(resharp.read_photo(photo).image)
     assert float((resharp.read_photo(tmp_path / "a.png").image - expected).abs().max()) <= 0.5 / 255 + 1e-6
-    done = run("denoise", photo, "-o", tmp_path / "b.png", "--noise-sigma", 0.1)
+    assert run("denoise", photo, "-o", tmp_path / "c.png", "--noise-sigma", 0.1).code == 0
+    done = run("denoise", photo, "-o", tmp_path / "b.png", "--noise-sigma", 0.1, "--model", "dae-sigma11")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "dae-sigma11 cannot be told noise_sigma" in done.err
 

@@ -17,6 +17,7 @@ from resharp.models import Contract, contract_of
 from resharp.networks import NETWORKS, UNet
 from resharp.networks.blocks import instance_normalised, photo_mean
 from resharp.restorers import NetworkDenoiser, NetworkRestorer, StoppedError, TiledNetwork
+from resharp.solvers import estimated_noise_sigma
 from resharp.tiling import mirrored_to_multiple
 from tests.conftest import rand
 from tests.toy_networks import SMALL, doubler, shaken, small
@@ -230,8 +231,9 @@ def test_a_denoiser_that_is_told_the_level_uses_it() -> None:
     assert restorer.accepts == ("noise_sigma",)
     assert_close(restorer(image, noise_sigma=0.1).image, expected.clamp(0, 1))
     assert float((denoiser(image, 0.2) - expected).abs().max()) > 1e-4
-    with pytest.raises(ArgumentError, match="must be told noise_sigma"):
-        restorer(image)
+    noisy = image + 0.1 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    found = float(estimated_noise_sigma(noisy))
+    assert_close(restorer(noisy).image, restorer(noisy, noise_sigma=min(found, 0.2)).image)
     with pytest.raises(ArgumentError, match=r"for noise sigma 0\.0000 to 0\.2000, not for 0\.3000"):
         restorer(image, noise_sigma=0.3)
 

@@ -187,12 +187,12 @@ def _report(page: Path) -> "Report":
 def _journal(wanted: Wanted, made_by: Mapping[str, Any], jobs: "Jobs") -> "Journal":
     """Of all that decides what the pictures are; not of the device, which changes last bits alone."""
     import resharp
-    from resharp.models import DEFAULT_DENOISER, read_card
+    from resharp.models import LIGHT_DENOISER, read_card
     from resharp.own_code import is_own
     from resharp.restorers import Journal
     from resharp.restorers.opening import BLIND
 
-    weights = DEFAULT_DENOISER if wanted.model == BLIND else wanted.model
+    weights = LIGHT_DENOISER if wanted.model == BLIND else wanted.model
     model = weights if is_own(weights) else read_card(weights).sha256
     shared = {name: getattr(wanted, name) for name in ("precision", "tile", "seed", "quality")}
     assert jobs.folder is not None

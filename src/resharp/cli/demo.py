@@ -23,15 +23,16 @@ def demo(out: Path, as_json: bool) -> None:
     """Shake and blur a shipped photo, restore it, print what that gained, and leave the pictures to look at."""
     import tqdm
 
-    from resharp.demo import N_ITERATIONS, run_demo
+    from resharp.demo import N_STEPS, run_demo
 
-    with tqdm.tqdm(total=2 * N_ITERATIONS, desc="restoring", unit="it", disable=None, leave=False) as bar:
+    with tqdm.tqdm(total=N_STEPS, desc="restoring", unit="it", disable=None, leave=False) as bar:
         rows = run_demo(out, progress=lambda _, __: bar.update() and None)
     if as_json:
         click.echo(json.dumps({"folder": str(out), "results": [dataclasses.asdict(row) for row in rows]}))
         return
-    click.echo(f"{'':<12}{'PSNR':>10}{'SSIM':>9}{'time':>9}")
+    click.echo(f"{'':<12}{'PSNR':>10}{'best shift':>13}{'SSIM':>9}{'time':>9}")
     for row in rows:
         seconds = f"{row.seconds:.1f} s" if row.seconds is not None else ""
-        click.echo(f"{row.name:<12}{row.psnr:>7.2f} dB{row.ssim:>9.4f}{seconds:>9}")
+        at_best = f"{row.psnr_up_to_shift:.2f} dB"
+        click.echo(f"{row.name:<12}{row.psnr:>7.2f} dB{at_best:>13}{row.ssim:>9.4f}{seconds:>9}")
     click.echo(f"Pictures in {out}; look at {out / 'side-by-side.png'}")

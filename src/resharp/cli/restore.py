@@ -69,8 +69,8 @@ def _blur(wanted: Wanted, gamma: float | None, blur_in: Path | None, blur_out: P
 
 
 @click.command()
-@restoring("dae-sigma11", of="A denoiser")
-@click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} For models that want to be told.")
+@restoring("denoiser-light", of="A denoiser")
+@click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: estimated, if the model takes it.")
 @samples_option
 def denoise(wanted: Wanted, noise_sigma: float | None, samples: int | None) -> None:
     """Take white noise off photos."""

@@ -5,6 +5,7 @@ from .features import features_file, load_features, weights_folder
 from .files import (
     DEFAULT_DEBLUR,
     DEFAULT_DENOISER,
+    LIGHT_DENOISER,
     SHIPPED,
     Card,
     load_model,
@@ -21,6 +22,7 @@ __all__ = [
     "DEFAULT_DENOISER",
     "IMPORTERS",
     "INPUTS",
+    "LIGHT_DENOISER",
     "SHIPPED",
     "TASKS",
     "Card",

@@ -25,8 +25,9 @@ from resharp.own_code import imported, is_own
 
 from .contract import Contract
 
-SHIPPED = {name: f"{name}.safetensors" for name in ("dae-sigma11", "deblur", "deblur-psnr")}
+SHIPPED = {name: f"{name}.safetensors" for name in ("dae-sigma11", "deblur", "deblur-psnr", "denoiser-light")}
 DEFAULT_DENOISER = "dae-sigma11"
+LIGHT_DENOISER = "denoiser-light"  # of any level, an eighth of the other's cost
 DEFAULT_DEBLUR = "deblur"
 
 _CARD_KEY = "resharp"  # one key, since safetensors orders several at random and the file's hash would change

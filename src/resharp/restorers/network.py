@@ -23,6 +23,7 @@ from resharp.errors import ArgumentError, ResourceError, WeightsError
 from resharp.image import as_image
 from resharp.models import Contract
 from resharp.priors import at_any_level
+from resharp.solvers import estimated_noise_sigma
 from resharp.tiling import even_sample, n_tiles, run_in_tiles, run_whole, smallest_side
 
 from .base import Progress, Restored, check_known, told
@@ -252,18 +253,20 @@ class NetworkRestorer:
         colour = as_image(image)
         if colour.shape[-3] != 3:
             raise ArgumentError(f"a restorer takes RGB images (..., 3, H, W), not {tuple(colour.shape)}")
-        run = functools.partial(self.network, colour, *self._beside(known), planes=known.get("segmentation"))
+        run = functools.partial(self.network, colour, *self._beside(colour, known), planes=known.get("segmentation"))
         with memory_named(colour, self.network.device, way_out=_WAY_OUT):
             if self._samples is None:
                 return Restored(self._mean([run], seed, progress))
             return Restored(self._sampled(run, seed, progress))
 
-    def _beside(self, known: Mapping[str, Any]) -> list[Tensor]:
+    def _beside(self, image: Tensor, known: Mapping[str, Any]) -> list[Tensor]:
         if "noise_sigma" not in self.accepts:
             return []
-        if known.get("noise_sigma") is None:
-            raise ArgumentError(f"{self.name} must be told noise_sigma, on the [0, 1] scale")
-        return [torch.tensor([checked_level(float(known["noise_sigma"]), self.contract, self.name)])]
+        sigma = known.get("noise_sigma")
+        if sigma is None:
+            low, high = self.contract.noise_sigma or (0.0, 1.0)
+            sigma = min(max(float(estimated_noise_sigma(image).mean()), low), high)
+        return [torch.tensor([checked_level(float(sigma), self.contract, self.name)])]
 
     def _sampled(self, run: Callable[..., Tensor], seed: int, progress: Progress | None) -> Tensor:
         assert self._samples is not None

@@ -14,7 +14,7 @@ from resharp.degradations.noise import checked_seed
 from resharp.device import is_out_of_memory
 from resharp.errors import ArgumentError, ResharpError, WeightsError, did_you_mean
 from resharp.image import as_image
-from resharp.models import DEFAULT_DENOISER, Card, Contract, contract_of, load_model
+from resharp.models import DEFAULT_DENOISER, LIGHT_DENOISER, Card, Contract, contract_of, load_model
 from resharp.own_code import imported, is_own, told
 
 from .base import Progress, Restored, Restorer, check_known
@@ -107,7 +107,7 @@ def _blind(
         raise ArgumentError(f"{BLIND}: is a way to deblur and stands here, too; write ./{BLIND} for what stands here")
     if network is not None or task not in (None, "deblur"):
         raise ArgumentError(f"{BLIND} deblurs and takes no network of its own; leave it out, or name a file of weights")
-    return BlindRestorer(open_denoiser(device=device, precision=precision), **settings)
+    return BlindRestorer(open_denoiser(LIGHT_DENOISER, device=device, precision=precision), **settings)
 
 
 def _from_file(

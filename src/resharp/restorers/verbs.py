@@ -8,7 +8,7 @@ from torch import nn
 from resharp.degradations import Kernel
 from resharp.errors import ArgumentError
 from resharp.image import Picture, as_image, like_input
-from resharp.models import DEFAULT_DENOISER
+from resharp.models import DEFAULT_DENOISER, LIGHT_DENOISER
 
 from .base import Progress, Restorer
 from .bayes import DEFAULT_SOLVER, BayesRestorer, Solver
@@ -61,14 +61,14 @@ def denoise(
     image: Picture,
     noise_sigma: float | None = None,
     *,
-    model: Model = DEFAULT_DENOISER,
+    model: Model = LIGHT_DENOISER,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
     progress: Progress | None = None,
 ) -> Picture:
-    """Take white noise off a photo.  noise_sigma: on the [0, 1] scale, where the model asks for it; else as
-    `deblur`."""
+    """Take white noise off a photo.  noise_sigma: on the [0, 1] scale, None to estimate it where the model takes it;
+    else as `deblur`."""
     restorer = open_restorer(model, device=device, precision=precision, task=_task(model, "denoise"), tile=tile)
     known: dict[str, Any] = {} if noise_sigma is None else {"noise_sigma": noise_sigma}
     return restore(image, restorer, progress=progress, **known)

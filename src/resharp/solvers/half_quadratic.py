@@ -62,8 +62,8 @@ def half_quadratic(
     untouched;  returns that shape.  noise_sigma: from 0 to 1, one for all images of the batch, or None to estimate it.
     weigh: what each value of the photo counts, such as `unclipped`.  gamma: above 1, A acts on linear light, while all
     pictures, and the denoiser's, are pixel values.  generator: draws noise that the denoiser takes away again, for
-    `mean_and_spread`.  tolerance: of the least-squares step, see `solve`.  `on_step` sees every iteration and stops the solver by returning False.
-    Raises ArgumentError for a noise sigma or numbers of iterations that are none.
+    `mean_and_spread`.  tolerance: of the least-squares step, see `solve`.  `on_step` sees every iteration and stops the
+    solver by returning False. Raises ArgumentError for a noise sigma or numbers of iterations that are none.
     """
     if noise_sigma is None:
         noise_sigma = min(1.0, float(estimated_noise_sigma(measurement).mean()))
