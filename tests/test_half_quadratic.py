@@ -10,10 +10,10 @@ from torch.testing import assert_close
 
 from resharp.degradations import Blur, Mosaic, Resize, edge_padded, gaussian_kernel, motion_kernel, without_margin
 from resharp.errors import ArgumentError
+from resharp.priors import at_any_level
 from resharp.solvers import Step
 from resharp.solvers.half_quadratic import (
     PRIOR_WEIGHT,
-    at_any_level,
     falling_levels,
     half_quadratic,
     halo,

@@ -195,7 +195,7 @@ def test_a_network_in_hand_needs_no_class() -> None:
         ("math:nothing", {}, "cannot be imported"),
         ("math:pi", {}, "is no function of an image"),
         (OWN, {}, "of a network's class, name the file of its weights"),
-        (half, {"tiles": 3}, "tiles is no setting of a restorer; did you mean 'tile'"),
+        (half, {"tiles": 3}, "half has no setting tiles; did you mean 'tile'"),
         ("deblur", {"precision": "half"}, "choose auto"),
         ("deblur", {"device": "abacus"}, "device 'abacus' cannot be used"),
         ("deblur", {"tile": 5}, "tiles of 5 pixels; .* are the least"),

@@ -32,7 +32,7 @@ def network_of(network: nn.Module, task: str, **settings: Any) -> NetworkRestore
 def bayes() -> Restorer:
     network = SMALL["dae"]()
     denoiser = NetworkDenoiser(network, contract_of(network, "denoise", noise_sigma=(0.01, 0.1)), name="toy")
-    return BayesRestorer(denoiser, n_iterations=4)
+    return BayesRestorer(denoiser, solver="dmsp", n_iterations=4)
 
 
 def told_unet() -> Restorer:

@@ -1,0 +1,94 @@
+"""Blind deblurring as a restorer: blur that is given, photos that are left alone, what is told."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+import resharp
+from resharp.degradations import Blur, edge_padded, read_field, uniform_field, without_margin, write_field
+from resharp.errors import ArgumentError, KernelError
+from resharp.kernel_estimation.field import FoundBlur
+from resharp.metrics import psnr
+from resharp.models import contract_of
+from resharp.restorers import BLIND, BlindRestorer, NetworkDenoiser, StoppedError, restore_photo
+from resharp.solvers import half_quadratic
+from tests.conftest import rand
+from tests.toy_networks import SMALL
+
+KERNEL = resharp.motion_kernel(7, 20)
+
+
+def denoiser() -> NetworkDenoiser:
+    network = SMALL["dae"]()
+    return NetworkDenoiser(network, contract_of(network, "denoise", noise_sigma=(0.0, 0.2)), name="toy")
+
+
+def photo(height: int = 60, width: int = 64) -> Tensor:
+    return rand(3, height, width, dtype=torch.float32)
+
+
+def test_a_given_blur_is_undone_by_the_solver() -> None:
+    image, field = photo(), uniform_field(KERNEL, (60, 64))
+    heard: list[tuple[int, int]] = []
+    restored = BlindRestorer(denoiser(), n_iterations=3)(image, blur=field, progress=lambda *now: heard.append(now))
+    margin = field.degradation().margin
+    expected = half_quadratic(
+        image,
+        Blur(field.kernels[0, 0]),
+        denoiser().at_any_level,
+        edge_padded(image, margin),
+        noise_sigma=max(0.015, float(resharp.solvers.estimated_noise_sigma(image))),
+        weigh=resharp.solvers.unclipped,
+        n_iterations=3,
+        tolerance=1e-6,
+    )
+    assert_close(restored.image, without_margin(expected, margin).clamp(0, 1), rtol=0, atol=0.01)
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+    assert restored.facts["kernel"] == field.kernels.shape[-1]
+    assert torch.equal(restored.maps["kernels"], field.kernels)
+
+
+def test_a_photo_without_blur_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resharp.restorers.blind.find_blur", lambda *_, **__: FoundBlur(None, "the photo is sharp"))
+    image = photo()
+    restored = BlindRestorer(denoiser())(image)
+    assert torch.equal(restored.image, image)
+    assert restored.facts == {"untouched": "the photo is sharp"}
+    kept, _ = restore_photo(resharp.Photo(image, grey=False), BlindRestorer(denoiser()))
+    assert torch.equal(kept.image, image)
+
+
+@pytest.mark.parametrize("image", [torch.zeros(3, 1, 1), torch.full((3, 70, 90), 0.5), torch.ones(3, 5, 400)])
+def test_flat_and_tiny_photos_are_left_alone(image: Tensor) -> None:
+    restored = BlindRestorer(denoiser())(image)
+    assert torch.equal(restored.image, image)
+    assert restored.facts["untouched"]
+
+
+def test_the_blur_of_another_photo_is_refused(tmp_path) -> None:
+    write_field(uniform_field(KERNEL, (60, 64)), tmp_path / "field.npz")
+    with pytest.raises(KernelError, match="found in a photo of 64x60, not 70x60"):
+        BlindRestorer(denoiser())(photo(60, 70), blur=read_field(tmp_path / "field.npz"))
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(ArgumentError, match="0 iterations"):
+        BlindRestorer(denoiser(), n_iterations=0)
+    with pytest.raises(ArgumentError, match="cannot be told kernel"):
+        BlindRestorer(denoiser())(photo(), kernel=KERNEL)
+    with pytest.raises(ArgumentError, match="blind has no setting tile"):
+        resharp.open_restorer(BLIND, tile=100)
+    with pytest.raises(StoppedError):
+        BlindRestorer(denoiser(), n_iterations=3)(
+            photo(), blur=uniform_field(KERNEL, (60, 64)), progress=lambda *_: False
+        )
+
+
+def test_the_shipped_one_sharpens_a_given_blur_in_light() -> None:
+    """With the shipped denoiser, on a piece of the shipped photo."""
+    sharp = resharp.demo.demo_inputs()[0][:, 100:196, 100:196]
+    blurred = resharp.degradations.blurred(sharp, KERNEL, gamma=2.2)
+    field = uniform_field(KERNEL, (96, 96), gamma=2.2)
+    restored = resharp.open_restorer(BLIND, precision="float32")(blurred, blur=field).image
+    assert float(psnr(restored, sharp)) > float(psnr(blurred, sharp)) + 3
