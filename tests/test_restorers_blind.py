@@ -38,7 +38,7 @@ def test_a_given_blur_is_undone_by_the_solver() -> None:
         Blur(field.kernels[0, 0]),
         denoiser().at_any_level,
         edge_padded(image, margin),
-        noise_sigma=max(0.015, float(resharp.solvers.estimated_noise_sigma(image))),
+        noise_sigma=max(0.025, float(resharp.solvers.estimated_noise_sigma(image))),
         weigh=resharp.solvers.unclipped,
         n_iterations=3,
         tolerance=1e-6,

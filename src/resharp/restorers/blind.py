@@ -22,7 +22,7 @@ from .network import NetworkDenoiser
 
 N_ITERATIONS = 8
 TOLERANCE = 1e-3  # of the least-squares steps; kernels that were found are not worth a finer one
-KERNEL_ERROR = 0.015  # noise that is believed at least: what kernels that were found are wrong by
+KERNEL_ERROR = 0.025  # noise that is believed at least: what kernels that were found are wrong by
 
 
 @final
