@@ -6,13 +6,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import resharp
-from resharp.degradations import Blur, edge_padded, read_field, uniform_field, without_margin, write_field
+from resharp.degradations import Blur, blurred, edge_padded, read_field, uniform_field, without_margin, write_field
+from resharp.demo import demo_inputs
 from resharp.errors import ArgumentError, KernelError
 from resharp.kernel_estimation.field import FoundBlur
 from resharp.metrics import psnr
 from resharp.models import contract_of
 from resharp.restorers import BLIND, BlindRestorer, NetworkDenoiser, StoppedError, restore_photo
-from resharp.solvers import half_quadratic
+from resharp.solvers import estimated_noise_sigma, half_quadratic, unclipped
 from tests.conftest import rand
 from tests.toy_networks import SMALL
 
@@ -38,8 +39,8 @@ def test_a_given_blur_is_undone_by_the_solver() -> None:
         Blur(field.kernels[0, 0]),
         denoiser().at_any_level,
         edge_padded(image, margin),
-        noise_sigma=max(0.025, float(resharp.solvers.estimated_noise_sigma(image))),
-        weigh=resharp.solvers.unclipped,
+        noise_sigma=max(0.025, float(estimated_noise_sigma(image))),
+        weigh=unclipped,
         n_iterations=3,
         tolerance=1e-6,
     )
@@ -87,8 +88,8 @@ def test_mistakes_are_named() -> None:
 
 def test_the_shipped_one_sharpens_a_given_blur_in_light() -> None:
     """With the shipped denoiser, on a piece of the shipped photo."""
-    sharp = resharp.demo.demo_inputs()[0][:, 100:196, 100:196]
-    blurred = resharp.degradations.blurred(sharp, KERNEL, gamma=2.2)
+    sharp = demo_inputs()[0][:, 100:196, 100:196]
+    soft = blurred(sharp, KERNEL, gamma=2.2)
     field = uniform_field(KERNEL, (96, 96), gamma=2.2)
-    restored = resharp.open_restorer(BLIND, precision="float32")(blurred, blur=field).image
-    assert float(psnr(restored, sharp)) > float(psnr(blurred, sharp)) + 1.5
+    restored = resharp.open_restorer(BLIND, precision="float32")(soft, blur=field).image
+    assert float(psnr(restored, sharp)) > float(psnr(soft, sharp)) + 1.5
