@@ -46,6 +46,11 @@ class Problem:
     gamma: float
     report: Callable[[int, dict[str, float | str]], bool | None]
 
+    def on_step(self, step: Step) -> bool | None:
+        """What solvers call after each iteration."""
+        found = {"noise_sigma": float(step.noise_sigma.mean()), "data_weight": float(step.data_weight.mean())}
+        return self.report(step.iteration, {**found, "iterations": step.iteration})
+
 
 Solver = Callable[[Problem, NetworkDenoiser, int], Tensor]
 """(problem, denoiser, n_iterations) -> image (..., 3, H, W)."""
@@ -57,11 +62,6 @@ def solve_dmsp(problem: Problem, denoiser: NetworkDenoiser, n_iterations: int) -
     sigma = min(max(11 / 255, low), high)
     noise = problem.noise_sigma
     weight = known(noise, sigma) if noise is not None else estimated(problem.degradation.row_energy, sigma)
-
-    def on_step(step: Step) -> bool | None:
-        found = {"noise_sigma": float(step.noise_sigma.mean()), "data_weight": float(step.data_weight.mean())}
-        return problem.report(step.iteration, {**found, "iterations": step.iteration})
-
     return mean_shift(
         problem.measurement,
         problem.degradation,
@@ -70,17 +70,12 @@ def solve_dmsp(problem: Problem, denoiser: NetworkDenoiser, n_iterations: int) -
         data_weight=weight,
         generator=torch.Generator().manual_seed(problem.seed),
         n_iterations=n_iterations,
-        on_step=on_step,
+        on_step=problem.on_step,
     )
 
 
 def solve_half_quadratic(problem: Problem, denoiser: NetworkDenoiser, n_iterations: int) -> Tensor:
     """Half-quadratic splitting with falling noise levels; values that the sensor clipped are left out."""
-
-    def on_step(step: Step) -> bool | None:
-        found = {"noise_sigma": float(step.noise_sigma.mean()), "data_weight": float(step.data_weight.mean())}
-        return problem.report(step.iteration, {**found, "iterations": step.iteration})
-
     return half_quadratic(
         problem.measurement,
         problem.degradation,
@@ -90,7 +85,7 @@ def solve_half_quadratic(problem: Problem, denoiser: NetworkDenoiser, n_iteratio
         weigh=unclipped,
         gamma=problem.gamma,
         n_iterations=n_iterations,
-        on_step=on_step,
+        on_step=problem.on_step,
     )
 
 
