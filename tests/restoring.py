@@ -1,9 +1,10 @@
 """Cheap restorers and small photos for tests of the engine, and a program that is killed in the middle of its work.
 
-    python -m tests.restoring FOLDER N_KILLS SEED [LONGEST]
+    python -m tests.restoring FOLDER N_KILLS SEED
 
-restores FOLDER/in to FOLDER/out again and again, killed after at most LONGEST seconds, and then to its end; prints how
-many photos the restorer has seen.  It starts its victims by fork, so that torch is imported once.
+restores FOLDER/in to FOLDER/out again and again, killed a moment after a few more photos were begun, and then to its
+end; prints how many were killed, and how many photos the restorer has seen.  It starts its victims by fork, so that
+torch is imported once.
 """
 
 import dataclasses
@@ -87,21 +88,24 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def main(folder: str, n_kills: str, seed: str, longest: str = "0.2") -> None:
+def main(folder: str, n_kills: str, seed: str) -> None:
     """Kill, and go on; exit code 1 where a process failed by itself."""
     torch.set_num_threads(1)
     moments, place = random.Random(int(seed)), Path(folder)
+    (diary := place / "diary").touch()
     n_hits = 0
     for _ in range(int(n_kills)):
+        enough = diary.stat().st_size + moments.randint(1, 5)
         if (pid := os.fork()) == 0:
-            restore(place / "in", place / "out", place / "diary", 0.005)
+            restore(place / "in", place / "out", diary, 0.02)
             os._exit(0)
-        time.sleep(moments.uniform(0.02, float(longest)))
+        while diary.stat().st_size < enough and os.waitpid(pid, os.WNOHANG) == (0, 0):
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.02))
         os.kill(pid, signal.SIGKILL)
-        status = os.waitpid(pid, 0)[1]
-        n_hits += os.WIFSIGNALED(status)
-    restore(place / "in", place / "out", place / "diary")
-    sys.stdout.write(f"{n_hits} {len((place / 'diary').read_bytes())}\n")
+        n_hits += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    restore(place / "in", place / "out", diary)
+    sys.stdout.write(f"{n_hits} {diary.stat().st_size}\n")
 
 
 if __name__ == "__main__":
