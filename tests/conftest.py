@@ -30,6 +30,12 @@ def reference(*parts: str) -> Path:
     return path
 
 
+@pytest.fixture
+def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs leave an empty picture of their curves: drawing it takes three quarters of a toy training."""
+    monkeypatch.setattr("resharp.training.trainer.draw_curves", lambda runs, path: path.write_bytes(b""))
+
+
 class Outcome:
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err

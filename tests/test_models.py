@@ -396,13 +396,12 @@ def test_shipped_denoiser_on_a_shipped_photo() -> None:
 
 
 def test_shipped_denoiser_has_the_quality_of_its_card() -> None:
-    """The mean over the first two photos of Kodak, whole; all 24 take minutes."""
-    paths = photo_paths(reference("kodak24"))[:2]
-    mean = float(np.mean([denoised_psnr(path, seed=index)[1] for index, path in enumerate(paths)]))
+    """On the first photo of Kodak, whole; all 24 take minutes."""
+    restored = denoised_psnr(photo_paths(reference("kodak24"))[0], seed=0)[1]
     card = model_path("dae-sigma11").with_suffix(".md").read_text(encoding="utf-8")
-    claimed = re.search(r"the first two of them[^|]*\| ([\d.]+) dB", card)
+    claimed = re.search(r"the first two of them[^|]*\| [\d.]+ dB, ([\d.]+)", card)
     assert claimed is not None
-    assert mean == pytest.approx(float(claimed[1]), abs=0.03)
+    assert restored == pytest.approx(float(claimed[1]), abs=0.03)
 
 
 @pytest.mark.parametrize("name", DEBLURRERS)

@@ -30,6 +30,9 @@ from tests.toy_training import gan as gan_recipe
 GOLDEN = Path(__file__).parent / "golden"
 
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cut_photos(tmp_path_factory.mktemp("photos"))
@@ -292,6 +295,25 @@ def test_a_step_tells_all_that_is_watched() -> None:
     assert {limit.measure for limit in LIMITS} <= report.keys()
 
 
+Networks = dict[str, dict[str, torch.Tensor]]
+
+
+def two_steps(photos: Path, folder: Path, changes: dict[str, Any], game: dict[str, Any]) -> Networks:
+    stage = gan_recipe(photos, accumulate=1, n_images=8, **game).model_dump()["stages"][1]
+    if "generator" in changes:
+        adam = {"kind": "adam", "learning_rate": 1e-3} | changes["generator"]
+        changes = {"trains": stage["trains"] | {"generator": adam}}
+    recipe = Recipe.model_validate(gan_recipe(photos).model_dump() | {"stages": [stage | changes]})
+    train_weights(recipe, folder / "run", device="cpu")
+    networks: Networks = read_checkpoint(checkpoints(folder / "run")[0])["networks"]
+    return networks
+
+
+@pytest.fixture(scope="module")
+def as_it_was(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Networks:
+    return two_steps(photos, tmp_path_factory.mktemp("as-it-was"), {}, {})
+
+
 @pytest.mark.parametrize(
     ("changes", "game"),
     [
@@ -311,20 +333,12 @@ def test_a_step_tells_all_that_is_watched() -> None:
     ids=str,
 )
 def test_no_setting_of_a_stage_is_without_effect(
-    photos: Path, tmp_path: Path, changes: dict[str, Any], game: dict[str, Any]
+    photos: Path, as_it_was: Networks, tmp_path: Path, changes: dict[str, Any], game: dict[str, Any]
 ) -> None:
     """Two steps from the same start end in other weights, of either side."""
-    weights = []
-    for name, own, of_game in (("as it was", {}, {}), ("changed", changes, game)):
-        stage = gan_recipe(photos, accumulate=1, n_images=8, **of_game).model_dump()["stages"][1]
-        if "generator" in own:
-            adam = {"kind": "adam", "learning_rate": 1e-3} | own["generator"]
-            own = {"trains": stage["trains"] | {"generator": adam}}
-        recipe = Recipe.model_validate(gan_recipe(photos).model_dump() | {"stages": [stage | own]})
-        train_weights(recipe, tmp_path / name, device="cpu")
-        weights.append(read_checkpoint(checkpoints(tmp_path / name)[0])["networks"])
+    changed = two_steps(photos, tmp_path, changes, game)
     for side in ("generator", "critic") if "jitter" in changes else ("generator",) if changes else ("critic",):
-        assert any(not torch.equal(value, weights[1][side][key]) for key, value in weights[0][side].items())
+        assert any(not torch.equal(value, changed[side][key]) for key, value in as_it_was[side].items())
 
 
 def test_a_gradient_that_no_scale_makes_finite_ends_the_run() -> None:
