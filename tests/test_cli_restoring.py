@@ -1,4 +1,4 @@
-"""`resharp deblur`, `denoise`, `upscale` and `deconvolve` as a user meets them: photos, folders, mistakes."""
+"""Commands that restore as a user meets them: photos, folders, mistakes."""
 
 import json
 import os
@@ -345,3 +345,21 @@ def test_no_photo_is_lost_through_links_between_inputs(run: Run, photo: Path, tm
     done = run("deblur", tmp_path / "in" / "photo.png", tmp_path / "links" / "other.png", "-o", tmp_path)
     assert done.code == 2
     assert photo.read_bytes() == before
+
+
+def test_lost_pixels_and_mosaics(run: Run, photo: Path, tmp_path: Path) -> None:
+    lost = torch.zeros(1, 32, 40)
+    lost[:, 10:12] = 1
+    resharp.write_photo(resharp.Photo(lost), tmp_path / "mask.png")
+    assert run("inpaint", photo, "-o", tmp_path / "whole.png", "--mask", tmp_path / "mask.png").code == 0
+    before, after = resharp.read_photo(photo).image, resharp.read_photo(tmp_path / "whole.png").image
+    assert torch.equal((before != after).any(0), lost[0] > 0)
+    resharp.write_photo(resharp.Photo(resharp.Mosaic("BGGR")(before)), tmp_path / "raw.png")
+    done = run("demosaic", tmp_path / "raw.png", "-o", tmp_path / "photo.png", "--pattern", "BGGR")
+    assert done.code == 0, done.err
+    assert torch.equal(
+        resharp.Mosaic("BGGR")(resharp.read_photo(tmp_path / "photo.png").image), resharp.Mosaic("BGGR")(before)
+    )
+    refused = run("demosaic", photo, "-o", tmp_path / "c.png")
+    assert refused.code == 2
+    assert "one plane" in refused.err

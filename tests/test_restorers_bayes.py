@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import resharp
+from resharp.degradations import Mask, Mosaic, Resize
 from resharp.demo import demo_inputs
 from resharp.errors import ArgumentError, KernelError, WeightsError
-from resharp.models import contract_of
+from resharp.models import LIGHT_DENOISER, contract_of
 from resharp.networks import UNet
 from resharp.restorers import BayesRestorer, NetworkDenoiser, Problem, StoppedError, open_denoiser
 from tests.conftest import rand
@@ -267,3 +268,49 @@ def test_precisions_agree() -> None:
     image = rand(3, 16, 16, dtype=torch.float32)
     exact, fast = (open_denoiser(precision=precision)(image, 11 / 255) for precision in ("float32", "bfloat16"))
     assert float((exact - fast).abs().max()) < 0.02
+
+
+def damaged(sharp: Tensor) -> tuple[Tensor, Tensor]:
+    """(a photo with white lines and a blot, where they are)."""
+    lost = torch.zeros(sharp.shape[-2:])
+    lost[:, ::12] = lost[30:33] = lost[10:18, 20:30] = 1
+    return torch.where(lost > 0, torch.ones(()), sharp), lost
+
+
+def test_what_was_sampled_comes_back_better_than_by_filters_and_keeps_what_was_seen() -> None:
+    sharp = blurred_patch()[0]
+    broken, lost = damaged(sharp)
+    raw, small = Mosaic("GRBG")(sharp), Resize(0.5)(sharp).clamp(0, 1)
+    upscaler = BayesRestorer(open_denoiser(LIGHT_DENOISER), degradation=Resize(0.5))
+    assert (upscaler.contract.task, upscaler.contract.scale) == ("upscale", 2)
+    for restored, operator, seen, gain in (
+        (resharp.demosaic(raw, "GRBG"), Mosaic("GRBG"), raw, 2.0),
+        (resharp.inpaint(broken, lost), Mask(lost), broken * (1 - lost), 0.5),
+        (resharp.upscale(small, model=upscaler), Resize(0.5), small, 0.3),
+    ):
+        usual = float(resharp.psnr(operator.first_guess(seen), sharp))
+        assert float(resharp.psnr(restored, sharp)) > usual + gain
+        assert_close(operator(restored), seen, atol=2e-2 if isinstance(operator, Resize) else 1e-5, rtol=0)
+
+
+def test_a_mosaic_or_a_mask_may_be_an_array() -> None:
+    sharp = blurred_patch()[0]
+    broken, lost = damaged(sharp)
+    raw = (Mosaic()(sharp)[0] * 255).round().byte().numpy()
+    assert resharp.demosaic(raw, n_iterations=1).shape == (48, 48, 3)
+    photo = (broken * 255).round().byte().permute(1, 2, 0).numpy()
+    filled = resharp.inpaint(photo, lost.numpy() > 0, n_iterations=1)
+    assert np.array_equal(filled[lost == 0], photo[lost == 0])
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        (torch.zeros(3, 48, 48), "a mask is"),
+        (torch.ones(48, 48), "covers the whole photo"),
+        (torch.zeros(40, 48), "the mask is 48x40, the photo 48x48"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(lost: Tensor, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        resharp.inpaint(blurred_patch()[0], lost)

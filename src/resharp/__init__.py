@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .degradations import Jpeg as Jpeg
     from .degradations import KernelBlur as KernelBlur
     from .degradations import LinearDegradation as LinearDegradation
+    from .degradations import Mask as Mask
     from .degradations import Mosaic as Mosaic
     from .degradations import Mosaicked as Mosaicked
     from .degradations import Noise as Noise
@@ -94,7 +95,9 @@ if TYPE_CHECKING:
     from .restorers import deblur as deblur
     from .restorers import deconvolve as deconvolve
     from .restorers import degrade as degrade
+    from .restorers import demosaic as demosaic
     from .restorers import denoise as denoise
+    from .restorers import inpaint as inpaint
     from .restorers import open_denoiser as open_denoiser
     from .restorers import open_restorer as open_restorer
     from .restorers import restore as restore
@@ -123,7 +126,7 @@ _HOMES = {
     "data.synthesis": "open_synthesis",
     "data.writing": "write_samples",
     "degradations": "Blur Defocus DegradationStep Downscale GaussianBlur Jpeg KernelBlur LinearDegradation "
-    "Mosaic Mosaicked Noise Resize Shake TrajectoryBlur apply_steps demosaic_bilinear demosaic_malvar "
+    "Mask Mosaic Mosaicked Noise Resize Shake TrajectoryBlur apply_steps demosaic_bilinear demosaic_malvar "
     "disk_kernel gaussian_kernel load_kernel motion_kernel parse_kernel resize_as_matlab",
     "demo": "run_demo",
     "errors": "ArgumentError DatasetError KernelError OutputError PhotoError RecipeError ResharpError "
@@ -134,8 +137,8 @@ _HOMES = {
     "networks": "DAE",
     "photo": "Photo decode_photo encode_photo output_format photo_size read_photo write_photo",
     "priors": "Denoiser MeanShift fixed_level",
-    "restorers": "BayesRestorer NetworkRestorer Restored Restorer StoppedError blur deblur deconvolve degrade denoise "
-    "open_denoiser open_restorer restore restore_photo upscale",
+    "restorers": "BayesRestorer NetworkRestorer Restored Restorer StoppedError blur deblur deconvolve degrade demosaic "
+    "denoise inpaint open_denoiser open_restorer restore restore_photo upscale",
     "showing": "dataset_sheet",
     "solvers": "Step estimated known mean_shift until_settled",
     "training": "Recipe load_recipe train_weights",

@@ -98,7 +98,7 @@ def like_input(image: Tensor, value: Picture) -> Picture:
         return image.to(value)
     array = np.asarray(value)
     planes = image.cpu().numpy()
-    planes = planes[0] if array.ndim == 2 else np.moveaxis(planes, 0, -1)
+    planes = planes[0] if array.ndim == 2 and len(planes) == 1 else np.moveaxis(planes, 0, -1)
     if scale := _SCALES.get(array.dtype.newbyteorder("=")):
         planes = np.rint(planes.clip(0, 1) * scale)
     return np.ascontiguousarray(planes, dtype=array.dtype)

@@ -23,13 +23,13 @@ from .demo import demo
 from .evaluate import evaluate
 from .models import models
 from .recipes import recipes
-from .restore import deblur, deconvolve, denoise, upscale
+from .restore import deblur, deconvolve, demosaic, denoise, inpaint, upscale
 from .train import runs, train
 
 INTERRUPTED = 130  # the shell's convention for a process that Ctrl-C ended
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Restore": (deblur, denoise, deconvolve, upscale, demo),
+    "Restore": (deblur, denoise, deconvolve, upscale, inpaint, demosaic, demo),
     "Judge": (evaluate, compare),
     "Train": (train, runs, recipes, models),
     "Data": (data, degrade),

@@ -1,7 +1,7 @@
-"""resharp deblur, denoise, upscale and deconvolve."""
+"""resharp deblur, denoise, upscale, deconvolve, inpaint and demosaic."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,7 +9,7 @@ from ._restoring import Wanted, restoring, run_network, run_restorer, samples_op
 from ._terminal import PLACE, is_given
 
 if TYPE_CHECKING:
-    from resharp.degradations import BlurField
+    from resharp.degradations import BlurField, LinearDegradation
     from resharp.restorers import Restorer
 
 _GAMMA = "Blur happens in pixel values ** G: 1 as they are, 2.2 in light, as cameras see it."
@@ -140,3 +140,50 @@ def deconvolve(
     settings = {"noise": noise_sigma, "solver": solver, "iterations": iterations, "gamma": gamma}
     made_by = {"command": "deconvolve", "kernel": spread.tolist(), **settings}
     run_restorer(wanted, open_it, made_by, known={"kernel": spread}, read=(kernel,))
+
+
+@click.command()
+@restoring("denoiser-light", of="The denoiser that serves as prior")
+@click.option(
+    "--mask", required=True, type=PLACE, metavar="M", help="A picture of the photo's size, white where to fill."
+)
+@click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: what is not filled stays as it is.")
+def inpaint(wanted: Wanted, mask: Path, noise_sigma: float | None) -> None:
+    """Fill scratches, dust and writing from what is around them (Deep Mean-Shift Priors)."""
+    from resharp.degradations import Mask
+    from resharp.photo import read_photo
+
+    operator = Mask(read_photo(mask).planes.mean(0))
+    made_by = {"command": "inpaint", "mask": mask.read_bytes().hex(), "noise": noise_sigma}
+    _undo(wanted, operator, noise_sigma, made_by, read=(str(mask),))
+
+
+@click.command()
+@restoring("denoiser-light", of="The denoiser that serves as prior")
+@click.option("--pattern", default="RGGB", show_default=True, metavar="P", help="RGGB, BGGR, GRBG or GBRG.")
+@click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: estimated.")
+def demosaic(wanted: Wanted, pattern: str, noise_sigma: float | None) -> None:
+    """Find the colours of grey pictures that hold a sensor's Bayer mosaic (Deep Mean-Shift Priors)."""
+    from resharp.degradations import Mosaic
+
+    made_by = {"command": "demosaic", "pattern": pattern, "noise": noise_sigma}
+    _undo(wanted, Mosaic(pattern), noise_sigma, made_by)
+
+
+def _undo(
+    wanted: Wanted,
+    degradation: "LinearDegradation",
+    noise_sigma: float | None,
+    made_by: dict[str, Any],
+    read: tuple[str, ...] = (),
+) -> None:
+    if is_given("seed"):
+        raise click.UsageError("nothing is drawn here; leave --seed out.")
+
+    def open_it() -> "Restorer":
+        from resharp.restorers import BayesRestorer, open_denoiser
+
+        denoiser = open_denoiser(wanted.model, **wanted.of_model)
+        return BayesRestorer(denoiser, degradation=degradation, noise_sigma=noise_sigma, tile=wanted.tile)
+
+    run_restorer(wanted, open_it, made_by, read=read)

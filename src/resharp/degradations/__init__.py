@@ -15,6 +15,7 @@ from .kernels import (
     parse_kernel,
 )
 from .margin import edge_padded, reflect_padded, without_margin
+from .mask import Mask
 from .mosaic import DEMOSAICKERS, Mosaic, demosaic_bilinear, demosaic_malvar
 from .noise import Noise
 from .optics import Defocus, GaussianBlur, KernelBlur
@@ -59,6 +60,7 @@ __all__ = [
     "Kernel",
     "KernelBlur",
     "LinearDegradation",
+    "Mask",
     "Mosaic",
     "Mosaicked",
     "Noise",

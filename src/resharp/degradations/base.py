@@ -15,6 +15,26 @@ PROBE_SIDES = (128, 256, 512, 1024, 2048, 4096)  # of test images; small ones ar
 class LinearDegradation(nn.Module):
     """A linear map A on images (..., C, H, W), with its exact transpose; `B @ A` means A first, then B."""
 
+    is_exact: bool = False
+    """Whether a measurement of unknown noise is taken as exact: one that samples the image and loses the rest."""
+
+    guess_sigma: float | None = None
+    """How far `first_guess` is off, as noise on the [0, 1] scale, where it is known to be near; else None."""
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """Pixels (rows, columns) of the image on each side that lie outside the frame of the measurement."""
+        return 0, 0
+
+    @property
+    def shrinks_by(self) -> int:
+        """Pixels of the image, along an axis, for each of the measurement."""
+        return 1
+
+    def first_guess(self, measurement: Tensor) -> Tensor:
+        """An image (..., C, H, W) in [0, 1] from which solvers begin."""
+        return self.adjoint(measurement).clamp(0, 1)
+
     def forward(self, image: Tensor) -> Tensor:
         """A x."""
         raise NotImplementedError
@@ -97,6 +117,21 @@ class _Composition(LinearDegradation):
 
     def adjoint(self, measurement: Tensor) -> Tensor:
         return self.first.adjoint(self.second.adjoint(measurement))
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        rows, columns = (
+            own + outer * self.first.shrinks_by
+            for own, outer in zip(self.first.margin, self.second.margin, strict=True)
+        )
+        return rows, columns
+
+    @property
+    def shrinks_by(self) -> int:
+        return self.first.shrinks_by * self.second.shrinks_by
+
+    def first_guess(self, measurement: Tensor) -> Tensor:
+        return self.first.first_guess(self.second.first_guess(measurement))
 
     @property
     def row_energy(self) -> float:

@@ -16,7 +16,7 @@ from .base import LinearDegradation
 from .kernels import gaussian_kernel
 from .least_squares import Map
 from .light import to_light, to_pixels
-from .margin import reflect_padded
+from .margin import edge_padded, reflect_padded
 
 DIRECT_TAPS = 25  # kernels with more taps go through the FFT; measured in benchmarks/blur_paths.py
 
@@ -43,8 +43,10 @@ class Blur(LinearDegradation):
 
     @property
     def margin(self) -> tuple[int, int]:
-        """(rows, columns) that the measurement lacks on each side of the image."""
         return self.kernel.shape[0] // 2, self.kernel.shape[1] // 2
+
+    def first_guess(self, measurement: Tensor) -> Tensor:
+        return edge_padded(measurement, self.margin)
 
     @property
     def row_energy(self) -> float:

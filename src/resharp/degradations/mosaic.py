@@ -59,6 +59,9 @@ class Mosaic(LinearDegradation):
         super().__init__()
         self.pattern = _checked_pattern(pattern)
 
+    is_exact = True
+    guess_sigma = 6 / 255  # of Malvar's filters: on three Kodak crops 38.5 dB, 36.1 from 25, 35.0 from 49
+
     @property
     def row_energy(self) -> float:
         return 1.0
@@ -76,6 +79,9 @@ class Mosaic(LinearDegradation):
         for row, column, channel in _sites(self.pattern):
             image[..., channel, row::2, column::2] = measurement[..., 0, row::2, column::2]
         return image
+
+    def first_guess(self, measurement: Tensor) -> Tensor:
+        return demosaic_malvar(measurement, self.pattern).clamp(0, 1)
 
     def _change_in_closed_form(self, misfit: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor:
         """Pixel by pixel, since A A^T = 1."""

@@ -60,6 +60,8 @@ class Resize(LinearDegradation):
     which at 1/4 is four times the measurement.  Raises ArgumentError for sizes that do not fit together.
     """
 
+    is_exact = True
+
     def __init__(
         self,
         scale: float | tuple[int, int] = 0.25,
@@ -100,6 +102,16 @@ class Resize(LinearDegradation):
         for dim, bands in reversed(_passes(size, self.scale, self.method)):
             measurement = bands.along(measurement, dim, transposed=True)
         return measurement
+
+    @property
+    def shrinks_by(self) -> int:
+        """Of what shrinks by a whole number, the same along both axes."""
+        return 1 if isinstance(self.scale, tuple) else max(1, round(1 / self.scale))
+
+    def first_guess(self, measurement: Tensor) -> Tensor:
+        size = self.image_size or self._largest_image(_size_of(measurement))
+        enlarged: Tensor = Resize(size)(measurement)
+        return enlarged.clamp(0, 1)
 
     def _change_in_closed_form(self, misfit: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor | None:
         """A^T (A A^T + ratio)^-1 misfit, in the eigenvectors of A A^T, those of its rows times those of its columns."""

@@ -18,6 +18,7 @@ from .base import LinearDegradation
 from .blur import Blur, fast_length
 from .kernels import gaussian_kernel, motion_kernel
 from .least_squares import Map
+from .margin import edge_padded
 
 Part = tuple[int, int, slice, slice]
 """Row and column of a kernel, and where in the measurement it has a share."""
@@ -50,8 +51,10 @@ class VaryingBlur(LinearDegradation):
 
     @property
     def margin(self) -> tuple[int, int]:
-        """(rows, columns) that the measurement lacks on each side of the image."""
         return self.kernels.shape[2] // 2, self.kernels.shape[3] // 2
+
+    def first_guess(self, measurement: Tensor) -> Tensor:
+        return edge_padded(measurement, self.margin)
 
     @property
     def row_energy(self) -> float:

@@ -13,6 +13,8 @@ TASKS: dict[str, str] = {
     "deblur": "a blurred photo in, a sharp one out",
     "denoise": "a photo with white noise in, without it out",
     "upscale": "a small photo in, a larger one out",
+    "demosaic": "the one plane of a sensor with a Bayer filter in, a photo out",
+    "inpaint": "a photo with lost pixels in, a whole one out",
     "degrade": "a sharp photo in, a realistically spoilt one out",
     "kernels": "a blurred photo in, its blur kernels out",
 }

@@ -13,7 +13,7 @@ from .photos import restore_photo, restore_planes
 from .precision import PRECISIONS
 from .report import Report
 from .rows import Pace, Row
-from .verbs import deblur, deconvolve, denoise, restore, upscale
+from .verbs import deblur, deconvolve, demosaic, denoise, inpaint, restore, upscale
 
 __all__ = [
     "BLIND",
@@ -43,7 +43,9 @@ __all__ = [
     "deblur",
     "deconvolve",
     "degrade",
+    "demosaic",
     "denoise",
+    "inpaint",
     "open_denoiser",
     "open_restorer",
     "plan_jobs",

@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from resharp.degradations import Blur, LinearDegradation, VaryingBlur, as_kernel, edge_padded, without_margin
+from resharp.degradations import Blur, LinearDegradation, Mask, Mosaic, as_kernel, without_margin
 from resharp.degradations.light import checked_gamma
 from resharp.degradations.noise import checked_seed, checked_sigma
 from resharp.device import free_memory
@@ -27,6 +27,7 @@ from .memory import memory_named
 from .network import NetworkDenoiser
 
 _BYTES_PER_PIXEL = 160  # of the solver's own memory, beside that of the denoiser; measured
+_NO_NOISE = 1 / 255  # what is told a solver of photos whose known pixels are kept as they are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +83,7 @@ def solve_half_quadratic(problem: Problem, denoiser: NetworkDenoiser, n_iteratio
         denoiser.at_any_level,
         problem.initial,
         noise_sigma=problem.noise_sigma,
+        guess_sigma=problem.degradation.guess_sigma,
         weigh=unclipped,
         gamma=problem.gamma,
         n_iterations=n_iterations,
@@ -107,8 +109,6 @@ class BayesRestorer:
     settings that hold for no photo.
     """
 
-    contract = Contract("deblur")
-
     def __init__(
         self,
         denoiser: NetworkDenoiser,
@@ -133,6 +133,7 @@ class BayesRestorer:
             )
         self.accepts: tuple[str, ...] = ("kernel", "noise_sigma") if degradation is None else ("noise_sigma",)
         self.denoiser, self._gamma = denoiser, gamma
+        self.contract = Contract(*_task_of(degradation))
         self._degradation, self._noise_sigma, self._tile = degradation, noise_sigma, tile
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
@@ -174,7 +175,7 @@ class BayesRestorer:
         progress: Progress | None,
         facts: dict[str, float | str],
     ) -> Tensor:
-        """Of the size of the measurement for a blur, of the operator's domain else; whole or in parts."""
+        """Of the operator's domain, without what lies outside the frame; whole or in parts."""
         flat = degraded.reshape(-1, *degraded.shape[-3:])
         side, halo = self._parts(flat, operator)
         if noise_sigma is None and side < max(flat.shape[-2:]) and self._solver is solve_half_quadratic:
@@ -205,11 +206,12 @@ class BayesRestorer:
         seed: int,
         report: Callable[[int, dict[str, float | str]], bool | None],
     ) -> Tensor:
-        margin = operator.margin if isinstance(operator, Blur | VaryingBlur) else None
-        initial = operator.adjoint(measurement).clamp(0, 1) if margin is None else edge_padded(measurement, margin)
-        problem = Problem(measurement, operator, initial, noise_sigma, seed, self._gamma, report)
-        solved = self._solver(problem, self.denoiser, self.n_iterations)
-        return solved if margin is None else without_margin(solved, margin)
+        initial = operator.first_guess(measurement)
+        exact = noise_sigma is None and operator.is_exact
+        noise = _NO_NOISE if exact else noise_sigma
+        problem = Problem(measurement, operator, initial, noise, seed, self._gamma, report)
+        solved = without_margin(self._solver(problem, self.denoiser, self.n_iterations), operator.margin)
+        return operator.solve(measurement, solved, 0.0) if exact else solved
 
     def _parts(self, flat: Tensor, operator: LinearDegradation) -> tuple[int, int]:
         """(side, halo) of the parts of images (N, C, H, W)."""
@@ -227,6 +229,15 @@ class BayesRestorer:
         at_once = (free // 2 if free is not None else 4 << 30) // (_BYTES_PER_PIXEL * len(flat))
         whole = max(flat.shape[-2:])
         return (whole, halo) if flat.shape[-2] * flat.shape[-1] <= at_once else (max(least, math.isqrt(at_once)), halo)
+
+
+def _task_of(degradation: LinearDegradation | None) -> tuple[str, int]:
+    """(task, scale) of undoing it."""
+    for kind, task in ((Mosaic, "demosaic"), (Mask, "inpaint")):
+        if isinstance(degradation, kind):
+            return task, 1
+    scale = 1 if degradation is None else degradation.shrinks_by
+    return ("deblur" if scale == 1 else "upscale"), scale
 
 
 def check_noise(noise_sigma: float | None) -> None:

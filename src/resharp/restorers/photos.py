@@ -18,9 +18,9 @@ def restore_planes(
     planes: Tensor, restorer: Restorer, *, seed: int = 0, progress: Progress | None = None, **known: Any
 ) -> Restored:
     """Images (..., C, H, W) in [0, 1] with one channel or three through a restorer, which sees three; grey comes back
-    grey.  Raises what the restorer raises."""
+    grey, but for a mosaic, which is one plane that holds colours.  Raises what the restorer raises."""
     image = as_image(planes)
-    if image.shape[-3] == 3:
+    if image.shape[-3] == 3 or restorer.contract.task == "demosaic":
         return restorer(image, seed=seed, progress=progress, **known)
     restored = restorer(image.expand(*image.shape[:-3], 3, -1, -1), seed=seed, progress=progress, **known)
     return dataclasses.replace(restored, image=restored.image.mean(-3, keepdim=True))

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from resharp.degradations import Kernel
+from resharp.degradations import Kernel, Mask, Mosaic
 from resharp.errors import ArgumentError
 from resharp.image import Picture, as_image, like_input
 from resharp.models import DEFAULT_DENOISER, LIGHT_DENOISER
@@ -117,6 +119,50 @@ def deconvolve(
     denoiser = open_denoiser(model, device=device, precision=precision)
     restorer = BayesRestorer(denoiser, solver=solver, n_iterations=n_iterations, gamma=gamma, tile=tile)
     return restore(image, restorer, seed=seed, progress=progress, kernel=kernel, noise_sigma=noise_sigma)
+
+
+def inpaint(
+    image: Picture,
+    lost: Tensor | NDArray[Any],
+    noise_sigma: float | None = None,
+    *,
+    model: str | Path | NetworkDenoiser = LIGHT_DENOISER,
+    n_iterations: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> Picture:
+    """Fill scratches, dust and writing from what is around them; large holes become smooth.
+
+    lost: (H, W), true or above 1/2 where a pixel is to be filled; of integers, whatever is not 0.  noise_sigma, model:
+    as in `deconvolve`.  All other pixels keep their values, unless noise is told, which is then taken off.  Raises
+    ArgumentError.
+    """
+    denoiser = open_denoiser(model, device=device, precision=precision)
+    mask = Mask(torch.as_tensor(lost))
+    restorer = BayesRestorer(denoiser, degradation=mask, noise_sigma=noise_sigma, n_iterations=n_iterations)
+    return restore(image, restorer, progress=progress)
+
+
+def demosaic(
+    image: Picture,
+    pattern: str = "RGGB",
+    noise_sigma: float | None = None,
+    *,
+    model: str | Path | NetworkDenoiser = LIGHT_DENOISER,
+    n_iterations: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress | None = None,
+) -> Picture:
+    """The colours of what a sensor with a Bayer filter saw.
+
+    image: one plane, (..., 1, H, W) or an array (H, W), in pixel values, not in linear light;  pattern: the colours of
+    its upper left pixels in rows;  else as `deconvolve`.  Returns three channels.  Raises ArgumentError.
+    """
+    denoiser = open_denoiser(model, device=device, precision=precision)
+    restorer = BayesRestorer(denoiser, degradation=Mosaic(pattern), noise_sigma=noise_sigma, n_iterations=n_iterations)
+    return restore(image, restorer, progress=progress)
 
 
 def _task(model: Model, task: str) -> str | None:

@@ -45,6 +45,7 @@ def half_quadratic(
     initial: Tensor,
     *,
     noise_sigma: float | None = None,
+    guess_sigma: float | None = None,
     weigh: Weigh | None = None,
     gamma: float = 1.0,
     n_iterations: int = 16,
@@ -60,6 +61,7 @@ def half_quadratic(
 
     The last z is the result.  measurement: (..., C, h, w);  initial: the first z, (..., C, H, W), the domain of A, left
     untouched;  returns that shape.  noise_sigma: from 0 to 1, one for all images of the batch, or None to estimate it.
+    guess_sigma: how far `initial` is off, the level to begin with, None for that of a blurred photo.
     weigh: what each value of the photo counts, such as `unclipped`.  gamma: above 1, A acts on linear light, while all
     pictures, and the denoiser's, are pixel values.  generator: draws noise that the denoiser takes away again, for
     `mean_and_spread`.  tolerance: of the least-squares step, see `solve`.  `on_step` sees every iteration and stops the
@@ -67,7 +69,7 @@ def half_quadratic(
     """
     if noise_sigma is None:
         noise_sigma = min(1.0, float(estimated_noise_sigma(measurement).mean()))
-    levels = falling_levels(noise_sigma, n_iterations)
+    levels = falling_levels(noise_sigma, n_iterations, highest=guess_sigma or HIGHEST)
     light, image = to_light(measurement, checked_gamma(gamma)), initial
     for iteration, level in enumerate(levels, 1):
         start = to_light(image, gamma)
@@ -80,14 +82,14 @@ def half_quadratic(
     return image
 
 
-def falling_levels(noise_sigma: float, n_iterations: int) -> list[float]:
-    """The denoiser's level at each iteration, from HIGHEST to LAST_PER_NOISE times the photo's noise or as far."""
+def falling_levels(noise_sigma: float, n_iterations: int, *, highest: float = HIGHEST) -> list[float]:
+    """The denoiser's level at each iteration, from the highest to LAST_PER_NOISE times the photo's noise or as far."""
     if not 0 <= noise_sigma <= 1:  # also NaN
         raise ArgumentError(f"noise sigma is {noise_sigma:g}; it lies between 0 and 1, or is None to be estimated")
     if n_iterations < 1:
         raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, 16 are usual")
-    last = min(LAST_PER_NOISE * max(noise_sigma, LOWEST), HIGHEST)
-    fall = math.log(HIGHEST / last)
+    last = min(LAST_PER_NOISE * max(noise_sigma, LOWEST), highest)
+    fall = math.log(highest / last)
     steps = max(1, n_iterations - 1)
     return [last * math.exp(fall * (1 - (i / steps) ** BEND)) for i in range(steps + 1)][-n_iterations:]
 
