@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ._groups import Group
-from ._terminal import PLACE, json_option, say
+from ._terminal import PLACE, json_option, network_option, say
 
 if TYPE_CHECKING:
     from resharp.models import Card
@@ -75,8 +75,9 @@ def import_command(file: Path, kind: str, out: Path, as_json: bool) -> None:
 @click.argument("files", metavar="NAME|FILE...", nargs=-1, required=True)
 @click.option("-o", "--out", required=True, type=PLACE, help="The .safetensors file to write.")
 @click.option("--share", "shares", type=float, multiple=True, help="Of each file, in their order.  [default: equal]")
+@network_option
 @json_option
-def mix(files: tuple[str, ...], out: Path, shares: tuple[float, ...], as_json: bool) -> None:
+def mix(files: tuple[str, ...], out: Path, shares: tuple[float, ...], network: str | None, as_json: bool) -> None:
     """Average models of one network that were trained from the same beginning.
 
     Between weights of pixel losses and of a GAN the mean lies between faithful and crisp; of several fine-tunings it is
@@ -84,7 +85,7 @@ def mix(files: tuple[str, ...], out: Path, shares: tuple[float, ...], as_json: b
     """
     from resharp.models import mix_models
 
-    card = mix_models(files, out, shares=shares)
+    card = mix_models(files, out, shares=shares, network=network)
     _tell(card, f"{out}  ({card.quality})", as_json=as_json)
 
 
