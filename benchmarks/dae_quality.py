@@ -1,6 +1,6 @@
 """Denoising quality of denoisers at 11/255, or the nearest of their levels: mean PSNR over a folder of photos.
 
-    python benchmarks/dae_quality.py KODAK [--weights NAME|FILE ...]
+    python benchmarks/dae_quality.py KODAK [--model NAME|FILE ...]
 
 Float32; noise from a seeded generator, one seed per photo; output clipped to [0, 1], not rounded, no border cropped.
 """
@@ -18,7 +18,7 @@ from resharp.restorers import open_denoiser
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
-@click.option("--weights", multiple=True, default=["dae-sigma11"], show_default=True)
+@click.option("--model", "weights", multiple=True, default=["dae-sigma11"], show_default=True)
 @click.option("--precision", default="float32", show_default=True)
 def main(folder: Path, weights: tuple[str, ...], precision: str) -> None:
     """Print one row per set of weights."""

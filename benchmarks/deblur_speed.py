@@ -1,9 +1,9 @@
 """Seconds and peak memory of blind deblurring for each generator, beside DeblurGAN's as one writes it down first.
 
-    python benchmarks/deblur_speed.py [--size 1280x720] [--weights NAME|FILE ...] [--photo FILE] [--device cpu]
+    python benchmarks/deblur_speed.py [--size 1280x720] [--model NAME|FILE ...] [--photo FILE] [--device cpu]
 
 The first row is the published ResNet called plainly: float32, contiguous tensors, the whole photo.  The others run
-through `open_restorer`, in each precision; without --weights they are new networks whose values were shaken.  dB is
+through `open_restorer`, in each precision; without --model they are new networks whose values were shaken.  dB is
 the PSNR of a row's picture against that of the same weights called plainly in float32.  Each row runs in a process of
 its own; memory is that process's peak minus what imports and weights take (of a GPU: the allocator's peak).
 """
@@ -99,14 +99,14 @@ def memory_peak(device: torch.device) -> float:
 def one_row(arguments: list[str], weights: str, precision: str, folder: Path) -> tuple[dict[str, float], Tensor]:
     """`measure` in a process of its own."""
     keep = folder / "restored.npy"
-    command = [sys.executable, __file__, *arguments, "--weights", weights, "--row", precision, "--keep", str(keep)]
+    command = [sys.executable, __file__, *arguments, "--model", weights, "--row", precision, "--keep", str(keep)]
     row: dict[str, float] = json.loads(subprocess.check_output(command))
     return row, torch.from_numpy(np.load(keep))
 
 
 @click.command()
 @click.option("--size", default="1280x720", show_default=True)
-@click.option("--weights", multiple=True, help="Left out: new networks of every kind.")
+@click.option("--model", "weights", multiple=True, help="Left out: new networks of every kind.")
 @click.option("--photo", help="Left out: smooth noise.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--repeats", default=3, show_default=True)

@@ -1,7 +1,7 @@
 """What blur does to a detector, and what restoration gives back: precision, recall, F1 and mAP of the same photos.
 
     python benchmarks/detection_sharpness.py PHOTOS LABELS DETECTOR.onnx [--extent 8 --extent 16 --radius 2 --radius 4]
-        [--kernels FOLDER] [--weights FILE]
+        [--kernels FOLDER] [--model FILE]
 
 LABELS is a COCO JSON file or a folder of YOLO text files; without it (`-`) the truth is what the detector finds in the
 sharp photo.  Photos are spoiled one by one, the photo's number being the seed; nothing is rounded before the detector.
@@ -54,7 +54,7 @@ def conditions(extents: tuple[float, ...], radii: tuple[float, ...], kernels: Pa
 @click.option("--extent", "extents", type=float, multiple=True, default=(4.0, 8.0, 16.0), show_default=True)
 @click.option("--radius", "radii", type=float, multiple=True, default=(1.0, 2.0, 4.0), show_default=True)
 @click.option("--kernels", type=click.Path(path_type=Path, exists=True), help="A folder of kernels, taken in turn.")
-@click.option("--weights", help="A network that restores what was spoiled, by name or file.")
+@click.option("--model", "weights", help="A network that restores what was spoiled, by name or file.")
 @click.option("--confidence", default=0.3, show_default=True)
 @click.option("--iou", default=0.5, show_default=True)
 @click.option("--n-photos", default=10_000, help="The first so many.")

@@ -1,6 +1,6 @@
 """DMSP deblurring with several DAE weights on the same crops, kernels and noise: mean PSNR gain of each, both modes.
 
-    python benchmarks/dmsp_quality.py PHOTOS KERNELS.mat --weights dae-sigma11 --weights OTHER [--crop 96]
+    python benchmarks/dmsp_quality.py PHOTOS KERNELS.mat --model dae-sigma11 --model OTHER [--crop 96]
 
 The centre of every photo is blurred with every kernel of the file (noise 2.55 grey levels, y not rounded), restored,
 rounded to uint8 and compared with the sharp centre over the region that the blurred crop shows.  Weights take turns
@@ -24,7 +24,7 @@ NOISE_SIGMA = 2.55 / 255
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path, exists=True))
 @click.argument("kernels")
-@click.option("--weights", multiple=True, required=True)
+@click.option("--model", "weights", multiple=True, required=True)
 @click.option("--crop", default=96, show_default=True, help="Side of the blurred crop, in pixels.")
 @click.option("--n-kernels", default=5, show_default=True)
 @click.option("--n-photos", default=24, show_default=True)

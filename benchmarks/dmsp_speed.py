@@ -1,6 +1,6 @@
 """Seconds per iteration and peak memory of the DMSP solver beside a plain transcription of the method.
 
-    python benchmarks/dmsp_speed.py PHOTO KERNEL [--weights NAME|FILE] [--iterations 10]
+    python benchmarks/dmsp_speed.py PHOTO KERNEL [--model NAME|FILE] [--iterations 10]
 
 The transcription is what a reader of the paper would write: float32, 0..255, direct convolutions, no layout or
 precision tricks.  Each row runs in a process of its own; memory is that process's peak minus what imports take.
@@ -73,7 +73,7 @@ def measure(variant: str, photo: str, kernel_name: str, weights: str, n_iteratio
 @click.command()
 @click.argument("photo")
 @click.argument("kernel")
-@click.option("--weights", default="dae-sigma11", show_default=True)
+@click.option("--model", "weights", default="dae-sigma11", show_default=True)
 @click.option("--iterations", default=10, show_default=True)
 @click.option("--variant", hidden=True)
 def main(photo: str, kernel: str, weights: str, iterations: int, variant: str | None) -> None:
