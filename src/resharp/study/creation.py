@@ -20,7 +20,7 @@ from .definition import PICTURES, PROTOCOLS, REFERENCE, Scene, Study, write_stud
 from .ratings import create_ratings
 
 MOST_TRIALS = 150  # of one rater by default: some 20 minutes, as P.910 allows a session
-_REPEATED = 0.1  # of these
+_REPEATED, _FEWEST_REPEATS = 0.1, 3  # of these, where half of the pictures are as many
 
 
 def new_study(
@@ -114,7 +114,8 @@ def _counts(
     block = n_conditions if protocol == "acr" else 1  # a rater grades an image under all conditions or not at all
     most = n_scenes * (n_conditions if protocol == "acr" else n_conditions * (n_conditions - 1) // 2)
     if n_repeats is None:
-        n_repeats = max(1, round(_REPEATED * min(n_trials or MOST_TRIALS, most)))
+        tenth = round(_REPEATED * min(n_trials or MOST_TRIALS, most))
+        n_repeats = min(max(_FEWEST_REPEATS, tenth), max(1, most // 2))
     wanted = min(MOST_TRIALS, most + n_repeats) if n_trials is None else n_trials
     n_fresh = min(wanted - n_repeats, most) // block * block
     least = max(block, n_repeats * (1 + (has_reference and protocol == "pairs")))

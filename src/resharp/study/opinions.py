@@ -89,36 +89,32 @@ def scaled(wins: Matrix) -> list[Estimate]:
     return [Estimate(float(value), float(a), float(b), int(n)) for value, a, b, n in rows]
 
 
-def alpha(units: Matrix, *, level: str) -> float:
-    """Krippendorff's alpha of values (units, raters), NaN where a rater said nothing: 1 for full agreement, 0 for
-    that of chance; NaN where no unit has two values or all values are one.
+def agreement_on_grades(grades: Matrix) -> float:
+    """Krippendorff's alpha (2011) of ordinal grades (raters, ...): 1 for full agreement, 0 for that of chance.
 
-    level: "nominal" or "ordinal".  From coincidences, 1 - (n - 1) sum o_ck d_ck / sum n_c n_k d_ck (Krippendorff
-    2011).
+    From the coincidences o of grades c and k, 1 - (n - 1) sum o d / sum n_c n_k d, d their ordinal distance.  NaN where
+    no picture has two grades, or all grades are one.
     """
+    units = grades.reshape(len(grades), -1).T
     values = np.unique(units[~np.isnan(units)])
     counts = (units[..., None] == values).sum(axis=1).astype(float)  # (units, values)
     counts = counts[counts.sum(axis=1) >= 2]
-    per_unit = counts.sum(axis=1)
     pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(len(values))
-    coincidences = (pairs / (per_unit - 1)[:, None, None]).sum(axis=0)
+    coincidences = (pairs / (counts.sum(axis=1) - 1)[:, None, None]).sum(axis=0)
     totals = coincidences.sum(axis=1)
     between = np.cumsum(totals)[None] - np.cumsum(totals)[:, None]  # of the values after c up to k
-    ordinal = (between + (totals[:, None] - totals[None]) / 2) ** 2
-    distance = ordinal if level == "ordinal" else 1 - np.eye(len(values))
+    distance = (between + (totals[:, None] - totals[None]) / 2) ** 2
     expected = (np.outer(totals, totals) * distance).sum()
     return float(1 - (totals.sum() - 1) * (coincidences * distance).sum() / expected) if expected > 0 else math.nan
 
 
-def agreement(study: Study, grades_or_wins: Matrix) -> float:
-    """Alpha between raters: ordinal over the pictures of a graded study, nominal over the pairs of a compared one."""
-    if study.protocol == "acr":
-        return alpha(grades_or_wins.reshape(len(grades_or_wins), -1).T, level="ordinal")
-    columns = []
-    for i, j in study.pairs:
-        won, lost = grades_or_wins[..., i, j], grades_or_wins[..., j, i]
-        columns.append(np.where(won + lost > 0, won > lost, math.nan))
-    return alpha(np.concatenate(columns, axis=1).T, level="nominal")
+def agreement_on_pairs(wins: Matrix) -> float:
+    """Kendall's u (with Babington Smith 1940) of wins (raters, scenes, C, C): twice the share of two raters who choose
+    alike, less 1, over all pairs of conditions on a scene that several raters saw.  NaN where there are none."""
+    chosen = wins.sum(axis=0)
+    asked = chosen + chosen.swapaxes(1, 2)
+    alike, all_twos = (chosen * (chosen - 1)).sum(), (asked * (asked - 1)).sum() / 2
+    return float(2 * alike / all_twos - 1) if all_twos > 0 else math.nan
 
 
 def _places(study: Study, answers: Sequence[Answer]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:

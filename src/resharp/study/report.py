@@ -18,7 +18,8 @@ from resharp.pages import Cell, check_jinja2, head, sorted_as, write_page
 from .definition import GRADES, Study
 from .opinions import (
     Estimate,
-    agreement,
+    agreement_on_grades,
+    agreement_on_pairs,
     choices_of,
     differential_opinions,
     grades_of,
@@ -31,7 +32,8 @@ from .plan import Answer
 from .scale import Matrix
 from .screening import Rater, screened
 
-_TITLES = {"mos": "mean opinion score", "dmos": "differential score", "chosen": "chosen", "jod": "scale in JOD"}
+_TITLES = {"mos": "mean opinion score", "dmos": "differential score", "chosen": "chosen", "jod": "JOD"}
+_AGREEMENT = {"acr": "Krippendorff's alpha", "pairs": "Kendall's u"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Findings:
     """What a study found.
 
     figures: "mos" and "dmos" (where there is a hidden reference) of grades, "chosen" of pairs, "jod" of both -> one
-    estimate a condition;  agreement: Krippendorff's alpha, NaN for none;  raters: all of them;  left_out: those whose
+    estimate a condition;  agreement: as _AGREEMENT names it, NaN for none;  raters: all of them;  left_out: those whose
     answers are in no figure;  answers: all that are in the figures, and repeats;  grades: (raters, scenes, conditions),
     None for pairs;  wins: (raters, scenes, C, C).
     """
@@ -74,7 +76,7 @@ def find(study: Study, answers: Sequence[Answer], *, left_out: Sequence[str] = (
         if study.has_reference:
             figures["dmos"] = differential_opinions(study, grades)
     figures["jod"] = scaled(wins)
-    alike = agreement(study, wins if grades is None else grades)
+    alike = agreement_on_pairs(wins) if grades is None else agreement_on_grades(grades)
     return Findings(study, figures, alike, raters, tuple(left_out), kept, grades, wins)
 
 
@@ -113,10 +115,8 @@ def summary_lines(findings: Findings) -> list[str]:
     lines = ["".join([f"{'condition':<{width}}", *(f"{_TITLES[name]:>20}{'95 %':>18}" for name in findings.figures)])]
     for condition, *estimates in zip(conditions, *findings.figures.values(), strict=True):
         lines.append("".join([f"{condition:<{width}}", *(f"{_words(e):>20}{_interval(e):>18}" for e in estimates)]))
-    n_raters = len(findings.raters) - len(findings.left_out)
-    lines.append(
-        f"{len(findings.answers)} answers, raters {n_raters}; Krippendorff's alpha {_number(findings.agreement)}"
-    )
+    n_raters, measure = len(findings.raters) - len(findings.left_out), _AGREEMENT[findings.study.protocol]
+    lines.append(f"{len(findings.answers)} answers, raters {n_raters}; {measure} {_number(findings.agreement)}")
     return lines + [f"{one.name}: {'; '.join(one.flags)}" for one in findings.raters if one.flags]
 
 
@@ -239,6 +239,7 @@ def _page(findings: Findings, plot: bytes) -> dict[str, Any]:
             for condition, estimate in zip(study.conditions, findings.figures[headline], strict=True)
         ],
         "conditions": _condition_table(findings),
+        "measure": _AGREEMENT[study.protocol],
         "agreement": "n/a" if math.isnan(findings.agreement) else f"{findings.agreement:.3f}",
         "flagged": [rater for rater in findings.raters if rater.flags],
         "left_out": findings.left_out,
@@ -251,7 +252,7 @@ def _page(findings: Findings, plot: bytes) -> dict[str, Any]:
 def _condition_table(findings: Findings) -> dict[str, Any]:
     heads = [head("condition", "text")]
     for name in findings.figures:
-        heads += [head(_TITLES[name]), head("95 % interval", "text"), head("answers")]
+        heads += [head(_TITLES[name]), head("95 %", "text"), head("answers")]
     rows = []
     for condition, *estimates in zip(findings.study.conditions, *findings.figures.values(), strict=True):
         cells = [Cell(condition)]
@@ -265,10 +266,12 @@ def _rater_table(findings: Findings) -> dict[str, Any]:
     is_acr = findings.study.protocol == "acr"
     heads = [head("rater", "text"), head("answers"), head("median seconds"), head("repeats")]
     heads += [head("distance of repeats" if is_acr else "repeats alike")]
-    heads += [head("lead of the reference" if is_acr else "reference chosen"), head("remarks", "text")]
+    heads += [head("lead of the reference" if is_acr else "reference chosen")]
+    heads += [head("correlation with others")] * is_acr + [head("remarks", "text")]
     rows = []
     for one in findings.raters:
         numbers = [one.n, one.seconds, one.repeats, one.self_agreement, one.reference]
+        numbers += [one.correlation] * is_acr
         cells = [Cell(str(v) if isinstance(v, int) else _number(v), sorted_as(v)) for v in numbers]
         remarks = [*one.flags, *(["left out"] if one.name in findings.left_out else [])]
         rows.append([Cell(one.name), *cells, Cell("; ".join(remarks), kind="text")])

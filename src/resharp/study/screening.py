@@ -11,14 +11,16 @@ from .opinions import grades_of
 from .plan import Answer
 from .scale import Matrix
 
-_FEWEST = 4  # checks of a kind that say something
+_FEWEST = 3  # checks of a kind that say something
+_CHANCE = 1.645  # standard errors, which chance exceeds in 5 of 100 raters
 
 
 @dataclasses.dataclass(frozen=True)
 class Rater:
     """n: answers;  seconds: their median;  repeats: how many repeated trials, and self_agreement: of grades the mean
     distance, of pairs the share answered alike;  reference: of grades the mean lead of the hidden reference over the
-    rest, of pairs how often it was chosen;  flags: what speaks against the rater, in words."""
+    rest, of pairs how often it was chosen;  correlation: of grades with the means of the other raters, picture by picture;
+    flags: what speaks against the rater, in words."""
 
     name: str
     n: int
@@ -26,6 +28,7 @@ class Rater:
     repeats: int
     self_agreement: float
     reference: float
+    correlation: float
     flags: tuple[str, ...]
 
 
@@ -33,9 +36,9 @@ def screened(study: Study, answers: Sequence[Answer]) -> list[Rater]:
     """Every rater, in the order of their coming."""
     names = list(dict.fromkeys(answer.rater for answer in answers))
     is_acr = study.protocol == "acr"
-    rejected = outliers(grades_of(study, answers)) if is_acr else [False] * len(names)
+    grades = grades_of(study, answers) if is_acr else np.empty((len(names), 0))
     raters = []
-    for name, is_outlier in zip(names, rejected, strict=True):
+    for name, is_outlier, (n_shared, correlation) in zip(names, outliers(grades), correlations(grades), strict=True):
         own = [answer for answer in answers if answer.rater == name]
         repeats, consistency = _self_agreement(own, is_acr=is_acr)
         n_reference, reference = _lead_of_reference(own, is_acr=is_acr)
@@ -44,9 +47,31 @@ def screened(study: Study, answers: Sequence[Answer]) -> list[Rater]:
             flags.append("answers the same pictures otherwise when they come again")
         if n_reference >= _FEWEST and reference <= (0 if is_acr else 0.5):
             flags.append("does not prefer the hidden reference")
+        if n_shared > _FEWEST and not math.atanh(min(correlation, 0.999)) > _CHANCE / math.sqrt(n_shared - 3):
+            flags.append("agrees with the others no more than chance would")
         seconds = float(np.median([answer.seconds for answer in own]))
-        raters.append(Rater(name, len(own), seconds, repeats, consistency, reference, tuple(flags)))
+        raters.append(Rater(name, len(own), seconds, repeats, consistency, reference, correlation, tuple(flags)))
     return raters
+
+
+def correlations(grades: Matrix) -> list[tuple[int, float]]:
+    """Of each rater (pictures that others graded, too; Pearson's correlation with the means of the others), as P.913
+    looks for raters who judge something else; by Fisher's z, chance is beyond tanh(1.645 / sqrt(n - 3)) in 5 of 100.
+
+    A rater whose grades are all one has a correlation of 0."""
+    flat = grades.reshape(len(grades), -1)
+    found = []
+    for r, own in enumerate(flat):
+        others = np.delete(flat, r, axis=0)
+        shared = ~np.isnan(own) & (~np.isnan(others)).any(axis=0)
+        if shared.sum() < 2:
+            found.append((int(shared.sum()), math.nan))
+            continue
+        mine, theirs = own[shared], np.nanmean(others[:, shared], axis=0)
+        spreads = mine.std() * theirs.std()
+        value = ((mine - mine.mean()) * (theirs - theirs.mean())).mean() / spreads if spreads > 0 else 0.0
+        found.append((int(shared.sum()), float(value)))
+    return found
 
 
 def outliers(grades: Matrix) -> list[bool]:

@@ -40,6 +40,7 @@ from .plan import Trial
 from .ratings import Ratings
 
 LONGEST_BODY = 4096  # bytes
+_TAKEN = "Somebody rates under this name. If that is you, go on in the browser where you began, or with its link."
 _LOG = logging.getLogger("resharp")
 
 _HEADERS = {
@@ -87,7 +88,7 @@ def application(study: Study, folder: Path, ratings: Ratings) -> Starlette:
         del request
         token = ratings.add_rater(_parsed(body, _Newcomer).name)
         if token is None:
-            raise RequestError(409, "Somebody rates under this name already. Take another one, such as your full name.")
+            raise RequestError(409, _TAKEN)
         return JSONResponse({"token": token}, 201)
 
     def tell_session(request: Request, body: bytes) -> Response:
