@@ -20,7 +20,7 @@ from .definition import PICTURES, PROTOCOLS, REFERENCE, Scene, Study, write_stud
 from .ratings import create_ratings
 
 MOST_TRIALS = 150  # of one rater by default: some 20 minutes, as P.910 allows a session
-_REPEATED, _FEWEST_REPEATS = 0.1, 3  # of these, where half of the pictures are as many
+_REPEATED, _FEWEST_REPEATS = 0.1, 3  # of these, where they are no more than a quarter
 
 
 def new_study(
@@ -47,9 +47,12 @@ def new_study(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ArgumentError(f"{folder}: is there already; name a new folder with -o, or `resharp study serve` this one")
     names = [path.relative_to(images).as_posix() for path in photo_paths(images)]
+    stems = collections.Counter(str(Path(name).with_suffix("")) for name in names)
+    if twins := [stem for stem, count in stems.items() if count > 1]:
+        raise DatasetError(f"{images}: two images of one name cannot be told apart; take one out ({some(twins)})")
     found = _found(sources, names)
     sizes = {name: _size({condition: found[condition][name] for condition in sources}) for name in names}
-    n_repeats, n_trials = _counts(protocol, len(sources), len(names), n_trials, n_repeats, reference is not None)
+    n_repeats, n_trials = _counts(protocol, len(sources), len(names), n_trials, n_repeats)
     files = [(f"{condition}/{name}", found[condition][name]) for condition in sources for name in names]
     labels = random.Random(f"{seed}/names").sample(range(len(files)), len(files))
     blinded = {key: f"{label:06}.png" for (key, _), label in zip(files, labels, strict=True)}
@@ -108,24 +111,22 @@ def _size(pictures: Mapping[str, Path]) -> tuple[int, int]:
 
 
 def _counts(
-    protocol: str, n_conditions: int, n_scenes: int, n_trials: int | None, n_repeats: int | None, has_reference: bool
+    protocol: str, n_conditions: int, n_scenes: int, n_trials: int | None, n_repeats: int | None
 ) -> tuple[int, int]:
     """(n_repeats, n_trials) of each rater.  Raises ArgumentError where they do not go together."""
     block = n_conditions if protocol == "acr" else 1  # a rater grades an image under all conditions or not at all
     most = n_scenes * (n_conditions if protocol == "acr" else n_conditions * (n_conditions - 1) // 2)
     if n_repeats is None:
-        tenth = round(_REPEATED * min(n_trials or MOST_TRIALS, most))
-        n_repeats = min(max(_FEWEST_REPEATS, tenth), max(1, most // 2))
+        length = min(n_trials or MOST_TRIALS, most)
+        n_repeats = min(max(_FEWEST_REPEATS, round(_REPEATED * length)), length // 4)
     wanted = min(MOST_TRIALS, most + n_repeats) if n_trials is None else n_trials
     n_fresh = min(wanted - n_repeats, most) // block * block
-    least = max(block, n_repeats * (1 + (has_reference and protocol == "pairs")))
+    least = max(block, 2 * n_repeats)
     if n_repeats < 0 or n_fresh < least:
         raise ArgumentError(
             f"{wanted} trials with {n_repeats} repeats leave too few new ones: {least} at least; more --trials or "
             "fewer --repeats"
         )
-    if protocol == "acr" and n_repeats > max(1, n_fresh // 2):
-        raise ArgumentError(f"{n_repeats} repeats of {n_fresh} trials are too many; {n_fresh // 2} at most")
     return n_repeats, n_fresh + n_repeats
 
 

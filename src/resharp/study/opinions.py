@@ -78,14 +78,14 @@ def shares(wins: Matrix) -> list[Estimate]:
 def scaled(wins: Matrix) -> list[Estimate]:
     """Bradley-Terry strengths in JOD with mean 0: three of four choose the better one of two that are 1 apart."""
     n_raters, n_scenes = wins.shape[:2]
-    values = strengths(wins.sum(axis=(0, 1))) / JOD
+    found = strengths(wins.sum(axis=(0, 1)))
     draws = _draws(n_raters, n_scenes, _SCALE_DRAWS)
     resampled = np.stack(
         [np.einsum("r,s,rsij->ij", raters, scenes, wins) for raters, scenes in zip(*draws, strict=True)]
     )
-    low, high = _interval(np.stack([strengths(one) / JOD for one in resampled]))
+    low, high = _interval(np.stack([strengths(one, start=found) / JOD for one in resampled]))
     asked = (wins + wins.swapaxes(2, 3)).sum(axis=(0, 1, 3))
-    rows = zip(values, low, high, asked, strict=True)
+    rows = zip(found / JOD, low, high, asked, strict=True)
     return [Estimate(float(value), float(a), float(b), int(n)) for value, a, b, n in rows]
 
 

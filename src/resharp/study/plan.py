@@ -55,7 +55,7 @@ def grading_plan(study: Study, number: int) -> list[Trial]:
         if shown and len(scenes) > 1 and scenes[0] == shown[-1][0]:
             scenes.append(scenes.pop(0))
         shown += [(scene, orders[scene][turn]) for scene in scenes]
-    for repeated in own.sample(shown[: max(1, len(shown) // 2)], min(study.n_repeats, max(1, len(shown) // 2))):
+    for repeated in own.sample(shown[: len(shown) // 2], study.n_repeats):
         places = range(len(shown) // 2 + 1, len(shown) + 1)
         free = [i for i in places if repeated[0] not in (shown[i - 1][0], *(one[0] for one in shown[i : i + 1]))]
         shown.insert(own.choice(free or list(places)), repeated)

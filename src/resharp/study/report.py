@@ -59,13 +59,15 @@ class Findings:
 def find(study: Study, answers: Sequence[Answer], *, left_out: Sequence[str] = ()) -> Findings:
     """The figures of all answers but those of the raters `left_out`.  Raises ArgumentError where none are left, or for
     a name that no rater has."""
+    if not answers:
+        raise ArgumentError("there are no answers yet; `resharp study serve` shows the page that takes them")
     raters = screened(study, answers)
     for name in left_out:
         if name not in (known := [rater.name for rater in raters]):
             raise ArgumentError(f"no rater is called {name!r}; {did_you_mean(name, known, things='raters')}")
     kept = [answer for answer in answers if answer.rater not in left_out]
     if not kept:
-        raise ArgumentError("there are no answers yet; `resharp study serve` shows the page that takes them")
+        raise ArgumentError("all raters are left out; leave out fewer")
     grades = grades_of(study, kept) if study.protocol == "acr" else None
     wins = choices_of(study, kept) if grades is None else implied_choices(grades)
     figures: dict[str, list[Estimate]] = {}

@@ -19,8 +19,8 @@ _CHANCE = 1.645  # standard errors, which chance exceeds in 5 of 100 raters
 class Rater:
     """n: answers;  seconds: their median;  repeats: how many repeated trials, and self_agreement: of grades the mean
     distance, of pairs the share answered alike;  reference: of grades the mean lead of the hidden reference over the
-    rest, of pairs how often it was chosen;  correlation: of grades with the means of the other raters, picture by picture;
-    flags: what speaks against the rater, in words."""
+    rest, of pairs how often it was chosen;  correlation: of grades with the means of the other raters, picture by
+    picture;  flags: what speaks against the rater, in words."""
 
     name: str
     n: int
