@@ -25,7 +25,9 @@ def study_of(folder: Path, protocol: str = "acr", *, n_scenes: int = 4, **settin
 def plain_study(protocol: str = "acr", *, n_scenes: int = 4, n_trials: int = 20, n_repeats: int = 2) -> Study:
     """One without files."""
     conditions = ("soft", "<b>sharper", "third", REFERENCE)
-    scenes = tuple(Scene(f"{n}.png", 24, 32, {c: f"{n}{i}.png" for i, c in enumerate(conditions)}) for n in range(n_scenes))
+    scenes = tuple(
+        Scene(f"{n}.png", 24, 32, {c: f"{n}{i}.png" for i, c in enumerate(conditions)}) for n in range(n_scenes)
+    )
     return Study(protocol, conditions, {}, scenes, n_trials, n_repeats, seed=0, sha256="", resharp="0")
 
 

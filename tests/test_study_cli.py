@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,14 @@ def test_what_no_study_is_made_of(run: Run, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
     done = run("study", "report", a)
     assert "holds no study.json that can be read; `resharp study new` makes a study" in done.err
+
+
+def test_a_missing_extra_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("resharp.study")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "choix", None)
+    done = run("study", "serve", tmp_path)
+    assert (done.code, done.err) == (2, "resharp: studies need choix: pip install 'resharp[study]'\n")
 
 
 def test_pictures_are_shown_as_they_look() -> None:

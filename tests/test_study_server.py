@@ -14,7 +14,7 @@ import pytest
 from resharp.errors import ArgumentError, DatasetError
 from resharp.study.definition import RATINGS, read_study
 from resharp.study.ratings import Ratings
-from resharp.study.server import served
+from resharp.study.server import listening, served
 from tests.study_sets import study_of
 
 
@@ -233,8 +233,6 @@ def test_what_cannot_be_served(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=r"holds no study\.json"), served(tmp_path, "127.0.0.1", 0):
             pass
         with pytest.raises(ArgumentError, match="cannot listen there"):
-            from resharp.study.server import listening
-
             listening("127.0.0.1", client.port)
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(DatasetError, match="is damaged"):

@@ -1,6 +1,8 @@
 """resharp study: people rate the outputs of methods in a browser."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,17 @@ import click
 
 from ._groups import Group
 from ._terminal import PLACE, json_option, say
+
+
+@contextlib.contextmanager
+def _with_extra() -> Iterator[None]:
+    """Says how to install what is missing."""
+    from resharp.errors import ArgumentError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ArgumentError(f"studies need {error.name}: pip install 'resharp[study]'") from None
 
 
 @click.group(cls=Group)
@@ -34,6 +47,7 @@ def study() -> None:
     "--repeats", type=click.IntRange(0), metavar="N", help="How many of them repeat earlier ones.  [default: a tenth]"
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of all orders and sides.")
+@_with_extra()
 def new(
     outputs: tuple[str, ...], images: Path, out: Path, trials: int | None, repeats: int | None, **options: Any
 ) -> None:
@@ -81,6 +95,7 @@ def _named(outputs: tuple[str, ...]) -> dict[str, Path]:
 @click.argument("place", type=PLACE, metavar="STUDY")
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets others in the network rate.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one.")
+@_with_extra()
 def serve(place: Path, host: str, port: int) -> None:
     """Show the page on which people rate, until Ctrl-C; the same command goes on later.
 
@@ -104,6 +119,7 @@ def serve(place: Path, host: str, port: int) -> None:
 @click.option("-o", "--out", type=PLACE, metavar="DIR", help="A folder for the report.  [default: STUDY/report]")
 @click.option("--leave-out", multiple=True, metavar="RATER", help="A rater whose answers do not count; repeatable.")
 @json_option
+@_with_extra()
 def report(place: Path, out: Path | None, leave_out: tuple[str, ...], as_json: bool) -> None:
     """Mean opinion scores with intervals, agreement, a Bradley-Terry scale, careless raters; a page, a plot and CSV.
 
