@@ -52,14 +52,18 @@ def test_a_study_from_folders_to_a_report(run: Run, tmp_path: Path, protocol: st
     assert (none.code, none.err.count("\n")) == (2, 1)
     assert "there are no answers yet; `resharp study serve` shows the page" in none.err
     rated(tmp_path / "s", ("A<script>alert(1)</script>", "Bo"))
-    done = run("study", "report", tmp_path / "s", "--json", "--leave-out", "Bo")
-    record = json.loads(done.out)
-    assert record["left_out"] == ["Bo"]
     if protocol == "acr":
+        record = json.loads(run("study", "report", tmp_path / "s", "-o", tmp_path / "r", "--json").out)
         assert [record["mos"][name]["value"] for name in ("a", "<i>x$y", "reference")] == [1, 2, 3]
         assert [record["dmos"][name]["value"] for name in ("a", "<i>x$y", "reference")] == [3, 4, 5]
-    out = run("study", "report", tmp_path / "s", "-o", tmp_path / "r").out
-    assert "Krippendorff's alpha 1.00" in out if protocol == "acr" else "Kendall's u 1.00" in out
+        assert record["agreement"] == 1
+    else:
+        out = run("study", "report", tmp_path / "s", "-o", tmp_path / "r").out
+        assert "22 answers, raters 2; Kendall's u 1.00\n" in out
+        assert (
+            "no rater is called 'Be'; did you mean 'Bo'?"
+            in run("study", "report", tmp_path / "s", "--leave-out", "Be").err
+        )
     page = (tmp_path / "r" / "report.html").read_text()
     assert "<script>alert" not in page
     assert "<i>x" not in page
