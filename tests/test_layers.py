@@ -11,7 +11,7 @@ PACKAGE = Path(resharp.__file__).parent
 LADDER = [
     {"__main__", "__init__"},
     {"cli"},
-    {"training", "demo", "showing"},
+    {"training", "study", "demo", "showing"},
     {"evaluation"},
     {"restorers", "detection"},
     {"tiling", "solvers", "kernel_estimation"},

@@ -24,13 +24,14 @@ from .evaluate import evaluate
 from .models import models
 from .recipes import recipes
 from .restore import deblur, deconvolve, demosaic, denoise, inpaint, upscale
+from .study import study
 from .train import runs, train
 
 INTERRUPTED = 130  # the shell's convention for a process that Ctrl-C ended
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Restore": (deblur, denoise, deconvolve, upscale, inpaint, demosaic, demo),
-    "Judge": (evaluate, compare),
+    "Judge": (evaluate, compare, study),
     "Train": (train, runs, recipes, models),
     "Data": (data, degrade),
 }

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resharp.pages import write_page
+from resharp.pages import Cell, head, write_page
 
 from .comparison import Comparison, Standing
-from .pages import Cell, better_way, card_facts, change_cell, head, number_cell
+from .pages import better_way, card_facts, change_cell, number_cell
 from .plots import histogram
 from .rescoring import Rescored, Rescoring
 from .results import Card, Column

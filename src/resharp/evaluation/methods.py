@@ -214,13 +214,29 @@ def _check_task(card: Card, protocol: Protocol) -> None:
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-def _restored_folder(folder: Path, cases: Sequence[Case], match: str) -> Method:
-    """Pictures that were restored before; of a run folder, those that the run wrote."""
+def restored_photos(folder: Path, files: Sequence[str]) -> dict[str, Path]:
+    """Of the photos below `folder`, in a run folder of those that the run restored, the one of each of `files` by name.
+
+    Files are names such as "set/0001.png"; those without a photo are left out.  Raises DatasetError for a folder
+    without photos, and for photos that cannot be told apart.
+    """
+    place, photos = _photos_of(folder)
+    return _by_name(place, photos, files)
+
+
+def _photos_of(folder: Path) -> tuple[Path, list[Path]]:
     place = folder / "restored" if (folder / RESULTS).is_file() else folder
     photos = photos_below(place) if place.is_dir() else []
     if not photos:
         raise DatasetError(f"{place}: holds no pictures; name a folder of restored ones")
-    found = _by_order(place, photos, cases) if match == "order" else _by_name(place, photos, cases)
+    return place, photos
+
+
+def _restored_folder(folder: Path, cases: Sequence[Case], match: str) -> Method:
+    """Pictures that were restored before; of a run folder, those that the run wrote."""
+    place, photos = _photos_of(folder)
+    files = [case.file for case in cases]
+    found = _by_order(place, photos, files) if match == "order" else _by_name(place, photos, files)
     if not found:
         raise DatasetError(
             f"{place}: none of its {len(photos)} pictures belongs by its name to one of the {len(cases)} photos alone "
@@ -240,18 +256,18 @@ def _restored_folder(folder: Path, cases: Sequence[Case], match: str) -> Method:
     return Method(name, run, files_sha256((p.relative_to(place).as_posix(), p) for p in photos))
 
 
-def _by_order(place: Path, photos: Sequence[Path], cases: Sequence[Case]) -> dict[str, Path]:
-    if len(photos) != len(cases):
-        raise DatasetError(f"{place}: holds {len(photos)} pictures for {len(cases)} photos; by order, they are as many")
+def _by_order(place: Path, photos: Sequence[Path], files: Sequence[str]) -> dict[str, Path]:
+    if len(photos) != len(files):
+        raise DatasetError(f"{place}: holds {len(photos)} pictures for {len(files)} photos; by order, they are as many")
     ordered = sorted(photos, key=lambda path: natural(path.relative_to(place).as_posix()))
-    return {case.file: path for case, path in zip(cases, ordered, strict=True)}
+    return dict(zip(files, ordered, strict=True))
 
 
-def _by_name(place: Path, photos: Sequence[Path], cases: Sequence[Case]) -> dict[str, Path]:
+def _by_name(place: Path, photos: Sequence[Path], files: Sequence[str]) -> dict[str, Path]:
     """The picture of the same path, else the only one of the same name, else the only one whose name goes on from there
     (`baby_RCAN_x4.png` of `baby.png`) and is no other case's.  Suffixes do not count."""
     paths = {path.relative_to(place).with_suffix("").as_posix(): path for path in photos}
-    stems = {case.file: Path(case.file).with_suffix("").as_posix() for case in cases}
+    stems = {file: Path(file).with_suffix("").as_posix() for file in files}
     twins = [str(path.relative_to(place)) for path in photos if path not in set(paths.values())]
     if twins:
         raise DatasetError(f"{place}: two pictures of one name cannot be told apart; take one out ({some(twins)})")

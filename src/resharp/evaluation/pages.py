@@ -1,8 +1,9 @@
 """What the pages have in common beside their frame: their tables, their card."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
+
+from resharp.pages import Cell, sorted_as
 
 from .results import Card, Column
 from .wording import figure, signed_figure
@@ -23,15 +24,6 @@ _FACTS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """A cell of a table: its words, the number that it is sorted by (None for text), and a class."""
-
-    words: str
-    value: str | None = None
-    kind: str = ""
-
-
 def card_facts(card: Card) -> list[tuple[str, str]]:
     """(name, value) of what a card says, but for the protocol's text."""
     facts = [("protocol", f"{card.protocol}, version {card.protocol_version}")]
@@ -43,23 +35,13 @@ def better_way(columns: Sequence[Column]) -> str:
     return "higher" if all(column.higher_is_better for column in columns) else "lower"
 
 
-def head(words: str, kind: str = "number") -> dict[str, str]:
-    """The head of a table's column; kind: how it is sorted, as "number" or "text"."""
-    return {"words": words, "kind": kind}
-
-
 def number_cell(value: float, column: Column) -> Cell:
     """A figure, NaN for none."""
-    return Cell(figure(value, column, unit=False), _sorted_as(value))
+    return Cell(figure(value, column, unit=False), sorted_as(value))
 
 
 def change_cell(value: float, column: Column) -> Cell:
     """A gain or a difference, in green or red."""
     is_better = value > 0 if column.higher_is_better else value < 0
     kind = "" if value == 0 or math.isnan(value) else "good" if is_better else "bad"
-    return Cell(signed_figure(value, column), _sorted_as(value), kind)
-
-
-def _sorted_as(value: float) -> str:
-    """What JavaScript reads as the same number; "" for none."""
-    return "" if math.isnan(value) else str(value).replace("inf", "Infinity")
+    return Cell(signed_figure(value, column), sorted_as(value), kind)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from resharp.pages import check_jinja2, write_page
+from resharp.pages import Cell, check_jinja2, head, write_page
 from resharp.photo import Photo, encode_photo
 
-from .pages import Cell, better_way, card_facts, change_cell, head, number_cell
+from .pages import better_way, card_facts, change_cell, number_cell
 from .plots import histogram
 from .results import Column, Result, Row
 from .sheets import Strip, make_sheets, write_sheet

@@ -4,7 +4,9 @@ Names of photos are text, whatever they hold, and a page runs no script but its 
 """
 
 import base64
+import dataclasses
 import hashlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,3 +46,22 @@ def write_page(path: Path, package: str, template: str, context: Mapping[str, An
     )
     with written_whole(path) as file:
         file.write(page.encode("utf-8", "backslashreplace"))  # names of files may hold what is no text
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A cell of a table: its words, the number that it is sorted by (None for text), and a class."""
+
+    words: str
+    value: str | None = None
+    kind: str = ""
+
+
+def head(words: str, kind: str = "number") -> dict[str, str]:
+    """The head of a table's column; kind: how it is sorted, as "number" or "text"."""
+    return {"words": words, "kind": kind}
+
+
+def sorted_as(value: float) -> str:
+    """What JavaScript reads as the same number; "" for none."""
+    return "" if math.isnan(value) else str(value).replace("inf", "Infinity")

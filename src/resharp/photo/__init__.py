@@ -9,6 +9,7 @@ from .content import FORMATS, SUFFIXES, Photo
 from .decoding import decode_photo, read_photo, read_pixels
 from .encoding import check_encodable, encode_photo, output_format, write_photo
 from .jpeg import JpegCoding, through_jpeg
+from .screen import screen_photo
 from .size import photo_size
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "photo_size",
     "read_photo",
     "read_pixels",
+    "screen_photo",
     "through_jpeg",
     "write_photo",
 ]

@@ -1,0 +1,153 @@
+"""Makes a study of folders of outputs: what is shown is copied, so that it stays what it was."""
+
+import collections
+import random
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import resharp
+from resharp.data.folders import photo_paths, some
+from resharp.errors import ArgumentError, DatasetError
+from resharp.evaluation.methods import restored_photos
+from resharp.files import refusals_named, written_whole
+from resharp.photo import encode_photo, photo_size, read_photo, screen_photo
+from resharp.provenance import files_sha256
+from resharp.restorers import Progress
+
+from .definition import PICTURES, PROTOCOLS, REFERENCE, Scene, Study, write_study
+from .ratings import create_ratings
+
+MOST_TRIALS = 150  # of one rater by default: some 20 minutes, as P.910 allows a session
+_REPEATED, _FEWEST_REPEATS = 0.1, 3  # of these, where they are no more than a quarter
+
+
+def new_study(
+    outputs: Mapping[str, Path],
+    images: Path,
+    folder: Path,
+    *,
+    reference: Path | None = None,
+    protocol: str = "acr",
+    n_trials: int | None = None,
+    n_repeats: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Study:
+    """Make a study in a new `folder`, of the outputs (condition -> folder) for the photos of `images`.
+
+    reference: a folder with the pictures as they should be, shown hidden among the others (P.910's ACR-HR);  n_trials:
+    answers of each rater, by default all there are, up to MOST_TRIALS;  n_repeats: of these, by default a tenth.
+    Outputs belong to photos by name, as `evaluate` finds them, and must be of one size for each photo.  Raises
+    ArgumentError, DatasetError for missing or unequal pictures, PhotoError, OutputError; then nothing is written.
+    """
+    sources = dict(outputs) | ({REFERENCE: reference} if reference is not None else {})
+    _check_conditions(outputs, protocol, has_reference=reference is not None)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ArgumentError(f"{folder}: is there already; name a new folder with -o, or `resharp study serve` this one")
+    names = [path.relative_to(images).as_posix() for path in photo_paths(images)]
+    stems = collections.Counter(str(Path(name).with_suffix("")) for name in names)
+    if twins := [stem for stem, count in stems.items() if count > 1]:
+        raise DatasetError(f"{images}: two images of one name cannot be told apart; take one out ({some(twins)})")
+    found = _found(sources, names)
+    sizes = {name: _size({condition: found[condition][name] for condition in sources}) for name in names}
+    n_repeats, n_trials = _counts(protocol, len(sources), len(names), n_trials, n_repeats)
+    files = [(f"{condition}/{name}", found[condition][name]) for condition in sources for name in names]
+    labels = random.Random(f"{seed}/names").sample(range(len(files)), len(files))
+    blinded = {key: f"{label:06}.png" for (key, _), label in zip(files, labels, strict=True)}
+    scenes = [Scene(name, *sizes[name], {c: blinded[f"{c}/{name}"] for c in sources}) for name in names]
+    study = Study(
+        protocol=protocol,
+        conditions=tuple(sources),
+        sources={condition: str(place) for condition, place in sources.items()},
+        scenes=tuple(scenes),
+        n_trials=n_trials,
+        n_repeats=n_repeats,
+        seed=seed,
+        sha256=files_sha256(files),
+        resharp=resharp.__version__,
+    )
+    _write(study, {blinded[key]: path for key, path in files}, folder, progress)
+    return study
+
+
+def _check_conditions(outputs: Mapping[str, Path], protocol: str, *, has_reference: bool) -> None:
+    if protocol not in PROTOCOLS:
+        raise ArgumentError(f"{protocol!r} is no protocol of a study; they are {', '.join(PROTOCOLS)}")
+    if REFERENCE in outputs:
+        raise ArgumentError(f"a condition cannot be called {REFERENCE!r}; name its folder with --reference")
+    if len(outputs) + has_reference < 2:
+        raise ArgumentError("a study compares at least two folders, of which --reference may be one")
+
+
+def _found(sources: Mapping[str, Path], names: Sequence[str]) -> dict[str, dict[str, Path]]:
+    """The photo of each condition and name.  Raises DatasetError where a condition lacks one."""
+    found = {}
+    for condition, place in sources.items():
+        if not place.is_dir():
+            raise DatasetError(f"{place}: is no folder; name one with the outputs of {condition}")
+        found[condition] = restored_photos(place, names)
+        if missing := [name for name in names if name not in found[condition]]:
+            raise DatasetError(
+                f"{place}: {len(missing)} of the {len(names)} images are missing ({some(missing)}); add them, or take "
+                "them out of --images"
+            )
+    return found
+
+
+def _size(pictures: Mapping[str, Path]) -> tuple[int, int]:
+    """(height, width) of all pictures of a scene.  Raises DatasetError where they differ."""
+    sizes = {condition: photo_size(path) for condition, path in pictures.items()}
+    (usual, _), *others = collections.Counter(sizes.values()).most_common()
+    if others:
+        condition = next(name for name, size in sizes.items() if size != usual)
+        (height, width), (tall, wide) = sizes[condition], usual
+        raise DatasetError(
+            f"{pictures[condition]}: is {width}x{height}, the others of this image {wide}x{tall}; rated pictures are "
+            "of one size"
+        )
+    return usual
+
+
+def _counts(
+    protocol: str, n_conditions: int, n_scenes: int, n_trials: int | None, n_repeats: int | None
+) -> tuple[int, int]:
+    """(n_repeats, n_trials) of each rater.  Raises ArgumentError where they do not go together."""
+    block = n_conditions if protocol == "acr" else 1  # a rater grades an image under all conditions or not at all
+    most = n_scenes * (n_conditions if protocol == "acr" else n_conditions * (n_conditions - 1) // 2)
+    if n_repeats is None:
+        length = min(n_trials or MOST_TRIALS, most)
+        n_repeats = min(max(_FEWEST_REPEATS, round(_REPEATED * length)), length // 4)
+    wanted = min(MOST_TRIALS, most + n_repeats) if n_trials is None else n_trials
+    n_fresh = min(wanted - n_repeats, most) // block * block
+    least = max(block, 2 * n_repeats)
+    if n_repeats < 0 or n_fresh < least:
+        raise ArgumentError(
+            f"{wanted} trials with {n_repeats} repeats leave too few new ones: {least} at least; more --trials or "
+            "fewer --repeats"
+        )
+    return n_repeats, n_fresh + n_repeats
+
+
+def _write(study: Study, files: Mapping[str, Path], folder: Path, progress: Progress | None) -> None:
+    """Into a folder of another name first, so that there is a whole study or none."""
+    with refusals_named(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".resharp-study-", dir=folder.parent))
+    try:
+        part.chmod(0o755)
+        for n, (name, path) in enumerate(sorted(files.items())):
+            photo = screen_photo(read_photo(path))
+            with written_whole(part / PICTURES / name) as file:
+                file.write(encode_photo(photo, "PNG", name=str(path)))
+            if progress is not None:
+                progress(n + 1, len(files))
+        create_ratings(part)
+        write_study(study, part)
+        with refusals_named(folder):
+            if folder.exists():
+                folder.rmdir()
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
