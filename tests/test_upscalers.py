@@ -1,5 +1,6 @@
 """SRResNet, MSRResNet and the light upscaler: published sizes, published files, and what becomes of photos."""
 
+import re
 from collections import OrderedDict
 from pathlib import Path
 
@@ -10,13 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+import resharp
+from resharp.data.folders import photo_paths
+from resharp.degradations import Resize
+from resharp.degradations.resample import resize_as_matlab
 from resharp.errors import WeightsError
-from resharp.models import contract_of, load_model
+from resharp.models import contract_of, load_model, model_path
 from resharp.models.importers import import_model
 from resharp.networks import LightUpscaler, MSRResNet, SRResNet
 from resharp.photo import Photo, read_photo, write_photo
 from resharp.restorers import NetworkRestorer, restore_photo
-from tests.conftest import rand
+from tests.conftest import rand, reference
 from tests.toy_networks import shaken
 
 
@@ -221,3 +226,33 @@ def test_odd_tiny_transparent_and_deep_photos(tmp_path: Path) -> None:
         write_photo(large, tmp_path / "large.png")
         again = read_photo(tmp_path / "large.png")
         assert (again.depth, again.image.shape) == (16, large.image.shape)
+
+
+# --- the one that comes with resharp ----------------------------------------------------------------------------------
+
+
+def y_psnr(large: Tensor, clean: Tensor) -> float:
+    """Of BT.601's luma, four pixels of border left out."""
+    red, green, blue = (large - clean)[:, 4:-4, 4:-4].double()
+    error = (65.481 * red + 128.553 * green + 24.966 * blue) / 255
+    return float(-10 * error.square().mean().log10())
+
+
+def test_the_shipped_upscaler_on_a_shipped_photo() -> None:
+    """Stands in for Set5 where that set is not at hand."""
+    clean = read_photo(model_path("upscale").parent / "demo-photo.png").image[:, :256, :256]
+    small = resize_as_matlab((clean * 255).byte(), 0.25).float() / 255
+    bicubic, ours = Resize(4.0)(small), resharp.upscale(small, precision="float32")
+    assert y_psnr(bicubic, clean) == pytest.approx(0, abs=0.02)
+    assert y_psnr(ours, clean) == pytest.approx(0, abs=0.02)
+
+
+def test_the_shipped_upscaler_has_the_quality_of_its_card() -> None:
+    folder, found = reference("sr") / "set5", []
+    for path in photo_paths(folder / "lr_x4"):
+        large = resharp.upscale(read_photo(path).image, precision="float32")
+        found.append(y_psnr(large, read_photo(folder / "hr" / path.name).image))
+    card = model_path("upscale").with_suffix(".md").read_text(encoding="utf-8")
+    claimed = re.search(r"\| Set5 \| [\d.]+ dB[^|]*\| \*?\*?([\d.]+) dB", card)
+    assert claimed is not None
+    assert sum(found) / len(found) == pytest.approx(float(claimed[1]), abs=0.01)

@@ -63,10 +63,8 @@ class Photo:
         if self.alpha is not None and planes.shape[-2:] != self.alpha.shape:
             raise ValueError(f"planes {tuple(planes.shape)} do not fit the alpha plane {tuple(self.alpha.shape)}")
         image = planes.detach().float().cpu().expand(3, -1, -1)
-        told = {} if image.shape[-2:] == self.image.shape[-2:] else self._told(*image.shape[-2:])
-        return dataclasses.replace(self, image=image, grey=len(planes) == 1, **told)
-
-    def _told(self, height: int, width: int) -> dict[str, bytes | None]:
-        """The metadata of a photo of that size."""
-        exif = None if self.exif is None else with_size(self.exif, height, width)
-        return {"exif": exif, "xmp": None if self.xmp is None else xmp_with_size(self.xmp, height, width)}
+        (height, width), exif, xmp = image.shape[-2:], self.exif, self.xmp
+        if (height, width) != self.image.shape[-2:]:
+            exif = None if exif is None else with_size(exif, height, width)
+            xmp = None if xmp is None else xmp_with_size(xmp, height, width)
+        return dataclasses.replace(self, image=image, grey=len(planes) == 1, exif=exif, xmp=xmp)
