@@ -126,7 +126,7 @@ def test_upscale_with_a_network_of_ones_own(run: Run, photo: Path, tmp_path: Pat
     assert run("upscale", photo, "-o", tmp_path / "b.png").code == 0
     assert resharp.read_photo(tmp_path / "b.png").image.shape == (3, 128, 160)
     done = run("upscale", photo, "-o", tmp_path / "c.png", "--model", "deblur")
-    assert (done.code, "is for the task 'deblur', not for 'upscale'" in done.err) == (1, True)
+    assert (done.code, "is for the task 'deblur', not for 'upscale'" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize("kind", ["grey 16", "rgba", "grey alpha"])

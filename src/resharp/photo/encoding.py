@@ -164,7 +164,7 @@ def _check_size(photo: Photo, format_name: str, name: str) -> None:
 def _quantised(photo: Photo, depth: int, *, keep_grey: bool) -> Pixels:
     """(H, W) or (H, W, 2|3|4) integers; grey with alpha has two channels."""
     grey, top = photo.grey and keep_grey, 2**depth - 1
-    n_channels = (1 if grey else 3) + (photo.alpha is not None)
+    n_channels = (1 if grey else len(photo.image)) + (photo.alpha is not None)
     pixels = np.empty((*photo.image.shape[-2:], n_channels), np.uint8 if depth == 8 else np.uint16)
     for start in range(0, len(pixels), _ROWS):  # floats of a large photo take gigabytes
         rows = slice(start, start + _ROWS)
