@@ -123,8 +123,10 @@ def test_upscale_with_a_network_of_ones_own(run: Run, photo: Path, tmp_path: Pat
     assert (done.code, f"--network {code}" in done.err) == (2, True)
     assert run("upscale", photo, "-o", tmp_path / "a.png", "--model", weights, "--network", code).code == 0
     assert resharp.read_photo(tmp_path / "a.png").image.shape == (3, 64, 80)
-    done = run("upscale", photo, "-o", tmp_path / "b.png")
-    assert (done.code, "no upscaler comes with resharp yet" in done.err) == (2, True)
+    assert run("upscale", photo, "-o", tmp_path / "b.png").code == 0
+    assert resharp.read_photo(tmp_path / "b.png").image.shape == (3, 128, 160)
+    done = run("upscale", photo, "-o", tmp_path / "c.png", "--model", "deblur")
+    assert (done.code, "is for the task 'deblur', not for 'upscale'" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize("kind", ["grey 16", "rgba", "grey alpha"])

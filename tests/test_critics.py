@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from resharp.networks import CRITICS, PatchCritic, PooledCritic
+from resharp.networks import CRITICS, DenseCritic, PatchCritic, PooledCritic
 from resharp.networks.critics import instance_normalised
 from tests.conftest import rand
 
@@ -16,7 +16,8 @@ def generator(seed: int) -> torch.Generator:
 
 def test_they_have_the_published_sizes() -> None:
     sizes = {name: sum(p.numel() for p in make().parameters()) for name, make in CRITICS.items()}
-    assert sizes == {"patchgan": 2_764_737, "srgan": 5_213_569}
+    assert sizes == {"patchgan": 2_764_737, "srgan": 5_213_569, "srgan-dense": 23_563_649}
+    assert sum(p.numel() for p in DenseCritic(bias=True).parameters()) == 23_565_505
 
 
 def test_the_patch_critic_maps_as_published() -> None:
@@ -57,7 +58,10 @@ def test_the_pooled_critic_is_srgans_trunk_with_a_mean() -> None:
     assert_close(critic(even), torch.zeros(1, 1, 1, 1))
 
 
-@pytest.mark.parametrize("name", CRITICS)
+ANY_SIZE = [name for name in CRITICS if name != "srgan-dense"]
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
 @pytest.mark.parametrize("size", [(1, 1), (5, 3), (33, 18)])
 def test_photos_of_any_size_are_judged(name: str, size: tuple[int, int]) -> None:
     critic = CRITICS[name](width=4, generator=generator(0)).eval()
@@ -67,7 +71,14 @@ def test_photos_of_any_size_are_judged(name: str, size: tuple[int, int]) -> None
     assert bool(torch.isfinite(scores).all())
 
 
-@pytest.mark.parametrize("name", CRITICS)
+def test_the_dense_critic_takes_photos_of_its_size_alone() -> None:
+    critic = DenseCritic(width=4, size=40, generator=generator(0)).eval()
+    assert critic(rand(2, 3, 40, 40, dtype=torch.float32)).shape == (2, 1, 1, 1)
+    with pytest.raises(ValueError, match="33x32; this critic takes 40x40"):
+        critic(rand(2, 3, 32, 33, dtype=torch.float32))
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
 def test_scores_have_no_bounds(name: str) -> None:
     critic, image = CRITICS[name](width=4, generator=generator(0)).eval(), rand(1, 3, 32, 32, dtype=torch.float32)
     last = [module for module in critic.modules() if isinstance(module, nn.Conv2d)][-1]
@@ -77,7 +88,7 @@ def test_scores_have_no_bounds(name: str) -> None:
     assert_close(critic(image) - below, torch.full_like(below, 100), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("name", CRITICS)
+@pytest.mark.parametrize("name", ANY_SIZE)
 def test_a_critic_can_be_written_down(name: str) -> None:
     critic = CRITICS[name](width=4, generator=generator(0)).eval()
     twin = CRITICS[name](**critic.arguments, generator=generator(0)).eval()

@@ -30,7 +30,8 @@ def image_of(*shape: int) -> Tensor:
 
 
 def test_every_network_is_tried_here() -> None:
-    assert SMALL.keys() == NETWORKS.keys()
+    in_test_upscalers = {"msrresnet", "srresnet", "upscaler"}
+    assert SMALL.keys() == NETWORKS.keys() - in_test_upscalers
 
 
 # --- what comes out ---------------------------------------------------------------------------------------------------

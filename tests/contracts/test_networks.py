@@ -13,7 +13,15 @@ from resharp.models import Card, contract_of, load_model, save_model
 from resharp.networks import NETWORKS
 from tests.conftest import rand
 
+CHEAP: dict[str, dict[str, Any]] = {  # of networks whose defaults take seconds, one block of each sort
+    "msrresnet": {"width": 16, "n_blocks": 1},
+    "srresnet": {"width": 16, "n_blocks": 1},
+    "upscaler": {"width": 16, "n_blocks": 1},
+}
 SHORT_SIGHTED: dict[str, dict[str, Any]] = {
+    "msrresnet": {"width": 4, "n_blocks": 1},
+    "srresnet": {"width": 4, "n_blocks": 1},
+    "upscaler": {"width": 4, "n_blocks": 2},
     "dae": {"width": 4, "depth": 6},
     "unet": {"widths": [4, 8], "blocks": [1, 1]},
     "deblurgan": {"width": 4, "n_blocks": 0},
@@ -22,9 +30,9 @@ SHORT_SIGHTED: dict[str, dict[str, Any]] = {
 
 
 def shaken(name: str, **arguments: Any) -> nn.Module:
-    """The default network without the zeros of its start, behind which a fault could hide."""
+    """The default network, or a cheap one, without the zeros of its start, behind which a fault could hide."""
     draws = torch.Generator().manual_seed(0)
-    network = NETWORKS[name](**arguments, generator=draws).eval()
+    network = NETWORKS[name](**(arguments or CHEAP.get(name, {})), generator=draws).eval()
     for parameter in network.parameters():
         parameter.data.add_(0.02 * torch.randn(parameter.shape, generator=draws))
     return network.requires_grad_(False)
@@ -32,7 +40,7 @@ def shaken(name: str, **arguments: Any) -> nn.Module:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_size_rule_and_scale_hold(name: str) -> None:
-    network = NETWORKS[name]().eval()
+    network = NETWORKS[name](**CHEAP.get(name, {})).eval()
     step, scale = int(network.multiple_of), int(network.scale)
     for height, width in ((2 * step, 3 * step), (5 * step, 2 * step)):
         with torch.no_grad():
@@ -63,6 +71,8 @@ def test_precision_and_memory_layout_change_little(name: str) -> None:
     assert_close(turned.double(), exact, rtol=0, atol=1e-4)
     half = network.bfloat16()(image)
     assert half.dtype == torch.float32
+    if network.scale != 1:  # nothing is added to a photo of that size
+        return
     assert len(half.unique()) > 2000  # a correction in bfloat16 is added to the photo in its own precision
     moved = float((exact - image).square().mean().sqrt())
     assert float((half.clamp(0, 1) - exact.clamp(0, 1)).square().mean().sqrt()) < 0.03 * moved + 0.003
@@ -85,7 +95,7 @@ def test_a_network_comes_back_from_its_arguments_and_tensors(name: str, tmp_path
 @pytest.mark.parametrize("name", NETWORKS)
 def test_initial_weights_are_a_function_of_the_generator(name: str) -> None:
     def make(seed: int) -> dict[str, torch.Tensor]:
-        return NETWORKS[name](generator=torch.Generator().manual_seed(seed)).state_dict()
+        return NETWORKS[name](**CHEAP.get(name, {}), generator=torch.Generator().manual_seed(seed)).state_dict()
 
     first, again, other = make(0), make(0), make(1)
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -97,7 +107,7 @@ def test_every_weight_learns(name: str) -> None:
     """Biases may rest: a normalisation behind them takes them off again."""
     network = shaken(name).requires_grad_().train()
     image = rand(1, 3, 16, 16, dtype=torch.float32)
-    (network(image) - image.flip(-1)).square().mean().backward()
+    network(image).sub(0.3).square().mean().backward()
     gradients = {key: p.grad for key, p in network.named_parameters() if not key.endswith("bias")}
     assert not [key for key, gradient in gradients.items() if gradient is None or not gradient.any()]
 
@@ -110,7 +120,8 @@ def test_the_stated_halo_is_the_measured_one(name: str) -> None:
     halo, step = network.halo, int(network.multiple_of)
     size = -(-(2 * int(network.reach if halo is None else halo) + 32) // step) * step
     image = (0.4 + 0.2 * rand(1, 3, size, size)).requires_grad_()
-    network(image)[0, :, size // 2, size // 2].sum().backward()
+    place = network.scale * size // 2
+    network(image)[0, :, place : place + network.scale, place : place + network.scale].sum().backward()
     assert image.grad is not None
     touched = (image.grad[0].abs().sum(0).nonzero() - size // 2).abs().max()
     assert int(touched) == size // 2 if halo is None else int(halo) - 2 * step <= int(touched) <= int(halo)

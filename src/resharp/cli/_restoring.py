@@ -42,17 +42,15 @@ class Wanted:
         return {"device": self.device, "precision": self.precision, "network": self.network}
 
 
-def restoring(model: str | None, *, of: str, without: str = "") -> Decorator:
+def restoring(model: str, *, of: str) -> Decorator:
     """The options that commands share; the command is given them as a `Wanted`, and its own ones by keyword.
 
-    model: the default, None where the user must name one;  of: what it is;  without: what a user hears who names none.
+    model: the default;  of: what it is.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., Any]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
-            if given["model"] is None:
-                raise click.UsageError(without)
             wanted = Wanted(**{field.name: given.pop(field.name) for field in dataclasses.fields(Wanted)})
             command(wanted, **given)
 
@@ -64,7 +62,7 @@ def restoring(model: str | None, *, of: str, without: str = "") -> Decorator:
     return decorate
 
 
-def _options(model: str | None, of: str) -> list[Decorator]:
+def _options(model: str, of: str) -> list[Decorator]:
     return [
         photos_and_out,
         click.option("--model", default=model, show_default=True, metavar="NAME|FILE", help=f"{of}, by name or file."),

@@ -78,12 +78,10 @@ def denoise(wanted: Wanted, noise_sigma: float | None, samples: int | None) -> N
 
 
 @click.command()
-@restoring(
-    None, of="An upscaler", without="no upscaler comes with resharp yet; name weights of your own by --model FILE."
-)
+@restoring("upscale", of="An upscaler")
 @samples_option
 def upscale(wanted: Wanted, samples: int | None) -> None:
-    """Make small photos larger, by the scale of the model; no such model comes with resharp yet."""
+    """Make small photos larger, by the scale of the model: four times on each side by the one that comes with it."""
     run_network("upscale", wanted, samples=samples)
 
 

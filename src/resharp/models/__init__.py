@@ -5,6 +5,7 @@ from .features import features_file, load_features, weights_folder
 from .files import (
     DEFAULT_DEBLUR,
     DEFAULT_DENOISER,
+    DEFAULT_UPSCALER,
     LIGHT_DENOISER,
     SHIPPED,
     Card,
@@ -20,6 +21,7 @@ from .mixing import mix_models
 __all__ = [
     "DEFAULT_DEBLUR",
     "DEFAULT_DENOISER",
+    "DEFAULT_UPSCALER",
     "IMPORTERS",
     "INPUTS",
     "LIGHT_DENOISER",

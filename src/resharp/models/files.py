@@ -25,10 +25,13 @@ from resharp.own_code import imported, is_own
 
 from .contract import Contract
 
-SHIPPED = {name: f"{name}.safetensors" for name in ("dae-sigma11", "deblur", "deblur-psnr", "denoiser-light")}
+SHIPPED = {
+    name: f"{name}.safetensors" for name in ("dae-sigma11", "deblur", "deblur-psnr", "denoiser-light", "upscale")
+}
 DEFAULT_DENOISER = "dae-sigma11"
 LIGHT_DENOISER = "denoiser-light"  # of any level, an eighth of the other's cost
 DEFAULT_DEBLUR = "deblur"
+DEFAULT_UPSCALER = "upscale"
 
 _CARD_KEY = "resharp"  # one key, since safetensors orders several at random and the file's hash would change
 

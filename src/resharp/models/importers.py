@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from resharp.networks import DAE, NETWORKS, DeblurGAN
 
 from .contract import contract_of
 from .files import Card, last_line, model_path, read_card, read_state, save_model, stored_card
+from .published_upscalers import PUBLISHED_UPSCALERS, published_upscaler
 
 
 def import_dae_mat(path: Path) -> DAE:
@@ -120,6 +122,9 @@ def deblurgan_keys(n_blocks: int, *, dropout: bool) -> dict[str, str]:
     return {f"{theirs}.{kind}": f"{ours}.{kind}" for theirs, ours in layers.items() for kind in ("weight", "bias")}
 
 
+_WRAPPED = ("params_ema", "params", "state_dict")  # what checkpoints hold beside the number of their epoch
+
+
 def _foreign_tensors(path: Path) -> Mapping[str, Tensor]:
     """The named tensors of a state dict that others wrote, float32; of a pickle only tensors are read, nothing is run.
 
@@ -132,6 +137,7 @@ def _foreign_tensors(path: Path) -> Mapping[str, Tensor]:
             stored: Any = safetensors.torch.load_file(path)
         else:
             stored = torch.load(path, map_location="cpu", weights_only=True)
+            stored = next((stored[key] for key in _WRAPPED if isinstance(stored.get(key), Mapping)), stored)
         if any(tensor.is_complex() for tensor in stored.values()):
             raise ValueError("complex numbers")
         tensors = {str(key): tensor.detach().to(torch.float32, copy=True) for key, tensor in stored.items()}
@@ -162,6 +168,17 @@ def _import_deblurgan(path: Path) -> tuple[nn.Module, Card]:
     return generator, card
 
 
+def _import_upscaler(kind: str, path: Path) -> tuple[nn.Module, Card]:
+    try:
+        arguments, state = published_upscaler(kind, _foreign_tensors(path))
+    except WeightsError as error:
+        raise WeightsError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+    network = NETWORKS[kind](**arguments)
+    network.load_state_dict(state)
+    row, contract = PUBLISHED_UPSCALERS[kind], contract_of(network, "upscale")
+    return network.eval(), Card(kind, arguments, contract, training_data=row.training_data, licence=row.licence)
+
+
 def _import_resharp(path: Path) -> tuple[nn.Module, Card]:
     """Weights of resharp 0.1, whose card told a denoiser from a deblurrer by its noise level alone."""
     stored = stored_card(model_path(path))
@@ -183,6 +200,7 @@ IMPORTERS: dict[str, Callable[[Path], tuple[nn.Module, Card]]] = {
     "dae": _import_dae,
     "deblurgan": _import_deblurgan,
     "resharp": _import_resharp,
+    **{kind: functools.partial(_import_upscaler, kind) for kind in PUBLISHED_UPSCALERS},
 }
 
 

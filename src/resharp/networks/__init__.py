@@ -2,14 +2,24 @@
 
 from torch import nn
 
-from .critics import CRITICS, PatchCritic, PooledCritic
+from .critics import CRITICS, DenseCritic, PatchCritic, PooledCritic
 from .dae import DAE
 from .deblurgan import DeblurGAN
 from .features import FEATURE_NETWORKS, NORMALISATIONS, FeatureNetwork
 from .nafnet import NAFNet
+from .srresnet import MSRResNet, SRResNet
 from .unet import UNet
+from .upscaler import LightUpscaler
 
-NETWORKS: dict[str, type[nn.Module]] = {"dae": DAE, "deblurgan": DeblurGAN, "nafnet": NAFNet, "unet": UNet}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "dae": DAE,
+    "deblurgan": DeblurGAN,
+    "msrresnet": MSRResNet,
+    "nafnet": NAFNet,
+    "srresnet": SRResNet,
+    "unet": UNet,
+    "upscaler": LightUpscaler,
+}
 
 __all__ = [
     "CRITICS",
@@ -18,9 +28,13 @@ __all__ = [
     "NETWORKS",
     "NORMALISATIONS",
     "DeblurGAN",
+    "DenseCritic",
     "FeatureNetwork",
+    "LightUpscaler",
+    "MSRResNet",
     "NAFNet",
     "PatchCritic",
     "PooledCritic",
+    "SRResNet",
     "UNet",
 ]

@@ -4,6 +4,7 @@ Photos (N, 3, H, W) in [0, 1] in, a map of scores (N, 1, h, w) out; higher means
 """
 
 import itertools
+import math
 from typing import Any
 
 import torch
@@ -57,16 +58,7 @@ class PooledCritic(nn.Module):
     def __init__(self, *, channels: int = 3, width: int = 64, generator: torch.Generator | None = None) -> None:
         super().__init__()
         check_ranges("pooled critic", channels=(channels, 1, 64), width=(width, 1, 512))
-        widths = [width * factor for factor in (1, 1, 2, 2, 4, 4, 8, 8)]
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
-        for index, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
-            stride = 2 if index % 2 == 0 else 1
-            layers += [
-                nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False),
-                nn.BatchNorm2d(n_out),
-                nn.LeakyReLU(0.2),
-            ]
-        self.trunk = nn.Sequential(*layers)
+        self.trunk = _trunk(channels, width, bias=False)
         self.judge = nn.Sequential(nn.Conv2d(8 * width, 16 * width, 1), nn.LeakyReLU(0.2), nn.Conv2d(16 * width, 1, 1))
         self.arguments: dict[str, Any] = {"channels": channels, "width": width}
         draw_normal(self, 0.02, generator)
@@ -76,4 +68,50 @@ class PooledCritic(nn.Module):
         return score
 
 
-CRITICS: dict[str, type[nn.Module]] = {"patchgan": PatchCritic, "srgan": PooledCritic}
+class DenseCritic(nn.Module):
+    """SRGAN's discriminator as it is published, with a dense layer over the whole map of photos of one size; 23,563,649
+    parameters, 23,565,505 with a bias before each norm, too.
+
+    image: (N, channels, size, size) in [0, 1];  returns (N, 1, 1, 1), a logit; else as `PooledCritic`.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 3,
+        width: int = 64,
+        size: int = 96,
+        bias: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_ranges("dense critic", channels=(channels, 1, 64), width=(width, 1, 512), size=(size, 16, 512))
+        self.size = size
+        self.trunk = _trunk(channels, width, bias=bias)
+        side = math.ceil(size / 16)
+        self.judge = nn.Sequential(
+            nn.Linear(8 * width * side**2, 16 * width), nn.LeakyReLU(0.2), nn.Linear(16 * width, 1)
+        )
+        self.arguments: dict[str, Any] = {"channels": channels, "width": width, "size": size, "bias": bias}
+        draw_normal(self, 0.02, generator)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.shape[-2:] != (self.size, self.size):
+            height, width = image.shape[-2:]
+            raise ValueError(f"photos of {width}x{height}; this critic takes {self.size}x{self.size}, see its size")
+        score: Tensor = self.judge(self.trunk(2 * image - 1).flatten(1))
+        return score[:, :, None, None]
+
+
+def _trunk(channels: int, width: int, *, bias: bool) -> nn.Sequential:
+    """SRGAN's eight convolutions, every other one of stride 2."""
+    widths = [width * factor for factor in (1, 1, 2, 2, 4, 4, 8, 8)]
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
+    for index, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
+        stride = 2 if index % 2 == 0 else 1
+        conv = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=bias)
+        layers += [conv, nn.BatchNorm2d(n_out), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers)
+
+
+CRITICS: dict[str, type[nn.Module]] = {"patchgan": PatchCritic, "srgan": PooledCritic, "srgan-dense": DenseCritic}

@@ -6,6 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .exif import with_size, xmp_with_size
 from .jpeg import JpegCoding
 
 FORMATS = {
@@ -53,10 +54,17 @@ class Photo:
         return self.image[:1] if self.grey else self.image
 
     def with_planes(self, planes: Tensor) -> "Photo":
-        """The same photo around other pixels: (1, H, W), which makes it grey, or (3, H, W); the size of its alpha."""
+        """The same photo around other pixels: (1, H, W), which makes it grey, or (3, H, W); the size of its alpha.
+
+        Where its metadata tell the size, they tell the new one.
+        """
         if planes.ndim != 3 or len(planes) not in (1, 3):
             raise ValueError(f"a photo has planes (1 or 3, height, width), not {tuple(planes.shape)}")
         if self.alpha is not None and planes.shape[-2:] != self.alpha.shape:
             raise ValueError(f"planes {tuple(planes.shape)} do not fit the alpha plane {tuple(self.alpha.shape)}")
         image = planes.detach().float().cpu().expand(3, -1, -1)
-        return dataclasses.replace(self, image=image, grey=len(planes) == 1)
+        (height, width), exif, xmp = image.shape[-2:], self.exif, self.xmp
+        if (height, width) != self.image.shape[-2:]:
+            exif = None if exif is None else with_size(exif, height, width)
+            xmp = None if xmp is None else xmp_with_size(xmp, height, width)
+        return dataclasses.replace(self, image=image, grey=len(planes) == 1, exif=exif, xmp=xmp)

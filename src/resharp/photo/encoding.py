@@ -24,6 +24,7 @@ from .png import colours_of_png_alone, png_chunks
 from .tiff import encode_tiff
 
 _LOG = logging.getLogger("resharp")
+_ROWS = 256  # that are rounded at once
 _PNG_HEAD = 33  # signature and IHDR
 _PNG_METADATA = (b"iCCP", b"pHYs", b"eXIf", b"iTXt")
 
@@ -162,13 +163,16 @@ def _check_size(photo: Photo, format_name: str, name: str) -> None:
 
 def _quantised(photo: Photo, depth: int, *, keep_grey: bool) -> Pixels:
     """(H, W) or (H, W, 2|3|4) integers; grey with alpha has two channels."""
-    image = photo.image.mean(0, keepdim=True) if photo.grey and keep_grey else photo.image
-    if photo.alpha is not None:
-        image = torch.cat([image, photo.alpha.cpu()[None]])
-    top = 2**depth - 1
-    values = image.clamp(0, 1).mul(top).round_().permute(1, 2, 0).numpy()
-    pixels = values.astype(np.uint8 if depth == 8 else np.uint16)
-    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    grey, top = photo.grey and keep_grey, 2**depth - 1
+    n_channels = (1 if grey else len(photo.image)) + (photo.alpha is not None)
+    pixels = np.empty((*photo.image.shape[-2:], n_channels), np.uint8 if depth == 8 else np.uint16)
+    for start in range(0, len(pixels), _ROWS):  # floats of a large photo take gigabytes
+        rows = slice(start, start + _ROWS)
+        image = photo.image[:, rows].mean(0, keepdim=True) if grey else photo.image[:, rows]
+        if photo.alpha is not None:
+            image = torch.cat([image, photo.alpha[None, rows].cpu()])
+        pixels[rows] = image.clamp(0, 1).mul_(top).round_().permute(1, 2, 0).numpy()
+    return pixels[..., 0] if n_channels == 1 else pixels
 
 
 def _encode_png(pixels: Pixels, metadata: dict[str, Any], compression: int) -> bytes:

@@ -4,6 +4,7 @@ A block begins with a TIFF header, and a TIFF file is laid out alike, so these f
 the other with their bytes as they are: a text in whatever encoding, a number of whatever type.
 """
 
+import itertools
 import re
 import struct
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +16,10 @@ ORIENTATION = 0x0112
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 _INTEROPERABILITY = 0xA005  # a pointer into the block that it came from
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>))([1-8])""")
+_XMP_SIZE = re.compile(
+    rb"""(<?(?:exif|tiff):(PixelXDimension|PixelYDimension|ImageWidth|ImageLength)(?:\s*=\s*["']|>))\d+"""
+)
+_SIZES = (0x0100, 0x0101), (0xA002, 0xA003)  # width and height, in IFD 0 and in the EXIF IFD
 # TIFF's types: how many numbers of how many bytes a value has.
 _NUMBERS = dict.fromkeys((1, 2, 6, 7), (1, 1)) | dict.fromkeys((3, 8), (1, 2)) | dict.fromkeys((4, 9, 11, 13), (1, 4))
 _NUMBERS |= {12: (1, 8)} | dict.fromkeys((5, 10), (2, 4))  # doubles and fractions
@@ -104,20 +109,21 @@ def _entries(exif: bytes, at: int | None = None) -> tuple[str, int, int]:
     return order, start + 2, min(count, (len(exif) - start - 2) // 12)
 
 
-def _orientation_places(exif: bytes) -> list[tuple[str, int]]:
-    """(struct format, offset) of each orientation value, whichever integer type it is stored in."""
-    order, start, count = _entries(exif)
+def _places(exif: bytes, number: int, at: int | None = None) -> list[tuple[str, int]]:
+    """(struct format, offset) of each value of a tag in the IFD at an offset, or in IFD 0, whichever integer type it is
+    stored in."""
+    order, start, count = _entries(exif, at)
     places = []
-    for at in range(start, start + 12 * count, 12):
-        tag, kind = struct.unpack_from(order + "HH", exif, at)
-        if tag == ORIENTATION and kind in _INTEGERS:
-            places.append((order + _INTEGERS[kind], at + 8))
+    for entry in range(start, start + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", exif, entry)
+        if tag == number and kind in _INTEGERS:
+            places.append((order + _INTEGERS[kind], entry + 8))
     return places
 
 
 def exif_orientation(exif: bytes) -> int | None:
     """1 to 8, as TIFF 6.0 counts them, 1 for other numbers; None where the block does not tell."""
-    for form, place in _orientation_places(exif):
+    for form, place in _places(exif, ORIENTATION):
         value: int = struct.unpack_from(form, exif, place)[0]
         return value if 1 <= value <= 8 else 1
     return None
@@ -149,9 +155,26 @@ def xmp_with_orientation_1(xmp: bytes) -> bytes:
 def with_orientation_1(exif: bytes) -> bytes:
     """The same EXIF block or TIFF file with orientation 1; bytes that are neither come back as they are."""
     patched = bytearray(exif)
-    for form, place in _orientation_places(exif):
+    for form, place in _places(exif, ORIENTATION):
         struct.pack_into(form, patched, place, 1)
     return bytes(patched)
+
+
+def with_size(exif: bytes, height: int, width: int) -> bytes:
+    """The same EXIF block with the size in pixels where it tells one."""
+    patched, below = bytearray(exif), _places(exif, EXIF_IFD)
+    ifds: list[int | None] = [None, *(struct.unpack_from(form, exif, place)[0] for form, place in below)]
+    for (numbers, at), (axis, side) in itertools.product(zip(_SIZES, ifds, strict=False), enumerate((width, height))):
+        for form, place in _places(exif, numbers[axis], at):
+            struct.pack_into(form[0] + "HI", patched, place - 6, 4, 1)  # as a LONG, which holds every size
+            struct.pack_into(form[0] + "I", patched, place, side)
+    return bytes(patched)
+
+
+def xmp_with_size(xmp: bytes, height: int, width: int) -> bytes:
+    """The same packet with the size in pixels where it tells one."""
+    sides = {b"PixelXDimension": width, b"PixelYDimension": height, b"ImageWidth": width, b"ImageLength": height}
+    return _XMP_SIZE.sub(lambda found: found[1] + str(sides[found[2]]).encode(), xmp)
 
 
 def without_thumbnail(exif: bytes) -> bytes:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from resharp.degradations import Kernel, Mask, Mosaic
 from resharp.errors import ArgumentError
 from resharp.image import Picture, as_image, like_input
-from resharp.models import DEFAULT_DENOISER, LIGHT_DENOISER
+from resharp.models import DEFAULT_DENOISER, DEFAULT_UPSCALER, LIGHT_DENOISER
 
 from .base import Progress, Restorer
 from .bayes import DEFAULT_SOLVER, BayesRestorer, Solver
@@ -79,7 +79,7 @@ def denoise(
 def upscale(
     image: Picture,
     *,
-    model: Model,
+    model: Model = DEFAULT_UPSCALER,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,

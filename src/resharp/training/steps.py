@@ -247,7 +247,7 @@ def critic_measures(fakes: Tensor, target: Tensor, scores: Scores, report: Repor
 
 def stride_of(player: Player) -> int:
     """At whose frequencies chequered patterns are looked for."""
-    return int(getattr(player.network, "multiple_of", 1))
+    return int(getattr(player.network, "multiple_of", 1)) * int(getattr(player.network, "scale", 1))
 
 
 def mixes_samples(critic: nn.Module) -> bool:
