@@ -457,7 +457,7 @@ def test_muon_steps_along_the_nearest_orthogonal_matrix(shape: tuple[int, ...]) 
     weight = torch.nn.Parameter(rand(*shape, dtype=torch.float32))
     before = weight.detach().clone()
     weight.grad = rand(*shape, dtype=torch.float32, seed=1) - 0.5
-    ConvMuon([weight], lr=0.1, momentum=0.0, nesterov=False, weight_decay=0.0).step()
+    ConvMuon([weight], lr=0.1, momentum=0.0).step()
     rows, columns = shape[0], math.prod(shape[1:])
     step = (before - weight.detach()).reshape(rows, columns).double() / (0.1 * max(1, rows / columns) ** 0.5)
     left, _, right = torch.linalg.svd(weight.grad.reshape(rows, columns).double(), full_matrices=False)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from resharp.device import has_fast_bfloat16
 from resharp.errors import RecipeError, did_you_mean
 
 from .config import AdamRecipe, MuonRecipe, ScheduleRecipe
@@ -84,30 +85,55 @@ class Optimizers:
             optimizer.load_state_dict(state)
 
 
-class ConvMuon(torch.optim.Muon):
-    """torch's Muon over convolution weights, each seen as the matrix (outputs, inputs * height * width).
+class ConvMuon(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) over convolution weights, each seen as the matrix (outputs, inputs * height * width).
 
-    Muon replaces each matrix of a gradient by its nearest orthogonal one (Jordan et al. 2024).  On the plain 20-layer
-    DAE it is worth far more than Adam: no normalisation is needed and minutes do the work of hours.
+    Muon replaces each matrix of a gradient, averaged with Nesterov's momentum, by its nearest orthogonal one.  On the
+    plain 20-layer DAE it is worth far more than Adam: no normalisation is needed and minutes do the work of hours.
+    The products of matrices are in bfloat16 where that is fast, as its authors have them, else in float32: processors
+    without bfloat16 take five times as long for it.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter] | Iterable[dict[str, Any]], **settings: Any) -> None:
-        self._pairs: list[tuple[nn.Parameter, nn.Parameter]] = []
-        groups = [one if isinstance(one, dict) else {"params": [one]} for one in weights]
-        super().__init__([group | {"params": self._matrices(group["params"])} for group in groups], **settings)
+    def __init__(
+        self,
+        weights: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        *,
+        lr: float,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(weights, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    def _matrices(self, weights: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-        """They share the weights' memory, so a step on them is a step on the network."""
-        pairs = [(weight, nn.Parameter(weight.detach().view(len(weight), -1))) for weight in weights]
-        self._pairs += pairs
-        return [matrix for _, matrix in pairs]
-
+    @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step on the gradients of the weights."""
-        for weight, matrix in self._pairs:
-            assert weight.data_ptr() == matrix.data_ptr(), "the network was moved after its optimiser was made"
-            matrix.grad = None if weight.grad is None else weight.grad.reshape(matrix.shape)
-        super().step(closure)  # type: ignore[no-untyped-call]
+        del closure
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._move(weight, group)
+
+    def _move(self, weight: nn.Parameter, group: dict[str, Any]) -> None:
+        gradient, momentum = weight.grad.reshape(len(weight), -1), group["momentum"]  # type: ignore[union-attr]
+        average = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(gradient))
+        average.lerp_(gradient, 1 - momentum)
+        direction = nearest_orthogonal(gradient.lerp(average, momentum))
+        tall = max(1.0, direction.shape[0] / direction.shape[1]) ** 0.5
+        weight.mul_(1 - group["lr"] * group["weight_decay"])
+        weight.add_(direction.reshape(weight.shape), alpha=-group["lr"] * tall)
+
+
+def nearest_orthogonal(matrix: Tensor) -> Tensor:
+    """(m, n), as large as it: all singular values are moved to about 1 by five steps of a Newton-Schulz iteration,
+    x <- a x + b (x x^T) x + c (x x^T)^2 x, with the coefficients of Muon's authors."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    x = wide.to(torch.bfloat16 if has_fast_bfloat16(matrix.device) else torch.float32)
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x if wide is matrix else x.T).to(matrix.dtype)
 
 
 def build_optimizers(
