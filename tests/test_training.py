@@ -389,3 +389,15 @@ def test_the_schema_refuses_what_the_recipe_does(key: str, value: object) -> Non
     values = tomllib.loads(DAE.read_text(encoding="utf-8")) | {key: value}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(values, recipe_schema())
+
+
+def test_a_precision_that_is_slow_here_is_told(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resharp.training.loop.has_fast_bfloat16", lambda device: False)
+    said: list[str] = []
+    small = {"stages.0.n_images": 8, "checkpoints.every": 8}
+    train_weights(tiny(photos, **small), tmp_path / "a", device="cpu", say=said.append)
+    assert said == []
+    train_weights(
+        tiny(photos, **small, **{"stages.0.precision": "bfloat16"}), tmp_path / "b", device="cpu", say=said.append
+    )
+    assert said == ["bfloat16 is slow on this processor; stages.0.precision=float32 may be several times as fast"]

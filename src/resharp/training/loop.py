@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from resharp.device import has_fast_bfloat16
 from resharp.errors import RecipeError, ResourceError
 from resharp.files import refusals_named
 
@@ -62,6 +63,9 @@ def train_weights(
     with refusals_named(out):
         out.mkdir(parents=True, exist_ok=True)
     ears = Ears(on_step, say or (lambda _: None))
+    slow = [f"stages.{i}.precision=float32" for i, one in enumerate(recipe.stages) if one.precision == "bfloat16"]
+    if slow and accelerator.is_main_process and not has_fast_bfloat16(accelerator.device):
+        ears.say(f"bfloat16 is slow on this processor; {' '.join(slow)} may be several times as fast")
     with ends_named(), held(out, accelerator), Stop() as stop:
         trainer = Trainer(recipe, out, accelerator, stop, sampler, judge, (state, losses), ears)
         try:
