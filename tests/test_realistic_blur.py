@@ -15,8 +15,9 @@ from resharp.data.plan import plan_from
 from resharp.data.synthesis import open_synthesis
 from resharp.degradations import Realistic
 from resharp.errors import ArgumentError, RecipeError, ResharpError, WeightsError
+from resharp.losses import ADVERSARIAL, relativistic_odds
 from resharp.models import read_card
-from resharp.networks import BGAN, DBGAN, noise_map
+from resharp.networks import BGAN, DBGAN, PooledCritic, noise_map
 from resharp.photo import Photo, read_photo, write_photo
 from resharp.restorers import open_restorer
 from resharp.training import Recipe, load_recipe, train_weights
@@ -327,6 +328,23 @@ def test_a_yellow_cast_is_seen(colour: tuple[float, float, float], is_seen: bool
     monitor, reports = HealthMonitor(), played(game(Tint(*colour), rate=0.0), 0.0, 4)
     warnings = [one for number in range(700) for one in monitor.update(16 * number, reports[number % 4])]
     assert ("colour-cast" in {warning.kind for warning in warnings}) == is_seen
+
+
+def test_a_critic_without_norms_learns_what_blur_is() -> None:
+    """Of the same photos, sharp and blurred, in batches of one kind, where batch norm hides it."""
+    sharp = rand(4, 3, 32, 32, dtype=torch.float32)
+    blurred = nn.functional.avg_pool2d(sharp, 3, 1, 1)
+    odds = []
+    for norms in (True, False):
+        critic = PooledCritic(width=8, norms=norms, generator=torch.Generator().manual_seed(1))
+        adam = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.999))
+        for _ in range(12):
+            ADVERSARIAL["relativistic"].critic(critic(blurred), critic(sharp)).backward()
+            adam.step()
+            adam.zero_grad()
+        odds.append(relativistic_odds(critic(blurred).detach(), critic(sharp).detach()))
+    assert odds[1][0] > 0.9
+    assert odds[1][0] > odds[0][0] + 0.2
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
