@@ -4,9 +4,9 @@
 
 The runs are small networks with batch norm and dropout, averaged weights and accumulation, on photos cut from the
 demo's, tracked by TensorBoard.  "gan": two stages (supervised, then WGAN-GP) under random shakes, with 0 and 2 loader
-workers and with 1, 2 and 3 processes (gloo).  "cycle": two generators and two critics on photos that are no pairs, with
-0 and 2 workers and with 1 and 2 processes.  With kills and without, within a number of processes all must end in the
-same bits, and metrics.jsonl must tell the same but for seconds.
+workers and with 1, 2 and 3 processes (gloo).  "cycle": two generators, one of which is a BGAN and takes noise, and
+two critics on photos that are no pairs, with 0 and 2 workers and with 1 and 2 processes.  With kills and without,
+within a number of processes all must end in the same bits, and metrics.jsonl must tell the same but for seconds.
 """
 
 import hashlib
@@ -79,7 +79,8 @@ plan = { crop = 32, variants = [{ steps = [] }] }
 kind = "toy:Toy"
 ema = 0.999
 [networks.degrader]
-kind = "toy:Toy"
+kind = "bgan"
+arguments = { width = 8, n_blocks = 1, blocks = "plain", halvings = 1 }
 [networks.critic]
 kind = "patchgan"
 arguments = { width = 8, n_layers = 2 }

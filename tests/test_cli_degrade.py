@@ -18,6 +18,7 @@ import resharp
 from resharp.cli.degrade import degrade
 from resharp.degradations import DEGRADATIONS
 from tests.conftest import Run, rand, reference
+from tests.toy_networks import toy_bgan
 
 KINDS: dict[str, tuple[str, ...]] = {
     "blur": ("--kernel", "disk:2"),
@@ -29,6 +30,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "mosaic": (),
     "noise": (),
     "jpeg": (),
+    "realistic": ("--model", str(toy_bgan())),
 }
 
 
@@ -73,7 +75,7 @@ def other_value(option: click.Option) -> tuple[list[str], Any]:
 def test_options_are_the_parameters_and_reach_them(run: Run, photo: Path, tmp_path: Path, kind: str) -> None:
     command = degrade.get_command(click.Context(degrade), kind)
     assert command is not None
-    ends = {"photos", "out", "as_json", "seed", "plan", "plan_out", "help", "noise_sigma", "kernel"}
+    ends = {"photos", "out", "as_json", "seed", "plan", "plan_out", "help", "noise_sigma", "kernel", "model"}
     own = [option for option in command.params if isinstance(option, click.Option) and option.name not in ends]
     words, expected = [], {}
     for option in own:

@@ -14,10 +14,11 @@ LADDER = [
     {"training", "study", "demo", "showing"},
     {"evaluation"},
     {"restorers", "detection"},
-    {"tiling", "solvers", "kernel_estimation"},
+    {"solvers", "kernel_estimation"},
     {"losses", "metrics", "priors", "data", "figures"},
+    {"degradations"},  # a model may be one
     {"models"},
-    {"degradations", "networks"},
+    {"networks", "tiling"},
     {"photo"},
     {"image"},
     {"locks", "pages"},

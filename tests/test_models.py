@@ -237,7 +237,7 @@ def test_a_network_of_ones_own_comes_back_once_it_is_named(tmp_path: Path, named
         ("tests.toy_networks:saved", "tests.toy_networks:saved", "is no class of torch.nn.Module"),
         ("tests.toy_networks:Loud", "tests.toy_networks:Loud", "do not fit each other .*no such layer"),
         ("resharp.networks:UNet", "resharp.networks:UNet", "do not fit each other"),
-        ("vnet", None, "is of network 'vnet'; known here: dae"),
+        ("vnet", None, "is of network 'vnet'; known here: bgan"),
     ],
 )
 def test_a_network_that_is_not_what_it_is_called(tmp_path: Path, stored: str, named: Any, words: str) -> None:

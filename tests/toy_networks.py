@@ -1,5 +1,7 @@
 """Small networks for tests: one of each row of NETWORKS, and such as nobody ships, to be named by their place here."""
 
+import functools
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resharp.models import Card, contract_of, save_model
-from resharp.networks import DAE, NETWORKS, DeblurGAN, NAFNet, UNet
+from resharp.networks import BGAN, DAE, DBGAN, NETWORKS, DeblurGAN, MPRNet, NAFNet, SFTNet, UNet, noise_for
 from resharp.networks.blocks import corrected
 from resharp.restorers import NetworkRestorer
 
@@ -27,11 +29,31 @@ def _new(make: Callable[..., nn.Module], **arguments: Any) -> Callable[[], nn.Mo
 
 
 SMALL: dict[str, Callable[[], nn.Module]] = {
+    "bgan": _new(BGAN, width=4, n_blocks=1, blocks="plain"),
     "dae": _new(DAE, width=4, depth=3),
+    "dbgan": _new(DBGAN, width=4, n_blocks=1, growth=2),
     "deblurgan": _new(DeblurGAN, width=4, n_blocks=1),
+    "mprnet": _new(MPRNet, width=4, widening=2, widening_full=1, n_blocks=1),
     "nafnet": _new(NAFNet, width=4, encoder_blocks=[1, 2], decoder_blocks=[1, 1]),
+    "sftnet": _new(SFTNet, scale=1, width=4, n_blocks=1),
     "unet": _new(UNet, widths=[4, 8], blocks=[1, 1]),
 }
+
+
+@functools.cache
+def toy_bgan() -> Path:
+    """Weights of a small BGAN that visibly changes a photo, in a folder of this process."""
+    return saved(SMALL["bgan"](), Path(tempfile.mkdtemp(prefix="resharp-toy-")) / "bgan.safetensors", "degrade")
+
+
+def beside(network: nn.Module, image: Tensor) -> list[Tensor]:
+    """What a network takes beside images (N, 3, H, W), the same whenever it is asked."""
+    draws, scale = torch.Generator().manual_seed(2), getattr(network, "scale", 1)
+    (n, _, height, width), made = image.shape, dict[str, Tensor]()
+    made["noise"] = torch.stack([noise_for(network, height, width, draws) for _ in range(n)]).to(image)
+    shape = (n, getattr(network, "n_classes", 8), scale * height, scale * width)
+    made["segmentation"] = torch.rand(shape, generator=draws).softmax(1).to(image)
+    return [made[name] for name in getattr(network, "takes", ()) if name in made]
 
 
 class Doubler(nn.Module):
@@ -60,6 +82,18 @@ class Loud(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         raise KeyError("no such layer")
+
+
+def segments(image: Tensor, scale: int = 1) -> Tensor:
+    """Maps for an SFTNet, a function of the image."""
+    planes = torch.stack([image.mean(-3) * (0.2 + 0.1 * number) for number in range(8)], -3)
+    return planes.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+
+
+def told(restorer: NetworkRestorer) -> dict[str, Any]:
+    """What a restorer of SMALL has to be told."""
+    scale = restorer.contract.scale
+    return {"segmentation": lambda image: segments(image, scale)} if "segmentation" in restorer.accepts else {}
 
 
 def doubler() -> Doubler:

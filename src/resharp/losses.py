@@ -223,6 +223,13 @@ def _relativistic_generator(real: Tensor | None, fake: Tensor) -> Tensor:
     return _relativistic_critic(fake, real)
 
 
+def relativistic_odds(real: Tensor, fake: Tensor) -> tuple[float, float]:
+    """How probable a relativistic critic finds it that a real image is more real than the mean fake, and the other way
+    round: means of what its loss pushes to 1 and 0, the generator's to 0.5."""
+    real, fake = _promoted(real), _promoted(fake)
+    return float((real - fake.mean()).sigmoid().mean()), float((fake - real.mean()).sigmoid().mean())
+
+
 ADVERSARIAL = {
     "wgan": Adversarial(_wasserstein_critic, _raise_score),  # Arjovsky et al. 2017; with `gradient_penalty`
     "vanilla": Adversarial(_vanilla_critic, _vanilla_generator),  # Goodfellow et al. 2014, the non-saturating form

@@ -17,9 +17,11 @@ from resharp.degradations import (
 )
 from resharp.errors import ArgumentError, RecipeError
 from tests.conftest import rand
+from tests.toy_networks import toy_bgan
 
 COLOUR_ONLY = {"mosaic"}
-DRAWS = {"trajectory", "shake", "noise"}
+DRAWS = {"trajectory", "shake", "noise", "realistic"}
+USUAL = {"realistic": {"model": str(toy_bgan())}}  # it has no defaults
 
 
 def generator(seed: int) -> torch.Generator:
@@ -28,7 +30,7 @@ def generator(seed: int) -> torch.Generator:
 
 @pytest.mark.parametrize("kind", DEGRADATIONS)
 def test_the_generator_decides_and_nothing_else(kind: str) -> None:
-    degrade, image = make_degradation(kind, {}), rand(3, 48, 40, dtype=torch.float32)
+    degrade, image = make_degradation(kind, USUAL.get(kind, {})), rand(3, 48, 40, dtype=torch.float32)
     before, untouched = torch.get_rng_state(), image.clone()
     first, again, other = (degrade(image, generator=generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
@@ -40,7 +42,7 @@ def test_the_generator_decides_and_nothing_else(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", DEGRADATIONS)
 def test_a_step_written_down_is_the_same_step(kind: str) -> None:
-    step = DegradationStep(make_degradation(kind, {}), seed=2**32 - 1)
+    step = DegradationStep(make_degradation(kind, USUAL.get(kind, {})), seed=2**32 - 1)
     again = step_from_json(json.loads(json.dumps(step.as_json())))
     assert again == step
     image = rand(3, 32, 32, dtype=torch.float32)
@@ -55,10 +57,10 @@ def test_photos_of_any_size_grey_and_colour(kind: str, size: tuple[int, int], ch
         pytest.skip("its sides are multiples of the factor")
     if kind in COLOUR_ONLY and channels == 1:
         with pytest.raises(ArgumentError):
-            make_degradation(kind, {})(rand(1, *size, dtype=torch.float32), generator=generator(0))
+            make_degradation(kind, USUAL.get(kind, {}))(rand(1, *size, dtype=torch.float32), generator=generator(0))
         return
     image = rand(channels, *size, dtype=torch.float32)
-    degraded, clean = apply_steps([DegradationStep(make_degradation(kind, {}))], image)
+    degraded, clean = apply_steps([DegradationStep(make_degradation(kind, USUAL.get(kind, {})))], image)
     factor = 4 if kind == "downscale" else 1
     assert degraded.shape[-2:] == (size[0] // factor, size[1] // factor)
     assert bool(torch.isfinite(degraded).all())
@@ -69,7 +71,7 @@ def test_photos_of_any_size_grey_and_colour(kind: str, size: tuple[int, int], ch
 @pytest.mark.parametrize("level", [0.0, 128 / 255, 1.0])
 def test_an_even_surface_stays_as_bright(kind: str, level: float) -> None:
     image = torch.full((3, 64, 64), level)
-    degraded = make_degradation(kind, {})(image, generator=generator(3))
+    degraded = make_degradation(kind, USUAL.get(kind, {}))(image, generator=generator(3))
     assert_close(degraded, torch.full_like(degraded, level), atol=3e-5, rtol=0)
 
 
@@ -122,7 +124,7 @@ def test_values_out_of_range_are_refused(kind: str, parameters: dict[str, object
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.float16, torch.bfloat16])
 def test_other_types_than_float32_and_float64_are_refused(kind: str, dtype: torch.dtype) -> None:
     with pytest.raises(ArgumentError, match=str(dtype)):
-        make_degradation(kind, {})(torch.ones(3, 16, 16).to(dtype), generator=generator(0))
+        make_degradation(kind, USUAL.get(kind, {}))(torch.ones(3, 16, 16).to(dtype), generator=generator(0))
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,25 @@ from torch.testing import assert_close
 from resharp.models import Card, contract_of, load_model, save_model
 from resharp.networks import NETWORKS
 from tests.conftest import rand
+from tests.toy_networks import beside
 
 CHEAP: dict[str, dict[str, Any]] = {  # of networks whose defaults take seconds, one block of each sort
     "msrresnet": {"width": 16, "n_blocks": 1},
     "srresnet": {"width": 16, "n_blocks": 1},
     "upscaler": {"width": 16, "n_blocks": 1},
+    "bgan": {"width": 16, "n_blocks": 1, "growth": 8},
+    "dbgan": {"width": 16, "n_blocks": 1, "growth": 8, "halvings": 1},
+    "mprnet": {"width": 16, "widening": 8, "n_blocks": 1, "reduction": 1},
+    "sftnet": {"width": 16, "n_blocks": 1},
 }
 SHORT_SIGHTED: dict[str, dict[str, Any]] = {
     "msrresnet": {"width": 4, "n_blocks": 1},
     "srresnet": {"width": 4, "n_blocks": 1},
     "upscaler": {"width": 4, "n_blocks": 2},
+    "bgan": {"width": 4, "n_blocks": 1, "blocks": "plain"},
+    "dbgan": {"width": 4, "n_blocks": 1, "blocks": "plain", "halvings": 2},
+    "mprnet": {"width": 4, "widening": 2, "n_blocks": 0},
+    "sftnet": {"width": 4, "n_blocks": 2},
     "dae": {"width": 4, "depth": 6},
     "unet": {"widths": [4, 8], "blocks": [1, 1]},
     "deblurgan": {"width": 4, "n_blocks": 0},
@@ -43,8 +52,9 @@ def test_size_rule_and_scale_hold(name: str) -> None:
     network = NETWORKS[name](**CHEAP.get(name, {})).eval()
     step, scale = int(network.multiple_of), int(network.scale)
     for height, width in ((2 * step, 3 * step), (5 * step, 2 * step)):
+        image = rand(1, 3, height, width, dtype=torch.float32)
         with torch.no_grad():
-            restored = network(rand(1, 3, height, width, dtype=torch.float32))
+            restored = network(image, *beside(network, image))
         assert restored.shape == (1, 3, height * scale, width * scale)
         assert bool(torch.isfinite(restored).all())
 
@@ -53,9 +63,11 @@ def test_size_rule_and_scale_hold(name: str) -> None:
 def test_inference_is_a_function_of_the_image(name: str) -> None:
     network, images = shaken(name), rand(2, 3, 16, 32, dtype=torch.float32)
     before, untouched = torch.get_rng_state(), images.clone()
-    restored = network(images)
-    assert torch.equal(network(images), restored)
-    assert_close(torch.cat([network(image[None]) for image in images]), restored, rtol=0, atol=1e-4)
+    more = beside(network, images)
+    restored = network(images, *more)
+    assert torch.equal(network(images, *more), restored)
+    alone = [network(images[i : i + 1], *(one[i : i + 1] for one in more)) for i in range(2)]
+    assert_close(torch.cat(alone), restored, rtol=0, atol=1e-4)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(images, untouched)
 
@@ -63,13 +75,14 @@ def test_inference_is_a_function_of_the_image(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_precision_and_memory_layout_change_little(name: str) -> None:
     network, image = shaken(name), rand(1, 3, 32, 48, dtype=torch.float32)
-    exact = network.double()(image.double())
+    more = beside(network, image)
+    exact = network.double()(image.double(), *(one.double() for one in more))
     assert exact.dtype == torch.float64
-    plain = network.float()(image)
-    turned = network.to(memory_format=torch.channels_last)(image.to(memory_format=torch.channels_last))
+    plain = network.float()(image, *more)
+    turned = network.to(memory_format=torch.channels_last)(image.to(memory_format=torch.channels_last), *more)
     assert_close(plain.double(), exact, rtol=0, atol=1e-4)
     assert_close(turned.double(), exact, rtol=0, atol=1e-4)
-    half = network.bfloat16()(image)
+    half = network.bfloat16()(image, *more)
     assert half.dtype == torch.float32
     if network.scale != 1:  # nothing is added to a photo of that size
         return
@@ -89,7 +102,8 @@ def test_a_network_comes_back_from_its_arguments_and_tensors(name: str, tmp_path
     assert card.contract == contract_of(again, "deblur") == contract
     assert type(again) is type(network)
     assert again.arguments == card.arguments == network.arguments
-    assert torch.equal(again(image), network(image))
+    more = beside(network, image)
+    assert torch.equal(again(image, *more), network(image, *more))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -107,7 +121,8 @@ def test_every_weight_learns(name: str) -> None:
     """Biases may rest: a normalisation behind them takes them off again."""
     network = shaken(name).requires_grad_().train()
     image = rand(1, 3, 16, 16, dtype=torch.float32)
-    network(image).sub(0.3).square().mean().backward()
+    made = network(image, *beside(network, image))
+    sum(one.sub(0.3).square().mean() for one in (made if isinstance(made, list) else [made])).backward()
     gradients = {key: p.grad for key, p in network.named_parameters() if not key.endswith("bias")}
     assert not [key for key, gradient in gradients.items() if gradient is None or not gradient.any()]
 
@@ -121,7 +136,9 @@ def test_the_stated_halo_is_the_measured_one(name: str) -> None:
     size = -(-(2 * int(network.reach if halo is None else halo) + 32) // step) * step
     image = (0.4 + 0.2 * rand(1, 3, size, size)).requires_grad_()
     place = network.scale * size // 2
-    network(image)[0, :, place : place + network.scale, place : place + network.scale].sum().backward()
+    network(image, *beside(network, image.detach()))[
+        0, :, place : place + network.scale, place : place + network.scale
+    ].sum().backward()
     assert image.grad is not None
     touched = (image.grad[0].abs().sum(0).nonzero() - size // 2).abs().max()
     assert int(touched) == size // 2 if halo is None else int(halo) - 2 * step <= int(touched) <= int(halo)

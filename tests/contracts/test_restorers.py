@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resharp.errors import ArgumentError
 from resharp.models import contract_of
-from resharp.networks import UNet
+from resharp.networks import SFTNet, UNet
 from resharp.restorers import (
     BayesRestorer,
     NetworkDenoiser,
@@ -21,7 +21,7 @@ from resharp.restorers import (
     restore_planes,
 )
 from tests.conftest import rand
-from tests.toy_networks import SMALL, doubler, shaken, small
+from tests.toy_networks import SMALL, doubler, shaken, small, told
 
 
 def network_of(network: nn.Module, task: str, **settings: Any) -> NetworkRestorer:
@@ -48,6 +48,8 @@ MADE: dict[str, Callable[[], Restorer]] = {
     **{kind: functools.partial(small, kind) for kind in SMALL},
     "samples": lambda: small("deblurgan", samples=2),
     "tiles": lambda: small("unet", tile=small("unet").network.smallest_tile),
+    "noisy tiles": lambda: small("bgan", tile=small("bgan").network.smallest_tile),
+    "told upscaler": lambda: network_of(shaken(SFTNet(width=4, n_blocks=1)), "upscale", tile=100),
     "upscaler": lambda: network_of(doubler(), "upscale", tile=100),
     "told": told_unet,
     "bayes": bayes,
@@ -62,7 +64,8 @@ def restorer(request: pytest.FixtureRequest) -> Restorer:
 
 
 def knowledge(restorer: Restorer) -> dict[str, Any]:
-    return {name: KNOWN[name] for name in restorer.accepts}
+    known = KNOWN | told(restorer)
+    return {name: known[name] for name in restorer.accepts}
 
 
 def photo(restorer: Restorer) -> Tensor:
@@ -82,6 +85,7 @@ def test_the_picture_is_a_function_of_image_seed_and_knowledge(restorer: Restore
     assert not first.requires_grad
     assert 0 <= float(first.min()) <= float(first.max()) <= 1
     by_chance = isinstance(restorer, BayesRestorer) or getattr(restorer, "_samples", None) is not None
+    by_chance |= "noise" in getattr(restorer.contract, "takes", ())
     assert torch.equal(restorer(image, seed=4, **known).image, first) != by_chance
 
 
@@ -101,10 +105,10 @@ def test_what_it_has_no_use_for_is_refused(restorer: Restorer) -> None:
 
 
 def test_progress_counts_to_its_total_and_stops(restorer: Restorer) -> None:
-    image, known, told = photo(restorer), knowledge(restorer), list[tuple[int, int]]()
-    whole = restorer(image, progress=lambda *now: told.append(now), **known).image
-    total = told[-1][1]
-    assert told == [(done, total) for done in range(1, total + 1)]
+    image, known, parts = photo(restorer), knowledge(restorer), list[tuple[int, int]]()
+    whole = restorer(image, progress=lambda *now: parts.append(now), **known).image
+    total = parts[-1][1]
+    assert parts == [(done, total) for done in range(1, total + 1)]
     assert torch.equal(whole, restorer(image, **known).image)
     stopped: list[int] = []
     try:

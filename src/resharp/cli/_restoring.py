@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,10 +106,27 @@ samples_option: Decorator = click.option(
 )
 
 
-def run_network(command: str, wanted: Wanted, *, samples: int | None, **known: Any) -> None:
+segmentation_option: Decorator = click.option(
+    "--segmentation",
+    metavar="F",
+    help="For models that take one: .npy (classes, height, width) of the result's size, or package.module:function.",
+)
+
+
+def run_network(
+    command: str, wanted: Wanted, *, samples: int | None, segmentation: str | None = None, **known: Any
+) -> None:
     """Restore by a model for the task that the command is named after; `known` is what it is told, if anything."""
     if samples is None and is_given("seed"):
         raise click.UsageError("--seed is of the samples; give --samples, too, or leave it out.")
+    made_by: dict[str, Any] = {"command": command, "samples": samples}
+    read: tuple[str, ...] = ()
+    if segmentation is not None:
+        from resharp.restorers.segmentation import open_segmentation
+
+        known["segmentation"] = maps = open_segmentation(segmentation)
+        made_by["segmentation"] = segmentation if callable(maps) else hashlib.sha256(maps.numpy().tobytes()).hexdigest()
+        read = (segmentation,)
     known = {name: value for name, value in known.items() if value is not None}
 
     def open_it() -> "Restorer":
@@ -116,7 +134,7 @@ def run_network(command: str, wanted: Wanted, *, samples: int | None, **known: A
 
         return open_restorer(wanted.model, task=command, tile=wanted.tile, samples=samples, **wanted.of_model)
 
-    run_restorer(wanted, open_it, {"command": command, "samples": samples}, known=known)
+    run_restorer(wanted, open_it, made_by, known=known, read=read)
 
 
 def run_restorer(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resharp.degradations import DegradationStep
     from resharp.restorers import Job, Jobs, Row
 
-_KINDS = ("blur", "trajectory", "shake", "defocus", "gaussian", "downscale", "mosaic", "noise", "jpeg")
+_KINDS = ("blur", "trajectory", "shake", "defocus", "gaussian", "downscale", "mosaic", "noise", "jpeg", "realistic")
 
 
 class _Kinds(Group):
@@ -82,7 +82,7 @@ def _option(name: str, kind: Any, text: str, default: Any) -> click.Option:
         settings["type"] = click.Choice(typing.get_args(kind))
     else:
         parsed = next((one for one in (float, int) if one in (kind, *typing.get_args(kind))), str)
-        settings |= {"type": parsed, "metavar": "K" if parsed is str else "N"}
+        settings |= {"type": parsed, "metavar": "N" if parsed is not str else "NAME|FILE" if name == "model" else "K"}
     return click.Option([f"--{_dashed(name)}", name], **settings)
 
 
@@ -104,7 +104,7 @@ def _run(kind: str, photos: Sequence[Path], out: Path, options: dict[str, Any], 
     from resharp.restorers import Pace, plan_jobs
 
     plan, plan_out = options.pop("plan"), options.pop("plan_out")
-    read = [*named_files(options.get("kernel")), *([plan] if plan else [])]
+    read = [*named_files(options.get("kernel"), options.get("model")), *([plan] if plan else [])]
     jobs = plan_jobs(photos, out, read=read)
     if plan_out is not None:
         _refuse_loss(plan_out, [*photos, out, *(job.output for job in jobs), *read])

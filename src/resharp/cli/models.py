@@ -58,8 +58,8 @@ def show(name: str, as_json: bool) -> None:
     "kind",
     required=True,
     metavar="KIND",
-    help="What the file holds: dae (the DMSP authors' .mat), deblurgan (the generator of its authors, .pth), msrresnet "
-    "(BasicSR's or mmagic's), srresnet (Lornatang's), or resharp (a file of resharp 0.1).",
+    help="What the file holds: dae (the DMSP authors' .mat), deblurgan, dbgan, sftnet or mprnet (their authors' .pth), "
+    "msrresnet (BasicSR's or mmagic's), srresnet (Lornatang's), or resharp (a file of resharp 0.1).",
 )
 @click.option("-o", "--out", required=True, type=PLACE, help="The .safetensors file to write.")
 @json_option

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._restoring import Wanted, restoring, run_network, run_restorer, samples_option
+from ._restoring import Wanted, restoring, run_network, run_restorer, samples_option, segmentation_option
 from ._terminal import PLACE, is_given
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _NOISE = "Noise on the [0,1] scale (0.01 = 2.55 grey levels)."
 @click.command()
 @restoring("blind", of="`blind`, which finds the blur and undoes it, or a deblurring network")
 @samples_option
+@segmentation_option
 @click.option("--gamma", type=float, metavar="G", help=f"{_GAMMA} Of `blind`.  [default: 1]")
 @click.option(
     "--blur-out", type=PLACE, metavar="F", help="Keep the blur that was found: .npz for --blur-in, or a picture of it."
@@ -27,16 +28,23 @@ _NOISE = "Noise on the [0,1] scale (0.01 = 2.55 grey levels)."
     "--blur-in", type=PLACE, metavar="F.npz", help="Undo this blur, which was found before, and perhaps edited."
 )
 def deblur(
-    wanted: Wanted, samples: int | None, gamma: float | None, blur_out: Path | None, blur_in: Path | None
+    wanted: Wanted,
+    samples: int | None,
+    segmentation: str | None,
+    gamma: float | None,
+    blur_out: Path | None,
+    blur_in: Path | None,
 ) -> None:
     """Sharpen photos of which nothing else is known; those without blur come back as they were."""
     if wanted.model != "blind":
         if gamma is not None or blur_out is not None or blur_in is not None:
             raise click.UsageError("--gamma, --blur-out and --blur-in are of `blind`; leave them or --model out.")
-        run_network("deblur", wanted, samples=samples)
+        run_network("deblur", wanted, samples=samples, segmentation=segmentation)
         return
-    if samples is not None or wanted.tile is not None or is_given("seed"):
-        raise click.UsageError("--samples, --seed and --tile are of networks; leave them out, or name one by --model.")
+    if samples is not None or segmentation is not None or wanted.tile is not None or is_given("seed"):
+        raise click.UsageError(
+            "--samples, --seed, --tile and --segmentation are of networks; leave them out, or name one by --model."
+        )
     known = {}
     if blur_in is not None or blur_out is not None:
         known["blur"] = _blur(wanted, gamma, blur_in, blur_out)
@@ -80,9 +88,10 @@ def denoise(wanted: Wanted, noise_sigma: float | None, samples: int | None) -> N
 @click.command()
 @restoring("upscale", of="An upscaler")
 @samples_option
-def upscale(wanted: Wanted, samples: int | None) -> None:
+@segmentation_option
+def upscale(wanted: Wanted, samples: int | None, segmentation: str | None) -> None:
     """Make small photos larger, by the scale of the model: four times on each side by the one that comes with it."""
-    run_network("upscale", wanted, samples=samples)
+    run_network("upscale", wanted, samples=samples, segmentation=segmentation)
 
 
 @click.command()

@@ -10,13 +10,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from resharp.errors import ResharpError, ResourceError
+from resharp.networks import noise_map
 
 from .synthesis import Synthesis, as_unit, sample_generator
 from .workers import alone_on_one_core, ctrl_c_waits
 
 WORKER_DIED = "a worker process died (out of memory?); lower data.n_workers and run it again"
 Batch = dict[str, Tensor]
-_NOISE = 2**21  # an epoch that no sample has: the noise is drawn apart from all else
+Noise = tuple[str, int]
+"""The map of noise that a network takes beside a photo: (a row of `networks.NOISES`, channels)."""
+_NOISE, _MAP = 2**21, 2**21 + 1  # epochs that no sample has: noise is drawn apart from all else
 
 
 class Stream(Dataset[Batch | ResharpError]):
@@ -25,16 +28,32 @@ class Stream(Dataset[Batch | ResharpError]):
 
     noise_sigma: if above 0, white noise on the [0, 1] scale is added to the degraded one, which is float32 then and not
     clipped;  degraded: photos that belong to none of the clean ones; a sample is "degraded" of them and "unpaired" of
-    those then, each gone through in an order of its own.  An error is a value here, so that a worker's reaches the user
-    as it is.
+    those then, each gone through in an order of its own;  noise: a map of it, "noise", as large as the clean photo,
+    which follows from seed and number.  An error is a value here, so that a worker's reaches the user as it is.
     """
 
-    def __init__(self, synthesis: Synthesis, *, noise_sigma: float = 0.0, degraded: Synthesis | None = None) -> None:
+    def __init__(
+        self,
+        synthesis: Synthesis,
+        *,
+        noise_sigma: float = 0.0,
+        degraded: Synthesis | None = None,
+        noise: Noise | None = None,
+    ) -> None:
         self.synthesis = synthesis
         self.noise_sigma = noise_sigma
         self.degraded = degraded
+        self.noise = noise
 
     def __getitem__(self, number: int) -> Batch | ResharpError:
+        sample = self._photos(number)
+        if self.noise is not None and not isinstance(sample, ResharpError):
+            draws = sample_generator(self.synthesis.seed, number, epoch=_MAP)
+            height, width = sample["unpaired" if "unpaired" in sample else "clean"].shape[-2:]
+            sample["noise"] = noise_map(*self.noise, height, width, draws)
+        return sample
+
+    def _photos(self, number: int) -> Batch | ResharpError:
         try:
             recipe = self.synthesis.recipe(*divmod(number, len(self.synthesis)))
             degraded, clean, _ = self.synthesis.replay(recipe)
@@ -83,6 +102,7 @@ def batches(
     n_workers: int = 0,
     noise_sigma: float = 0.0,
     degraded: Synthesis | None = None,
+    noise: Noise | None = None,
     rounds: int = 1,
     rank: int = 0,
     n_ranks: int = 1,
@@ -95,7 +115,7 @@ def batches(
     ResourceError for a worker that died.
     """
     loader = DataLoader(
-        Stream(synthesis, noise_sigma=noise_sigma, degraded=degraded),
+        Stream(synthesis, noise_sigma=noise_sigma, degraded=degraded, noise=noise),
         batch_sampler=_Share(range(start, stop), batch_size, rounds, rank, n_ranks),
         num_workers=n_workers,
         worker_init_fn=_begin_worker,

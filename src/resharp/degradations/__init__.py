@@ -19,6 +19,7 @@ from .mask import Mask
 from .mosaic import DEMOSAICKERS, Mosaic, demosaic_bilinear, demosaic_malvar
 from .noise import Noise
 from .optics import Defocus, GaussianBlur, KernelBlur
+from .realistic import Realistic
 from .resample import Resize, resize_as_matlab
 from .sampling import Downscale, Mosaicked
 from .shake import Frame, Shake
@@ -64,6 +65,7 @@ __all__ = [
     "Mosaic",
     "Mosaicked",
     "Noise",
+    "Realistic",
     "Resize",
     "Shake",
     "TrajectoryBlur",

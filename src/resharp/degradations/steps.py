@@ -20,13 +20,14 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from resharp.errors import ArgumentError, KernelError, RecipeError, did_you_mean
+from resharp.errors import ArgumentError, KernelError, RecipeError, WeightsError, did_you_mean
 from resharp.files import reason_of, written_whole
 
 from .arguments import checked_scene, shortened
 from .compression import Jpeg
 from .noise import Noise, checked_seed
 from .optics import Defocus, GaussianBlur, KernelBlur
+from .realistic import Realistic
 from .sampling import Downscale, Mosaicked
 from .shake import Frame, Shake
 from .trajectory import TrajectoryBlur
@@ -49,6 +50,7 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
     "mosaic": Mosaicked,
     "noise": Noise,
     "jpeg": Jpeg,
+    "realistic": Realistic,
 }
 FORMAT = 1
 _KIND = {made: kind for kind, made in DEGRADATIONS.items()}
@@ -99,7 +101,7 @@ def make_degradation(kind: str, parameters: Mapping[str, Any]) -> Degradation:
     except ValidationError as error:
         told = dict.fromkeys(_explained(kind, problem) for problem in error.errors())
         raise RecipeError("; ".join(told)) from None
-    except KernelError as error:
+    except (KernelError, WeightsError) as error:
         raise RecipeError(f"{kind}: {error}") from None
 
 

@@ -165,6 +165,21 @@ def _class_of(card: Card, named: str | type[nn.Module] | None) -> type[nn.Module
     return found
 
 
+def check_task(card: Card, task: str | None) -> None:
+    """Raises WeightsError for a model of another task, and says which command takes it."""
+    found = card.contract.task
+    if task is None or found == task:
+        return
+    takers = {
+        "denoise": "resharp denoise, or deconvolve --model",
+        "deblur": "resharp deblur",
+        "upscale": "resharp upscale",
+        "degrade": "resharp degrade realistic",
+    }
+    serves = f"; it serves {takers[found]}" if found in takers else ""
+    raise WeightsError(f"{card.path}: is for the task {found!r}, not for {task!r}{serves}")
+
+
 def read_state(card: Card) -> dict[str, Tensor]:
     """The tensors of the file that a card was read from, fractions in float32, on the CPU.  Raises WeightsError."""
     try:

@@ -6,7 +6,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors.torch
@@ -22,6 +22,7 @@ from resharp.networks import DAE, NETWORKS, DeblurGAN
 
 from .contract import contract_of
 from .files import Card, last_line, model_path, read_card, read_state, save_model, stored_card
+from .published import PUBLISHED
 from .published_upscalers import PUBLISHED_UPSCALERS, published_upscaler
 
 
@@ -73,6 +74,8 @@ def _import_dae(path: Path) -> tuple[nn.Module, Card]:
     return dae, card
 
 
+_Network = TypeVar("_Network", bound=nn.Module)
+
 # Statistics of instance norms, which some versions of torch and of the authors' code stored and none used.
 _NORM_STATISTICS = (".running_mean", ".running_var", ".num_batches_tracked")
 
@@ -94,17 +97,27 @@ def import_deblurgan(path: Path) -> DeblurGAN:
             network = DeblurGAN(channels=first.shape[1], width=first.shape[0], n_blocks=len(blocks), dropout=dropout)
     except ValueError as error:
         raise WeightsError(f"{path}: is no generator of DeblurGAN ({error})") from None
-    expected, state = network.state_dict(), dict[str, Tensor]()
-    for theirs, ours in deblurgan_keys(len(blocks), dropout=dropout > 0).items():
-        if theirs not in stored:
-            raise WeightsError(f"{path}: {theirs!r} is missing; a generator has 3 + 2 per block + 3 convolutions")
-        state[ours] = stored.pop(theirs)
-        found, wanted = tuple(state[ours].shape), tuple(expected[ours].shape)
+    keys = deblurgan_keys(len(blocks), dropout=dropout > 0)
+    stored = {key: tensor for key, tensor in stored.items() if not key.endswith(_NORM_STATISTICS)}
+    return _adopted(path, network, stored, {ours: theirs for theirs, ours in keys.items()})
+
+
+def _adopted(path: Path, network: _Network, stored: dict[str, Tensor], names: Mapping[str, str]) -> _Network:
+    """A network, still without memory, with the tensors of a file; names: our name of each -> that in the file.
+
+    Raises WeightsError, which names the first tensor that is missing, unknown or of another shape.
+    """
+    kind, state, left = type(network).__name__, dict[str, Tensor](), dict(stored)
+    for ours, expected in network.state_dict().items():
+        theirs = names[ours]
+        if theirs not in left:
+            raise WeightsError(f"{path}: {theirs!r} is missing, which a {kind} of this size has")
+        state[ours] = left.pop(theirs)
+        found, wanted = tuple(state[ours].shape), tuple(expected.shape)
         if found != wanted:
-            raise WeightsError(f"{path}: {theirs!r} has shape {found} where DeblurGAN's generator has {wanted}")
-    for unknown in stored:
-        if not unknown.endswith(_NORM_STATISTICS):
-            raise WeightsError(f"{path}: {unknown!r} is unknown in DeblurGAN with instance normalisation")
+            raise WeightsError(f"{path}: {theirs!r} has shape {found} where a {kind} has {wanted}")
+    if left:
+        raise WeightsError(f"{path}: {next(iter(left))!r} is unknown in a {kind} as published")
     network.load_state_dict(state, assign=True)
     return network.eval()
 
@@ -125,7 +138,7 @@ def deblurgan_keys(n_blocks: int, *, dropout: bool) -> dict[str, str]:
 _WRAPPED = ("params_ema", "params", "state_dict")  # what checkpoints hold beside the number of their epoch
 
 
-def _foreign_tensors(path: Path) -> Mapping[str, Tensor]:
+def _foreign_tensors(path: Path) -> dict[str, Tensor]:
     """The named tensors of a state dict that others wrote, float32; of a pickle only tensors are read, nothing is run.
 
     Raises WeightsError for everything else, and for values that are not finite.
@@ -179,6 +192,28 @@ def _import_upscaler(kind: str, path: Path) -> tuple[nn.Module, Card]:
     return network.eval(), Card(kind, arguments, contract, training_data=row.training_data, licence=row.licence)
 
 
+def _import_published(kind: str, path: Path) -> tuple[nn.Module, Card]:
+    """A file of a row of PUBLISHED; its size is that of the tensors."""
+    stored = {key.removeprefix("module."): tensor for key, tensor in _foreign_tensors(path).items()}
+    row = PUBLISHED[kind]
+    try:
+        arguments = row.arguments(stored)
+        with torch.device("meta"):
+            network = NETWORKS[kind](**arguments)
+    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise WeightsError(f"{path}: is no {kind} as published ({error})") from None
+    if row.slope:
+        slopes = [key for key in stored if re.search(row.slope, key)]
+        if any(not torch.equal(stored[key], stored[slopes[0]]) for key in slopes):
+            raise WeightsError(f"{path}: its blocks have slopes of their own, where a {kind} shares one")
+        stored = {key: tensor for key, tensor in stored.items() if key not in slopes[1:]}
+    names = row.names(list(network.state_dict()), arguments)
+    network = _adopted(path, network, stored, names)
+    contract = contract_of(network, row.task)
+    card = Card(kind, vars(network)["arguments"], contract, training_data=row.training_data, licence=row.licence)
+    return network, card
+
+
 def _import_resharp(path: Path) -> tuple[nn.Module, Card]:
     """Weights of resharp 0.1, whose card told a denoiser from a deblurrer by its noise level alone."""
     stored = stored_card(model_path(path))
@@ -201,6 +236,7 @@ IMPORTERS: dict[str, Callable[[Path], tuple[nn.Module, Card]]] = {
     "deblurgan": _import_deblurgan,
     "resharp": _import_resharp,
     **{kind: functools.partial(_import_upscaler, kind) for kind in PUBLISHED_UPSCALERS},
+    **{kind: functools.partial(_import_published, kind) for kind in PUBLISHED},
 }
 
 

@@ -4,37 +4,52 @@ from torch import nn
 
 from .critics import CRITICS, DenseCritic, PatchCritic, PooledCritic
 from .dae import DAE
+from .dbgan import BGAN, DBGAN
 from .deblurgan import DeblurGAN
 from .features import FEATURE_NETWORKS, NORMALISATIONS, FeatureNetwork
+from .mprnet import MPRNet
 from .nafnet import NAFNet
+from .noise_maps import NOISES, noise_for, noise_map
+from .sftnet import SFTNet
 from .srresnet import MSRResNet, SRResNet
 from .unet import UNet
 from .upscaler import LightUpscaler
 
 NETWORKS: dict[str, type[nn.Module]] = {
+    "bgan": BGAN,
     "dae": DAE,
+    "dbgan": DBGAN,
     "deblurgan": DeblurGAN,
+    "mprnet": MPRNet,
     "msrresnet": MSRResNet,
     "nafnet": NAFNet,
+    "sftnet": SFTNet,
     "srresnet": SRResNet,
     "unet": UNet,
     "upscaler": LightUpscaler,
 }
 
 __all__ = [
+    "BGAN",
     "CRITICS",
     "DAE",
+    "DBGAN",
     "FEATURE_NETWORKS",
     "NETWORKS",
+    "NOISES",
     "NORMALISATIONS",
     "DeblurGAN",
     "DenseCritic",
     "FeatureNetwork",
     "LightUpscaler",
+    "MPRNet",
     "MSRResNet",
     "NAFNet",
     "PatchCritic",
     "PooledCritic",
+    "SFTNet",
     "SRResNet",
     "UNet",
+    "noise_for",
+    "noise_map",
 ]

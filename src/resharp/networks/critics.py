@@ -53,15 +53,21 @@ class PooledCritic(nn.Module):
 
     image: (N, channels, H, W) in [0, 1];  returns (N, 1, 1, 1), a logit.  Its batch norms let images of one batch see
     each other, hence no gradient penalty; in train mode a batch needs more than one value per channel at H / 16.
+    norms: False leaves them out, for games about blur: they bring a blurred batch's fine detail to the strength of a
+    sharp one's.
     """
 
-    def __init__(self, *, channels: int = 3, width: int = 64, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, *, channels: int = 3, width: int = 64, norms: bool = True, generator: torch.Generator | None = None
+    ) -> None:
         super().__init__()
         check_ranges("pooled critic", channels=(channels, 1, 64), width=(width, 1, 512))
-        self.trunk = _trunk(channels, width, bias=False)
+        self.trunk = _trunk(channels, width, bias=not norms, norms=norms)
         self.judge = nn.Sequential(nn.Conv2d(8 * width, 16 * width, 1), nn.LeakyReLU(0.2), nn.Conv2d(16 * width, 1, 1))
-        self.arguments: dict[str, Any] = {"channels": channels, "width": width}
+        self.arguments: dict[str, Any] = {"channels": channels, "width": width, "norms": norms}
         draw_normal(self, 0.02, generator)
+        for conv in (module for module in self.modules() if isinstance(module, nn.Conv2d) and not norms):
+            nn.init.kaiming_normal_(conv.weight, a=0.2, generator=generator)
 
     def forward(self, image: Tensor) -> Tensor:
         score: Tensor = self.judge(self.trunk(2 * image - 1).mean((-2, -1), keepdim=True))
@@ -103,14 +109,14 @@ class DenseCritic(nn.Module):
         return score[:, :, None, None]
 
 
-def _trunk(channels: int, width: int, *, bias: bool) -> nn.Sequential:
+def _trunk(channels: int, width: int, *, bias: bool, norms: bool = True) -> nn.Sequential:
     """SRGAN's eight convolutions, every other one of stride 2."""
     widths = [width * factor for factor in (1, 1, 2, 2, 4, 4, 8, 8)]
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
     for index, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
         stride = 2 if index % 2 == 0 else 1
         conv = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=bias)
-        layers += [conv, nn.BatchNorm2d(n_out), nn.LeakyReLU(0.2)]
+        layers += [conv, *([nn.BatchNorm2d(n_out)] if norms else []), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers)
 
 

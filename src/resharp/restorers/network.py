@@ -16,12 +16,14 @@ from typing import Any, Protocol, cast, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from resharp.degradations.noise import checked_seed, checked_sigma
 from resharp.device import checked_device, free_memory, is_out_of_memory
 from resharp.errors import ArgumentError, ResourceError, WeightsError
 from resharp.image import as_image
 from resharp.models import Contract
+from resharp.networks import noise_for
 from resharp.priors import at_any_level
 from resharp.solvers import estimated_noise_sigma
 from resharp.tiling import even_sample, n_tiles, run_in_tiles, run_whole, smallest_side
@@ -84,16 +86,19 @@ class TiledNetwork:
         dropout_seed: int | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
-        """beside: what the network takes after the image, one value for all images;  planes: (..., C, H, W), what it
-        takes that has the photo's size;  dropout_seed: dropout stays on, its masks drawn from there.
+        """beside: what the network takes after the image, one value for all images;  planes: (..., C, n H, n W), what
+        it takes that has the photo's size, or n times that;  dropout_seed: dropout stays on, its masks drawn from
+        there.
 
         Raises ResourceError; StoppedError where `progress` stops.
         """
         flat = image.to(self.device).reshape(-1, *image.shape[-3:])
+        times = 1 if planes is None else planes.shape[-1] // image.shape[-1]
         if planes is not None:
-            flat = torch.cat([flat, planes.to(flat).reshape(len(flat), *planes.shape[-3:])], dim=1)
+            planes = pixel_unshuffle(planes.to(flat).reshape(-1, *planes.shape[-3:]), times)
+            flat = torch.cat([flat, planes.expand(len(flat), -1, -1, -1)], dim=1)
         with memory_named(image, self.device, way_out=_WAY_OUT):
-            options = {"beside": [one.to(self.device) for one in beside], "seed": dropout_seed}
+            options = {"beside": [one.to(self.device) for one in beside], "seed": dropout_seed, "times": times}
             made = [self._restored(one[None], options, progress) for one in flat]
             whole = torch.cat(made) if len(made) > 1 else made[0]
         return whole.reshape(*image.shape[:-3], *whole.shape[-3:])
@@ -143,7 +148,7 @@ class TiledNetwork:
 
     def _called(self, whole: Tensor, *, options: _Options, **shared: Any) -> Tensor:
         """The network on padded pixels, its photo in float32: it keeps that precision beside its own."""
-        parts = (whole,) if whole.shape[1] == 3 else (whole[:, :3], whole[:, 3:])
+        parts = (whole,) if whole.shape[1] == 3 else (whole[:, :3], pixel_shuffle(whole[:, 3:], options["times"]))
         drawn: dict[str, Any] = (
             {} if options["seed"] is None else {"generator": torch.Generator().manual_seed(options["seed"])}
         )
@@ -173,6 +178,11 @@ class TiledNetwork:
     def smallest_tile(self) -> int:
         """The smallest side of parts that the network can do with."""
         return smallest_side(self.reach, self.contract.multiple_of)
+
+    @property
+    def module(self) -> nn.Module:
+        """The network itself."""
+        return cast(nn.Module, self._network)
 
     @property
     def has_dropout(self) -> bool:
@@ -206,8 +216,14 @@ class TiledNetwork:
 
         leaves = [module for module in network.modules() if not list(module.children())]
         handles = [leaf.register_forward_hook(measure) for leaf in leaves]
-        beside = [torch.full((1,), 0.1, device=self.device) for name in self.contract.takes if name == "sigma"]
-        network(torch.zeros(1, 3, side, side, device=self.device), *beside)
+        large = side * self.contract.scale
+        beside = {
+            "sigma": torch.full((1,), 0.1),
+            "noise": torch.zeros(1, getattr(network, "noise_channels", 4), side, side),
+            "segmentation": torch.zeros(1, getattr(network, "n_classes", 8), large, large),
+        }
+        taken = [beside[name].to(self.device) for name in self.contract.takes if name != "image"]
+        network(torch.zeros(1, 3, side, side, device=self.device), *taken)
         for handle in handles:
             handle.remove()
         return max(found) / side**2
@@ -219,6 +235,7 @@ class NetworkRestorer:
 
     samples: for networks trained with dropout, which then stays on: the mean of so many restorations, their masks drawn
     from `seed`, `seed` + 1, ...  One is the mode that DeblurGAN's authors test in; None leaves nothing to chance.
+    Networks that take noise are given a map that follows from `seed`.
     Raises ArgumentError for samples of a network without dropout, and for tiles smaller than what it sees around a
     pixel.
     """
@@ -244,7 +261,8 @@ class NetworkRestorer:
         self._samples = samples
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
-        """noise_sigma, segmentation: where the network takes them.
+        """noise_sigma, segmentation: where the network takes them; the latter (..., classes, scale H, scale W), or a
+        function that makes it of the image.
 
         Raises ArgumentError (no such image, knowledge that the network has no use for), ResourceError, WeightsError
         where the result is not finite, and StoppedError.
@@ -253,7 +271,8 @@ class NetworkRestorer:
         colour = as_image(image)
         if colour.shape[-3] != 3:
             raise ArgumentError(f"a restorer takes RGB images (..., 3, H, W), not {tuple(colour.shape)}")
-        run = functools.partial(self.network, colour, *self._beside(colour, known), planes=known.get("segmentation"))
+        beside, planes = self._beside(colour, known), self._planes(colour, known, seed)
+        run = functools.partial(self.network, colour, *beside, planes=planes)
         with memory_named(colour, self.network.device, way_out=_WAY_OUT):
             if self._samples is None:
                 return Restored(self._mean([run], seed, progress))
@@ -267,6 +286,26 @@ class NetworkRestorer:
             low, high = self.contract.noise_sigma or (0.0, 1.0)
             sigma = min(max(float(estimated_noise_sigma(image).mean()), low), high)
         return [torch.tensor([checked_level(float(sigma), self.contract, self.name)])]
+
+    def _planes(self, image: Tensor, known: Mapping[str, Any], seed: int) -> Tensor | None:
+        """A map of noise, or the segmentation.  Raises ArgumentError where that is missing or of another size."""
+        height, width = image.shape[-2:]
+        if "noise" in self.contract.takes:
+            draws = torch.Generator().manual_seed(checked_seed(seed))
+            return noise_for(self.network.module, height, width, draws)
+        if "segmentation" not in self.contract.takes:
+            return None
+        given = known.get("segmentation")
+        maps = given(image) if callable(given) else given
+        if not isinstance(maps, Tensor):
+            raise ArgumentError(f"{self.name} takes a segmentation beside the photo; give it one (--segmentation)")
+        scale, n_classes = self.contract.scale, int(getattr(self.network.module, "n_classes", maps.shape[-3]))
+        wanted = (n_classes, scale * height, scale * width)
+        if maps.ndim < 3 or tuple(maps.shape[-3:]) != wanted:
+            raise ArgumentError(
+                f"a segmentation of shape {tuple(maps.shape)}; {self.name} takes {wanted} for this photo"
+            )
+        return maps
 
     def _sampled(self, run: Callable[..., Tensor], seed: int, progress: Progress | None) -> Tensor:
         assert self._samples is not None

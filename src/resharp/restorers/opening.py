@@ -14,7 +14,7 @@ from resharp.degradations.noise import checked_seed
 from resharp.device import is_out_of_memory
 from resharp.errors import ArgumentError, ResharpError, WeightsError, did_you_mean
 from resharp.image import as_image
-from resharp.models import DEFAULT_DENOISER, LIGHT_DENOISER, Card, Contract, contract_of, load_model
+from resharp.models import DEFAULT_DENOISER, LIGHT_DENOISER, Card, Contract, check_task, contract_of, load_model
 from resharp.own_code import imported, is_own, told
 
 from .base import Progress, Restored, Restorer, check_known
@@ -82,8 +82,9 @@ def _named(what: object) -> str:
 
 
 def _is_function(network: nn.Module) -> bool:
-    """Whether a network without a contract wants to be told of the degradation, as a function is."""
-    return not isinstance(getattr(network, "contract", None), Contract) and bool(tellable(network)[0])
+    """Whether a network that states neither contract nor inputs wants to be told of the degradation, as a function."""
+    states = isinstance(getattr(network, "contract", None), Contract) or hasattr(network, "takes")
+    return not states and bool(tellable(network)[0])
 
 
 def _from_network(
@@ -93,7 +94,7 @@ def _from_network(
     if not isinstance(contract, Contract):
         if task == "denoise":
             raise ArgumentError(f"{name} says not which noise it takes off; give it a `contract`, see `contract_of`")
-        contract = contract_of(network, task or "deblur")
+        contract = contract_of(network, getattr(network, "task", task or "deblur"))
     if task not in (None, contract.task):
         raise ArgumentError(f"{name} is for the task {contract.task!r}, not for {task!r}")
     placed = copy.deepcopy(network)
@@ -140,20 +141,6 @@ def open_denoiser(
     check_rgb(card)
     check_task(card, "denoise")
     return NetworkDenoiser(built, card.contract, device=device, precision=precision, name=str(what))
-
-
-def check_task(card: Card, task: str | None) -> None:
-    """Raises WeightsError for a model of another task, and says which command takes it."""
-    found = card.contract.task
-    if task is None or found == task:
-        return
-    takers = {
-        "denoise": "resharp denoise, or deconvolve --model",
-        "deblur": "resharp deblur",
-        "upscale": "resharp upscale",
-    }
-    serves = f"; it serves {takers[found]}" if found in takers else ""
-    raise WeightsError(f"{card.path}: is for the task {found!r}, not for {task!r}{serves}")
 
 
 def check_rgb(card: Card) -> None:

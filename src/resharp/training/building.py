@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from resharp.data.loading import Noise
 from resharp.device import is_out_of_memory
 from resharp.errors import RecipeError, WeightsError, did_you_mean
 from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, LOSSES, PixelLoss, perceptual, style, total_variation
@@ -34,6 +35,8 @@ def build_cast(recipe: Recipe, device: torch.device) -> TrainerState:
     others = sorted(name for name in recipe.networks if name != recipe.judged)
     for number, name in enumerate([recipe.judged, *others]):  # each draws its initial weights from a seed of its own
         settings = recipe.networks[name]
+        if settings.frozen and settings.init and not settings.arguments:
+            settings = settings.model_copy(update={"arguments": read_card(settings.init).arguments})
         network = build_network(settings, recipe.seed + number, f"networks.{name}")
         if settings.init:
             _begin_from(network, settings, f"networks.{name}.init")
@@ -105,11 +108,11 @@ def build_losses(weights: Mapping[str, float], features: FeaturesRecipe, device:
                 ).to(device)
             except WeightsError as error:
                 raise WeightsError(f"{error} (in a recipe: features.weights)") from None
-        chosen[name] = weight, _loss(name, network)
+        chosen[name] = weight, _loss(name, network, LOSSES[features.distance])
     return chosen
 
 
-def _loss(name: str, features: nn.Module | None) -> PixelLoss:
+def _loss(name: str, features: nn.Module | None, distance: PixelLoss) -> PixelLoss:
     if name == "tv":
         return lambda restored, _: total_variation(restored)
     if name not in FEATURE_LOSSES:
@@ -118,7 +121,7 @@ def _loss(name: str, features: nn.Module | None) -> PixelLoss:
     compare, network = (perceptual if name == "perceptual" else style), features
 
     def loss(restored: Tensor, clean: Tensor) -> Tensor:
-        return compare(restored, clean, network)
+        return compare(restored, clean, network, distance=distance)
 
     return loss
 
@@ -155,7 +158,13 @@ def step_of(stage: StageRecipe, place: str) -> StepKind:
         f"adversarial: {step} asks critics; say how": kind.critics and not has,
         f'adversarial: {step} asks no critic; leave it out, or take step = "gan"': has and not kind.critics,
         'identity: is for step = "cycle"; leave it out': stage.identity and stage.step != "cycle",
-        "adversarial.fresh_batches: is for gan; leave it out": stage.step != "gan" and stage.batches_per_step > 1,
+        "adversarial.fresh_batches: is for steps of one critic; leave it out": (
+            stage.batches_per_step > 1 and len(kind.critics) != 1
+        ),
+        f"realistic: {step} has a share of its photos blurred by a degrader; say which": (
+            kind.asks and not stage.realistic
+        ),
+        f"realistic: {step} has nothing blurred; leave it out": stage.realistic and not kind.asks,
         "settings: are for steps of one's own; leave them out": stage.settings,
     }
     for words, is_wrong in wrong.items():
@@ -209,11 +218,15 @@ def check_stages(recipe: Recipe, state: TrainerState, gives: tuple[str, ...]) ->
     for index, stage in enumerate(recipe.stages):
         kind = step_of(stage, f"stages.{index}")
         if missing := [name for name in kind.wants if name not in gives]:
-            way = 'take step = "cycle"' if "unpaired" in gives else "name real degraded photos by data.degraded"
+            way = (
+                'take step = "cycle" or "bgan"' if "unpaired" in gives else "name real degraded photos by data.degraded"
+            )
             raise RecipeError(
                 f"stages.{index}.step: a {stage.step} step wants {' and '.join(map(repr, kind.wants))} of a batch, and "
                 f"these data give {' and '.join(map(repr, gives))}, not {missing[0]!r}; {way}"
             )
+        for name in kind.asks:
+            _check_asked(name, recipe, f"stages.{index}.step: a {stage.step} step")
         game = stage.adversarial
         if game is not None and game.kind not in ADVERSARIAL:
             hint = did_you_mean(game.kind, ADVERSARIAL, things="losses")
@@ -225,11 +238,37 @@ def check_stages(recipe: Recipe, state: TrainerState, gives: tuple[str, ...]) ->
                 "batch norm, which mixes the samples that a penalty tells apart; take patchgan, or a penalty of 0"
             )
     for name, player in state.players.items():
-        if missing := [one for one in getattr(player.network, "takes", ()) if one not in ("image", *gives)]:
+        if missing := [one for one in _taken(player) if one not in gives]:
             raise RecipeError(
                 f"networks.{name}: {recipe.networks[name].kind} takes {missing[0]!r} beside the image, and these data "
                 f"give {' and '.join(map(repr, gives))}; add data.beside.{missing[0]}"
             )
+
+
+def _taken(player: Player) -> list[str]:
+    """What a network takes beside the image."""
+    return [one for one in getattr(player.network, "takes", ()) if one != "image"]
+
+
+def _check_asked(name: str, recipe: Recipe, step: str) -> None:
+    """Raises RecipeError where a player that stands by is missing, or has learned nothing."""
+    if name not in recipe.networks:
+        raise RecipeError(
+            f'{step} blurs photos by networks.{name}, which is missing; add it: kind = "bgan", init, frozen = true'
+        )
+    if recipe.networks[name].frozen and not recipe.networks[name].init:
+        raise RecipeError(
+            f"networks.{name}: is frozen and has learned nothing; name its weights by networks.{name}.init"
+        )
+
+
+def noise_of(state: TrainerState) -> Noise | None:
+    """The maps of noise that networks of the cast take.  Raises RecipeError where they take different ones."""
+    takers = [player.network for player in state.players.values() if "noise" in _taken(player)]
+    kinds = {(str(getattr(one, "noise", "tiled")), int(getattr(one, "noise_channels", 4))) for one in takers}
+    if len(kinds) > 1:
+        raise RecipeError("networks: take noise of different kinds; batches hold one map for each photo")
+    return next(iter(kinds), None)
 
 
 def check_networks(state: TrainerState, photos: Batch, recipe: Recipe) -> None:
@@ -244,10 +283,14 @@ def check_networks(state: TrainerState, photos: Batch, recipe: Recipe) -> None:
             f"{place} makes {_size(made)} of photos of {_size(tuple(given.shape))}, and their truth has "
             f"{_size(wanted)}; take a network of another scale, or another downscale in data.plan"
         )
-    side, multiple = plan.crop // plan.factor, int(getattr(state.players[recipe.judged].network, "multiple_of", 1))
-    if side % multiple:
-        nearest = plan.factor * multiple * max(1, round(side / multiple))
-        raise RecipeError(f"data.plan.crop: {place} takes sides that are multiples of {multiple}; take {nearest}")
+    side = plan.crop // plan.factor
+    for name, player in state.players.items():
+        multiple = int(getattr(player.network, "multiple_of", 1))
+        if side % multiple:
+            nearest, kind = plan.factor * multiple * max(1, round(side / multiple)), recipe.networks[name].kind
+            raise RecipeError(
+                f"data.plan.crop: networks.{name}: {kind} takes sides that are multiples of {multiple}; take {nearest}"
+            )
     for stage in recipe.stages:
         window = plan.crop - stage.jitter or None
         shown = {"degraded": one.get("clean", given)[:, :, :window, :window]}

@@ -69,7 +69,8 @@ class DataRecipe(_Strict):
 class NetworkRecipe(_Strict):
     """A row of a table of networks, or "package.module:Name", and its keyword arguments.
 
-    init: weights to begin from, by name or file;  frozen: no stage trains it, and it stays in eval mode;  ema: decay of
+    init: weights to begin from, by name or file, which also say the arguments of a frozen network that leaves them
+    out;  frozen: no stage trains it, and it stays in eval mode;  ema: decay of
     its averaged weights per image seen, such as 0.9999 (0 = none), which are judged and kept then;  compile: by
     `torch.compile`.
     """
@@ -92,13 +93,14 @@ class FeaturesRecipe(_Strict):
     """The network whose features the perceptual loss compares; `weights` names its file if it lies elsewhere.
 
     normalisation: what it sees of a photo; left out, what weights of the file's layout were trained with: "imagenet"
-    for torchvision's, "caffe" for Keras's.
+    for torchvision's, "caffe" for Keras's;  distance: of the features.
     """
 
     kind: Literal["vgg19", "vgg16", "squeezenet1.1"] = "vgg19"
     layer: str = "conv3_3"
     after_relu: StrictBool = False
     normalisation: Literal["imagenet", "caffe", "raw"] | None = None
+    distance: Literal["l1", "l2"] = "l2"
     weights: Path | None = None
 
 
@@ -192,7 +194,10 @@ class StageRecipe(_Strict):
     step: a row of the table of steps, or "package.module:function", which finds what `settings` holds in its context;
     losses: weights by name of the table of losses, "perceptual" among them, or by "package.module:function";
     identity: of a cycle, the weight of "what is clean already stays as it is" relative to the cycle's;
-    batch_size counts all processes together;  accumulate: pieces that a batch goes through in;  jitter: critic and
+    realistic: of a dbgan step, the share of the photos that the cast's degrader blurs, the others being as the data
+    have them;
+    batch_size counts all processes together;  accumulate: pieces that a batch goes through in, each of which batch
+    norm and relativistic losses, that compare with means, see alone;  jitter: critic and
     feature losses see windows that are so many pixels smaller, each at a random offset, against the chequered pattern
     that their strides leave; the product of the strides less 1 is enough, 7 for "patchgan", 3 for conv3_3 and fire3.
     """
@@ -207,6 +212,7 @@ class StageRecipe(_Strict):
     jitter: Annotated[int, Field(ge=0, le=64, strict=True)] = 0
     adversarial: AdversarialRecipe | None = None
     identity: Annotated[float, Field(ge=0, le=100)] = 0.0
+    realistic: Annotated[float, Field(ge=0, le=1)] = 0.0
     settings: Arguments = {}
     clip_gradient: Annotated[float, Field(ge=0)] = 0.0
     precision: Literal["bfloat16", "float16", "float32"] = "bfloat16"
@@ -224,8 +230,6 @@ class StageRecipe(_Strict):
             raise ValueError(f"n_images is no multiple of batch_size; take {nearest}")
         if self.precision == "float16" and any(one.kind == "muon" for one in self.trains.values()):
             raise ValueError("muon and float16 do not go together; take bfloat16")
-        if self.accumulate > 1 and self.adversarial and self.adversarial.kind == "relativistic":
-            raise ValueError("a relativistic loss compares with the mean of the whole batch; set accumulate = 1")
         if self.jitter and self.adversarial is None and not self.losses.keys() & set(FEATURE_LOSSES):
             raise ValueError("jitter is for stages with an adversarial or a feature loss; leave it out")
         if self.accumulate > self.batch_size:

@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from resharp.losses import PixelLoss
-from resharp.tiling import run_whole
+from resharp.tiling import mirrored_to_multiple, run_whole
 
 from .config import StageRecipe
 from .health import first_non_finite, gradient_norm, named_gradients
 from .optimizers import Optimizers
 
 Batch = Mapping[str, Tensor]
-"""Float32 (N, C, H, W) by name: "degraded", "clean" of the same photos or "unpaired" of others, second inputs."""
+"""Float32 (N, C, H, W) by name: "degraded", "clean" of the same photos or "unpaired" of others, second inputs, and a
+map of "noise" for each photo where a network of the cast takes one."""
 
 Parts = dict[str, Tensor]
 """What is told of a loss, each a scalar."""
@@ -66,13 +67,11 @@ class Player:
 
     @torch.no_grad()
     def restored(self, batch: Batch) -> Tensor:
-        """What is kept of it makes of degraded photos, in eval mode: of any size where it takes nothing else."""
+        """What is kept of it makes of degraded photos of any size, in eval mode."""
         network, image = self.kept.eval(), batch["degraded"]
-        if options := options_of(network, batch):
-            made: Tensor = network(image, **options)
-            return made
-        sizes = {name: int(getattr(network, name, 1)) for name in ("multiple_of", "scale")}
-        return run_whole(network, image, **sizes)
+        scale, multiple = (int(getattr(network, name, 1)) for name in ("scale", "multiple_of"))
+        beside = {name: _continued(one, image, multiple) for name, one in options_of(network, batch).items()}
+        return run_whole(lambda whole: network(whole, **beside), image, multiple_of=multiple, scale=scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,10 +122,10 @@ class StepContext:
                 place += n
 
     @torch.no_grad()
-    def made(self, player: Player, batch: Batch) -> Tensor:
-        """What a player makes of the degraded photos of a batch, piece by piece, without gradient."""
+    def made(self, player: Player, batch: Batch, given: str = "degraded") -> Tensor:
+        """What a player makes of the photos `given` of a batch, piece by piece, without gradient."""
         with self.autocast():
-            return torch.cat([player(piece["degraded"], piece) for piece, _ in self.pieces(batch)])
+            return torch.cat([player(piece[given], piece) for piece, _ in self.pieces(batch)])
 
     def update(self, players: Sequence[Player], batch: Batch, objective: Objective) -> Report:
         """One step of some players down the gradient of an objective over a batch, piece by piece.
@@ -206,6 +205,14 @@ def _average_gradients(parameters: Sequence[nn.Parameter], mean: Callable[[Tenso
 def options_of(network: nn.Module, batch: Batch) -> Batch:
     """What of a batch a network takes beside the image: the names in its `takes`."""
     return {name: batch[name] for name in getattr(network, "takes", ()) if name != "image"}
+
+
+def _continued(beside: Tensor, image: Tensor, multiple: int) -> Tensor:
+    """What stands beside an image, continued as `run_whole` does that with the image; it may be some times as large."""
+    if beside.ndim < 4 or multiple == 1:
+        return beside
+    ratio = beside.shape[-1] // image.shape[-1]
+    return mirrored_to_multiple(beside, ratio * multiple, least=2 * ratio * multiple)
 
 
 def size_of(batch: Batch) -> int:

@@ -19,7 +19,7 @@ from resharp.device import has_fast_bfloat16
 from resharp.errors import RecipeError, ResourceError
 from resharp.files import refusals_named
 
-from .building import build_cast, build_losses, check_networks, check_stages
+from .building import build_cast, build_losses, check_networks, check_stages, noise_of
 from .config import Recipe
 from .context import Batch, DivergedError, Report, StepContext, WeightedLosses
 from .ending import Stop, ends_named
@@ -85,7 +85,8 @@ def begun_from(recipe: Recipe, init: str | Path | None) -> Recipe:
 
 def prepared(recipe: Recipe, device: torch.device) -> tuple[Sampler, TrainerState, list[WeightedLosses]]:
     """What a run begins with, tried before anything is written.  Raises what is wrong with it."""
-    sampler, state = open_sampler(recipe), build_cast(recipe, device)
+    state = build_cast(recipe, device)
+    sampler = open_sampler(recipe, noise_of(state))
     check_stages(recipe, state, sampler.gives)
     check_networks(state, {name: part.to(device) for name, part in sampler.held_out.items()}, recipe)
     return sampler, state, [build_losses(stage.losses, recipe.features, device) for stage in recipe.stages]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from resharp.data.beside import Beside
-from resharp.data.loading import Stream, batches
+from resharp.data.loading import Noise, Stream, batches
 from resharp.data.plan import Plan
 from resharp.data.sources import Source
 from resharp.data.synthesis import Synthesis, as_unit, open_sources
@@ -64,6 +64,7 @@ class Sampler:
             n_workers=self.n_workers,
             noise_sigma=self.stream.noise_sigma,
             degraded=self.stream.degraded,
+            noise=self.stream.noise,
             rounds=rounds,
             rank=rank,
             n_ranks=n_ranks,
@@ -81,8 +82,12 @@ def on_device(pixels: Tensor, device: torch.device) -> Tensor:
     return as_unit(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
 
 
-def open_sampler(recipe: Recipe) -> Sampler:
-    """What a recipe trains on and is judged by.  Raises DatasetError, ArgumentError, RecipeError."""
+def open_sampler(recipe: Recipe, noise: Noise | None = None) -> Sampler:
+    """What a recipe trains on and is judged by, with a map of noise for each photo if that is wanted.
+
+    A degrader that is judged is given clean photos, beside their degraded ones where these are pairs.  Raises
+    DatasetError, ArgumentError, RecipeError.
+    """
     data, plan = recipe.data, recipe.data.plan
     _check_data(recipe)
     kept_bytes = data.kept_megabytes * 2**20
@@ -94,21 +99,26 @@ def open_sampler(recipe: Recipe) -> Sampler:
             "data.noise_sigma, or name pairs"
         )
     beside = {name: Beside(name, folder, clean[0]) for name, folder in data.beside.items()}
-    degraded, judged_by = None, clean
+    spoiled = None
     if data.degraded is not None:
-        judged_by = open_sources(
+        (spoiled,) = open_sources(
             [data.degraded], plan, split=data.split or None, half="degraded", kept_bytes=kept_bytes, deep=True
         )
-    training, kept = held_out(judged_by, data.n_holdout, data.n_holdout_groups)
-    if data.degraded is not None:
-        degraded = Synthesis([(1, training[0])], plan, seed=recipe.seed + 2)  # in another order than the clean ones
-        training = clean
+    blurs = recipe.judged == "degrader"
+    training, kept = held_out(clean if spoiled is None or blurs else [spoiled], data.n_holdout, data.n_holdout_groups)
+    degraded = None
+    if spoiled is not None:
+        # in another order than the clean ones
+        degraded = Synthesis([(1, spoiled if blurs else training[0])], plan, seed=recipe.seed + 2)
+        training = training if blurs else clean
     weights = data.mix or (1,) * len(training)
     synthesis = Synthesis(list(zip(weights, training, strict=True)), plan, seed=recipe.seed, beside=beside)
-    stream = Stream(synthesis, noise_sigma=data.noise_sigma, degraded=degraded)
-    photos = _fixed(kept, recipe, beside)
+    stream = Stream(synthesis, noise_sigma=data.noise_sigma, degraded=degraded, noise=noise)
+    photos = _fixed(kept, recipe, beside, noise)
     if degraded is not None:
-        photos = {"degraded": photos["clean"]}
+        photos["degraded"] = photos.pop("clean")
+    elif blurs:
+        photos |= {"degraded": photos["clean"], "clean": photos["degraded"]}
     return Sampler(stream, photos, len({kept.group(number) for number in range(len(kept))}), data.n_workers)
 
 
@@ -135,7 +145,7 @@ def _check_data(recipe: Recipe) -> None:
         raise RecipeError(f"data.beside: second inputs do not go with {what}; take one source at its size")
 
 
-def _fixed(source: Source, recipe: Recipe, beside: dict[str, Beside]) -> Batch:
+def _fixed(source: Source, recipe: Recipe, beside: dict[str, Beside], noise: Noise | None) -> dict[str, Tensor]:
     """One sample of each photo of a source, in a crop of up to the judge's, stacked: float32 on the CPU."""
     plan: Plan = recipe.data.plan
     smallest = min(min(source.size(index)) for index in range(len(source))) // (2 if plan.half else 1)
@@ -143,9 +153,8 @@ def _fixed(source: Source, recipe: Recipe, beside: dict[str, Beside]) -> Batch:
     if side < 16:
         raise ArgumentError(f"{source.name(0)}: the held-out photos are too small to judge by; take larger ones")
     cut = plan.model_copy(update={"crop": side})
-    stream = Stream(
-        Synthesis([(1, source)], cut, seed=recipe.seed + 1, beside=beside), noise_sigma=recipe.data.noise_sigma
-    )
+    synthesis = Synthesis([(1, source)], cut, seed=recipe.seed + 1, beside=beside)
+    stream = Stream(synthesis, noise_sigma=recipe.data.noise_sigma, noise=noise)
     samples: list[Batch] = []
     for number in range(len(source)):
         sample = stream[number]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, gradient_penalty
+from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, gradient_penalty, relativistic_odds
 
 from .config import AdversarialRecipe
 from .context import TYPES, Batch, Objective, Parts, Player, Report, Step, StepContext, size_of
@@ -37,42 +37,81 @@ def supervised(players: Mapping[str, Player], batch: Batch, context: StepContext
     return context.update([generator], batch, objective)
 
 
+@dataclasses.dataclass(frozen=True)
+class Game:
+    """Who plays, and with what of a batch: the generator is given `given`, the stage's losses compare what it makes
+    with `target`, and the critic tells that from `real`."""
+
+    generator: str = "generator"
+    critic: str = "critic"
+    given: str = "degraded"
+    target: str = "clean"
+    real: str = "clean"
+
+
 def gan(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
+    """The critic's updates, then one of the generator: what it restores is compared with the clean photo."""
+    return _played(Game(), players, batch, context)
+
+
+def bgan(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
+    """A sharp photo is blurred like degraded ones that do not belong to it, and stays what it shows: the stage's losses
+    compare it with itself (Zhang et al. 2020, arXiv 2004.01860)."""
+    return _played(Game("degrader", "degraded_critic", "unpaired", "unpaired", "degraded"), players, batch, context)
+
+
+def bgan_paired(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
+    """The same where each sharp photo has its degraded one."""
+    return _played(Game("degrader", "degraded_critic", "clean", "degraded", "degraded"), players, batch, context)
+
+
+def dbgan(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
+    """The gan step, on photos that the degrader blurred."""
+    return gan(players, realistic(players, batch, context), context)
+
+
+def dbgan_pretrain(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
+    """The supervised step, on photos that the degrader blurred."""
+    return supervised(players, realistic(players, batch, context), context)
+
+
+def _played(game: Game, players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
     """The critic's updates, then one of the generator through the critic as it now is.
 
     batch: as many batches in one as the step draws, the generator's last.  On one batch in one piece the generator runs
     once, for the critic and for itself; in pieces it runs again with the same dropout masks, as that is what pieces are
     for: no more than one of them is held at a time.  Returns losses, and the measures of GAN health.
     """
-    generator, critic, settings = players["generator"], players["critic"], asked(context)
+    generator, critic, settings = players[game.generator], players[game.critic], asked(context)
     rounds = _rounds(batch, context.stage.batches_per_step)
     now, scores, restored = rounds[0], Scores(), None
     if context.stage.accumulate == len(rounds) == 1:
         with context.autocast():
-            restored = generator(now["degraded"], now)
-    fakes = context.made(generator, now) if restored is None else restored.detach()
+            restored = generator(now[game.given], now)
+    fakes = context.made(generator, now, game.given) if restored is None else restored.detach()
     for turn in range(settings.critic_steps):
         if settings.fresh_batches and turn:
             now = rounds[turn]
             context.reseed(turn)
-            fakes = context.made(generator, now)
+            fakes = context.made(generator, now, game.given)
         scores.clear()
-        pictures = {"real": now["clean"], "fake": fakes}
+        pictures = {"real": now[game.real], "fake": fakes}
         report = context.update([critic], pictures, telling_apart(critic, context, scores, turn))
-    report |= picture_health(fakes, now["clean"], stride=stride_of(generator))
+    report |= picture_health(fakes, now[game.target], stride=stride_of(generator))
     context.reseed(*([settings.critic_steps] if settings.fresh_batches else []))
     pulls: dict[str, Tensor] = {}
 
     def objective(piece: Batch, place: int) -> tuple[Tensor, Parts]:
-        made = generator(piece["degraded"], piece) if restored is None else restored
-        total, parts = fidelity(context, watched(made, "fidelity", pulls), piece["clean"], place)
-        fooling = persuasion(critic, watched(made, "adversarial", pulls), piece["clean"], context, place)
+        made = generator(piece[game.given], piece) if restored is None else restored
+        total, parts = fidelity(context, watched(made, "fidelity", pulls), piece[game.target], place)
+        fooling = persuasion(critic, watched(made, "adversarial", pulls), piece[game.real], context, place)
         return total + settings.weight * fooling, parts | {"adversarial": fooling}
 
     with held(critic):
         report |= context.update([generator], rounds[-1], objective)
     report["adversarial_share"] = float(adversarial_share(pulls["adversarial"], pulls["fidelity"]))
-    return context.finite(report | critic_measures(fakes, now["clean"], scores, report))
+    measured = critic_measures(fakes, now[game.real], scores, report, context, (game.generator, game.critic))
+    return context.finite(report | measured)
 
 
 def cycle(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
@@ -111,18 +150,19 @@ def cycle(players: Mapping[str, Player], batch: Batch, context: StepContext) -> 
             telling = telling_apart(critics[name], context, scores[name], turn)
             report |= context.update([critics[name]], {"real": real, "fake": fake}, telling)
     report |= picture_health(restored, batch["degraded"], stride=stride_of(generator))
-    return context.finite(report | critic_measures(restored, batch["unpaired"], scores["clean"], report))
+    return context.finite(report | critic_measures(restored, batch["unpaired"], scores["clean"], report, context))
 
 
 @dataclasses.dataclass(frozen=True)
 class StepKind:
-    """A step and what it needs: the players that it updates, what it wants of a batch, and of what of it each critic
-    is shown the real ones.  One of somebody else's may leave all of it out."""
+    """A step and what it needs: the players that it updates, what it wants of a batch, of what of it each critic is
+    shown the real ones, and the players that stand by.  One of somebody else's may leave all of it out."""
 
     take: Step
     trains: tuple[str, ...] = ()
     wants: tuple[str, ...] = ()
     critics: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    asks: tuple[str, ...] = ()
 
 
 STEPS = {
@@ -134,6 +174,12 @@ STEPS = {
         ("degraded", "unpaired"),
         {"critic": "unpaired", "degraded_critic": "degraded"},
     ),
+    "bgan": StepKind(bgan, ("degrader", "degraded_critic"), ("degraded", "unpaired"), {"degraded_critic": "degraded"}),
+    "bgan-paired": StepKind(
+        bgan_paired, ("degrader", "degraded_critic"), ("degraded", "clean"), {"degraded_critic": "degraded"}
+    ),
+    "dbgan-pretrain": StepKind(dbgan_pretrain, ("generator",), ("degraded", "clean"), asks=("degrader",)),
+    "dbgan": StepKind(dbgan, ("generator", "critic"), ("degraded", "clean"), {"critic": "clean"}, ("degrader",)),
 }
 
 # --- what steps minimise ----------------------------------------------------------------------------------------------
@@ -209,6 +255,21 @@ def windows(images: Sequence[Tensor], jitter: int, seed: int, place: int) -> Seq
     ]
 
 
+def realistic(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Batch:
+    """The batch, of which the degrader blurs the stage's share of the clean photos anew, all in one pass; which ones
+    follows from their number in the run."""
+    first, share, n = context.n_seen + context.place, context.stage.realistic, size_of(batch)
+    chosen = torch.tensor([int((one + 1) * share) > int(one * share) for one in range(first, first + n)])
+    if not chosen.any():
+        return batch
+    picked = {name: part[chosen.to(part.device)] for name, part in batch.items()}
+    with torch.no_grad(), context.autocast():
+        blurred = players["degrader"](picked["clean"], picked)
+    degraded = batch["degraded"].clone()
+    degraded[chosen.to(degraded.device)] = blurred.clamp(0, 1)
+    return {**batch, "degraded": degraded}
+
+
 # --- what steps share -------------------------------------------------------------------------------------------------
 
 
@@ -238,11 +299,22 @@ def watched(image: Tensor, name: str, pulls: dict[str, Tensor]) -> Tensor:
     return view
 
 
-def critic_measures(fakes: Tensor, target: Tensor, scores: Scores, report: Report) -> Report:
-    """The health of "critic" after its last update, whose scores these are, and of the generator's gradient."""
+def critic_measures(
+    fakes: Tensor,
+    target: Tensor,
+    scores: Scores,
+    report: Report,
+    context: StepContext,
+    names: tuple[str, str] = ("generator", "critic"),
+) -> Report:
+    """The health of a critic after its last update, whose scores these are, and of the generator's gradient; of a
+    relativistic one also its two probabilities, which a game in balance keeps at 0.5."""
     real, fake = (torch.cat(pieces) for pieces in zip(*scores, strict=True))
-    norms = (torch.tensor(report.get(f"{name}_gradient", torch.nan)) for name in ("generator", "critic"))
-    return critic_health(fakes, target, real, fake, *norms)
+    norms = (torch.tensor(report.get(f"{name}_gradient", torch.nan)) for name in names)
+    measures = critic_health(fakes, target, real, fake, *norms)
+    if asked(context).kind == "relativistic":
+        measures |= dict(zip(("real_probability", "fake_probability"), relativistic_odds(real, fake), strict=True))
+    return measures
 
 
 def stride_of(player: Player) -> int:

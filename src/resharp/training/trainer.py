@@ -227,7 +227,7 @@ class Trainer:
     def _contract(self, player: Player, network: nn.Module) -> Contract:
         """What a network that was trained so is for."""
         sigma = (self.recipe.data.noise_sigma or None) if self._learns_noise_alone() else None
-        if player.name != self.recipe.judged:
+        if player.name == "degrader" or player.name not in (self.recipe.judged, "generator"):
             return contract_of(network, "degrade")
         if self.recipe.data.plan.factor > 1:
             return contract_of(network, "upscale")
