@@ -20,8 +20,9 @@ from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError
 from resharp.models import load_model
 from resharp.networks import NETWORKS
 from resharp.photo import photo_size
-from resharp.restorers import open_restorer
+from resharp.restorers import denoise, open_restorer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
+from resharp.training.config import NetworkRecipe
 from resharp.training.sampler import held_out, open_sampler
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
 
@@ -401,3 +402,21 @@ def test_a_precision_that_is_slow_here_is_told(photos: Path, tmp_path: Path, mon
         tiny(photos, **small, **{"stages.0.precision": "bfloat16"}), tmp_path / "b", device="cpu", say=said.append
     )
     assert said == ["bfloat16 is slow on this processor; stages.0.precision=float32 may be several times as fast"]
+
+
+def test_a_denoiser_learns_a_range_of_levels_which_it_is_told(photos: Path, tmp_path: Path) -> None:
+    unet = {"kind": "unet", "arguments": {"widths": [8], "blocks": [1], "gather": 2, "noise_map": True}}
+    small = {"data.noise_sigma": "[0.0, 0.2]", "stages.0.n_images": 8, "checkpoints.every": 8}
+    recipe = tiny(photos, **small).model_copy(update={"networks": {"generator": NetworkRecipe.model_validate(unet)}})
+    drawn = next(open_sampler(recipe).batches(0, 8, 8, torch.device("cpu")))
+    assert drawn["sigma"].shape == (8, 1, 1, 1)
+    noise = (drawn["degraded"] - drawn["clean"]).std((1, 2, 3))
+    assert torch.allclose(noise, drawn["sigma"].flatten(), rtol=0.1)
+    assert 0.1 < float(drawn["sigma"].max() - drawn["sigma"].min()) < 0.2
+    path = train_weights(recipe, tmp_path / "run", device="cpu")
+    assert load_model(path)[1].contract.noise_sigma == (0.0, 0.2)
+    noisy = drawn["degraded"][0].clamp(0, 1)
+    weak, strong = (denoise(noisy, level, model=path) for level in (0.01, 0.2))
+    assert not torch.equal(weak, strong)
+    with pytest.raises(RecipeError, match="noise_sigma a range"):
+        train_weights(recipe.model_copy(update={"data": tiny(photos).data}), tmp_path / "b", device="cpu")

@@ -19,6 +19,8 @@ WORKER_DIED = "a worker process died (out of memory?); lower data.n_workers and 
 Batch = dict[str, Tensor]
 Noise = tuple[str, int]
 """The map of noise that a network takes beside a photo: (a row of `networks.NOISES`, channels)."""
+Levels = float | tuple[float, float]
+"""The standard deviation of white noise on the [0, 1] scale, or the lowest and the highest."""
 _NOISE, _MAP = 2**21, 2**21 + 1  # epochs that no sample has: noise is drawn apart from all else
 
 
@@ -26,17 +28,18 @@ class Stream(Dataset[Batch | ResharpError]):
     """A run's samples by their number from its start, epoch after epoch without end: "degraded" and "clean", typed as
     in `Sample`, and what lies beside the photo.
 
-    noise_sigma: if above 0, white noise on the [0, 1] scale is added to the degraded one, which is float32 then and not
-    clipped;  degraded: photos that belong to none of the clean ones; a sample is "degraded" of them and "unpaired" of
-    those then, each gone through in an order of its own;  noise: a map of it, "noise", as large as the clean photo,
-    which follows from seed and number.  An error is a value here, so that a worker's reaches the user as it is.
+    noise_sigma: if not 0, white noise is added to the degraded one, which is float32 then and not clipped; where
+    levels are drawn, evenly, a sample's own is its "sigma", (1, 1, 1); degraded: photos that belong to none of the
+    clean ones; a sample is "degraded" of them and "unpaired" of those then, each gone through in an order of its
+    own; noise: a map of it, "noise", as large as the clean photo, which follows from seed and number. An error is a
+    value here, so that a worker's reaches the user as it is.
     """
 
     def __init__(
         self,
         synthesis: Synthesis,
         *,
-        noise_sigma: float = 0.0,
+        noise_sigma: Levels = 0.0,
         degraded: Synthesis | None = None,
         noise: Noise | None = None,
     ) -> None:
@@ -65,8 +68,12 @@ class Stream(Dataset[Batch | ResharpError]):
             return error
         if self.noise_sigma:
             generator = sample_generator(self.synthesis.seed, number, epoch=_NOISE)
-            noise = torch.randn(degraded.shape, generator=generator)
-            degraded = as_unit(degraded) + self.noise_sigma * noise
+            noise, level = torch.randn(degraded.shape, generator=generator), self.noise_sigma
+            if isinstance(level, tuple):
+                low, high = level
+                level = low + (high - low) * float(torch.rand((), generator=generator))
+                beside["sigma"] = torch.full((1, 1, 1), level)
+            degraded = as_unit(degraded) + level * noise
         return {"degraded": degraded, "clean": clean} | beside
 
     def photos(self, number: int) -> list[str]:
@@ -100,7 +107,7 @@ def batches(
     start: int = 0,
     stop: int,
     n_workers: int = 0,
-    noise_sigma: float = 0.0,
+    noise_sigma: Levels = 0.0,
     degraded: Synthesis | None = None,
     noise: Noise | None = None,
     rounds: int = 1,

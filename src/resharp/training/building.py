@@ -241,8 +241,12 @@ def check_stages(recipe: Recipe, state: TrainerState, gives: tuple[str, ...]) ->
         if missing := [one for one in _taken(player) if one not in gives]:
             raise RecipeError(
                 f"networks.{name}: {recipe.networks[name].kind} takes {missing[0]!r} beside the image, and these data "
-                f"give {' and '.join(map(repr, gives))}; add data.beside.{missing[0]}"
+                f"give {' and '.join(map(repr, gives))}; {_way_to(missing[0])}"
             )
+
+
+def _way_to(missing: str) -> str:
+    return "give data.noise_sigma a range, [low, high]" if missing == "sigma" else f"add data.beside.{missing}"
 
 
 def _taken(player: Player) -> list[str]:

@@ -22,6 +22,9 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Level = Annotated[float, Field(ge=0, le=1)]  # of noise, on the [0, 1] scale
+
+
 class DataRecipe(_Strict):
     """What is trained on: clean photos that a plan spoils, real pairs, packs, mixed by weights.
 
@@ -31,7 +34,8 @@ class DataRecipe(_Strict):
     clean ones (its degraded half, of any length); of them photos are held out then.  beside: second inputs by name,
     each a folder that holds for every clean photo one of its name and size, a picture or .npy (channels, height,
     width), which is cut, turned and flipped as the photo is.
-    noise_sigma: white noise on the [0, 1] scale that is added in floating point, unclipped, as denoisers are trained.
+    noise_sigma: white noise on the [0, 1] scale that is added in floating point, unclipped, as denoisers are trained;
+    [low, high] draws each photo's level between them, and batches hold it as "sigma".
     """
 
     photos: Annotated[tuple[Path, ...], Field(min_length=1)]
@@ -40,11 +44,17 @@ class DataRecipe(_Strict):
     split: str = ""  # of the first one, and of those others that have several
     mix: tuple[Positive, ...] = ()
     plan: Plan
-    noise_sigma: Annotated[float, Field(ge=0, le=1)] = 0.0
+    noise_sigma: Level | tuple[Level, Level] = 0.0
     n_holdout: Positive = 10
     n_holdout_groups: Positive = 1  # many where a group is large, such as all pairs that were made of one photo
     n_workers: Annotated[int, Field(ge=0, le=256)] = 0
     kept_megabytes: Positive = 256  # of decoded photos, in each process that reads
+
+    @model_validator(mode="after")
+    def _sound_levels(self) -> "DataRecipe":
+        if isinstance(self.noise_sigma, tuple) and not self.noise_sigma[0] < self.noise_sigma[1]:
+            raise ValueError(f"noise_sigma runs from {self.noise_sigma[0]} to {self.noise_sigma[1]}; write [low, high]")
+        return self
 
     @model_validator(mode="after")
     def _one_of_each_group(self) -> "DataRecipe":

@@ -209,7 +209,7 @@ def options_of(network: nn.Module, batch: Batch) -> Batch:
 
 def _continued(beside: Tensor, image: Tensor, multiple: int) -> Tensor:
     """What stands beside an image, continued as `run_whole` does that with the image; it may be some times as large."""
-    if beside.ndim < 4 or multiple == 1:
+    if beside.shape[-2:] == (1, 1) or multiple == 1:
         return beside
     ratio = beside.shape[-1] // image.shape[-1]
     return mirrored_to_multiple(beside, ratio * multiple, least=2 * ratio * multiple)

@@ -227,15 +227,12 @@ class Trainer:
     def _contract(self, player: Player, network: nn.Module) -> Contract:
         """What a network that was trained so is for."""
         sigma = (self.recipe.data.noise_sigma or None) if self._learns_noise_alone() else None
+        levels = sigma if isinstance(sigma, tuple) or sigma is None else (sigma, sigma)
         if player.name == "degrader" or player.name not in (self.recipe.judged, "generator"):
             return contract_of(network, "degrade")
         if self.recipe.data.plan.factor > 1:
             return contract_of(network, "upscale")
-        return (
-            contract_of(network, "deblur")
-            if sigma is None
-            else contract_of(network, "denoise", noise_sigma=(sigma, sigma))
-        )
+        return contract_of(network, "deblur" if levels is None else "denoise", noise_sigma=levels)
 
     def _judged_by(self) -> str:
         n_photos, n_groups = len(self.sampler.held_out["degraded"]), self.sampler.n_groups
