@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from resharp.degradations import Blur, blurred, disk_kernel, gaussian_kernel, motion_kernel
 from resharp.errors import ArgumentError
 from resharp.kernel_estimation import estimate_kernels, find_blur, gain_over_none, sharpness
-from resharp.kernel_estimation.field import kernels_of_windows, largest_kernel
+from resharp.kernel_estimation.field import kernels_of_windows
 from resharp.kernel_estimation.fitting import fitted_kernels
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
 from resharp.kernel_estimation.layout import laid_out
@@ -24,6 +24,7 @@ from resharp.kernel_estimation.shapes import (
     resampled,
     without_islands,
 )
+from resharp.kernel_estimation.view import largest_kernel
 from tests.conftest import rand
 
 
@@ -129,7 +130,7 @@ def test_a_blurred_photo_has_a_field_and_a_sharp_one_none() -> None:
 
 
 def test_a_wide_blur_is_found_in_a_shrunk_photo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resharp.kernel_estimation.field._WIDEST", 13)
+    monkeypatch.setattr("resharp.kernel_estimation.view._WIDEST", 13)
     kernel = motion_kernel(15, 20)
     found = find_blur(seen(scene(240, 260, n_boxes=160), kernel)[None], largest=23).field
     assert found is not None

@@ -4,14 +4,16 @@ from .drawing import draw_field
 from .explaining import explained, gain_over_none
 from .field import FoundBlur, find_blur
 from .sharpness import sharpness
-from .single import estimate_kernels
+from .single import estimate_kernel, estimate_kernels, largest_named
 
 __all__ = [
     "FoundBlur",
     "draw_field",
+    "estimate_kernel",
     "estimate_kernels",
     "explained",
     "find_blur",
     "gain_over_none",
+    "largest_named",
     "sharpness",
 ]

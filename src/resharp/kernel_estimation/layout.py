@@ -29,7 +29,8 @@ class Layout:
     def closeness(self, near: float) -> Tensor:
         """(N, N): 1 for the same window, falling over a distance of `near` pixels between two windows."""
         places = torch.tensor(self._places(), dtype=torch.float32)
-        return torch.exp(-0.5 * (torch.cdist(places, places) / near).square())
+        apart = torch.cdist(places, places, compute_mode="donot_use_mm_for_euclid_dist")  # exactly 0 for the same
+        return torch.exp(-0.5 * (apart / near).square())
 
     def shares(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The windows' middles as shares of a photo's height and width."""

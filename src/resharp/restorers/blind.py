@@ -7,12 +7,14 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from resharp.degradations import BlurField, edge_padded, without_margin
+from resharp.degradations.light import to_light, to_pixels
 from resharp.degradations.noise import checked_seed
 from resharp.errors import ArgumentError
 from resharp.image import as_image
-from resharp.kernel_estimation import find_blur
+from resharp.kernel_estimation import FoundBlur, find_blur
 from resharp.models import Contract
 from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipped
 
@@ -22,6 +24,8 @@ from .network import NetworkDenoiser
 
 N_ITERATIONS = 8
 TOLERANCE = 1e-3  # of the least-squares steps; kernels that were found are not worth a finer one
+_AROUND = 5  # pixels over which misfits are judged
+_LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 KERNEL_ERROR = 0.025  # noise that is believed at least: what kernels that were found are wrong by
 
 
@@ -49,10 +53,11 @@ class BlindRestorer:
         self.denoiser, self._gamma, self._largest, self._n_iterations = denoiser, gamma, largest, n_iterations
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
-        """blur: a `BlurField` that was found before, for images of one size.
+        """blur: a `BlurField` or `FoundBlur` that was found before, for images of one size.
 
         Raises ArgumentError, KernelError for the blur of another photo, ResourceError and StoppedError.  facts:
         `kernel`, the side of the kernels, and `noise_sigma`; or `untouched`, why the photo came back as it was.
+        maps, of the first image: `kernels` and `trust`, see `trust_in`.
         """
         check_known(known, self.accepts, name="blind deblurring")
         checked_seed(seed)
@@ -66,13 +71,14 @@ class BlindRestorer:
         return Restored(whole, made[0].maps, made[0].facts)
 
     @torch.no_grad()
-    def _restored(self, photo: Tensor, blur: BlurField | None, progress: Progress | None) -> Restored:
+    def _restored(self, photo: Tensor, known: BlurField | FoundBlur | None, progress: Progress | None) -> Restored:
         """Of one image (3, H, W)."""
-        if blur is None:
+        found = FoundBlur(known) if isinstance(known, BlurField) else known
+        if found is None:
             found = find_blur(photo.cpu(), gamma=self._gamma, largest=self._largest)
-            if found.field is None:
-                return Restored(photo, facts={"untouched": found.reason})
-            blur = found.field
+        blur = found.field
+        if blur is None:
+            return Restored(photo, facts={"untouched": found.reason})
         blur.check_fits(photo)
         operator = blur.degradation().to(photo.device)
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
@@ -94,5 +100,18 @@ class BlindRestorer:
             tolerance=TOLERANCE,
             on_step=on_step,
         )
-        image = without_margin(restored, operator.margin).clamp(0, 1)
-        return Restored(image, {"kernels": blur.kernels}, facts)
+        again = to_pixels(operator(to_light(restored, blur.gamma)), blur.gamma)
+        maps = {"kernels": blur.kernels, "trust": trust_in(photo, again)}
+        return Restored(without_margin(restored, operator.margin).clamp(0, 1), maps, facts)
+
+
+def trust_in(photo: Tensor, again: Tensor) -> Tensor:
+    """(1, H, W) in [0, 1]: how well a restoration that was blurred again agrees with its photo, both (3, H, W).
+
+    1 where they differ by no more than noise does, 1 / n where by n times as much (root mean square of `_AROUND`
+    pixels each way); clipped values that agree with `unclipped` do not count.
+    """
+    squares = ((photo - again) * unclipped(photo, again)).square().mean(0, keepdim=True)
+    local = functional.avg_pool2d(squares, 2 * _AROUND + 1, 1, _AROUND, count_include_pad=False).sqrt()
+    noise = max(_LEAST_NOISE, float(estimated_noise_sigma(photo)))
+    return (noise / local.clamp(min=noise)).float()
