@@ -165,10 +165,12 @@ def run_restorer(
     telling.end(rows, more=lambda row: {"model": wanted.model, **row.facts})
 
 
-def one_photo(wanted: Wanted, options: str) -> Path:
-    """The only photo of a command with options that make sense for one."""
+def one_photo(wanted: Wanted, option: str, beside: Path | None) -> Path:
+    """The only photo of a command with an option that makes sense for one, and names a file of its own for it."""
     if len(wanted.photos) != 1 or wanted.photos[0].is_dir():
-        raise click.UsageError(f"of one photo alone: {options}; name one.")
+        raise click.UsageError(f"{option} is of one photo; name one.")
+    if beside is not None and beside.resolve() in (wanted.photos[0].resolve(), wanted.out.resolve()):
+        raise click.UsageError(f"{option} {beside}: is the photo or its result; name another file.")
     return wanted.photos[0]
 
 

@@ -77,7 +77,7 @@ def _to_file(wanted: Wanted, path: Path, *, as_kernel: bool = False) -> "Callabl
     from resharp.photo import Photo, write_photo
     from resharp.photo.encoding import output_format
 
-    one_photo(wanted, "--kernel-out" if as_kernel else "--trust-out")
+    one_photo(wanted, "--kernel-out" if as_kernel else "--trust-out", path)
     output_format(path)
     check_writable(path)
     if as_kernel:
@@ -91,7 +91,7 @@ def _blur(wanted: Wanted, gamma: float | None, blur_in: Path | None, blur_out: P
     from resharp.kernel_estimation import FoundBlur, draw_field, find_blur
     from resharp.photo import Photo, read_photo, write_photo
 
-    photo = read_photo(one_photo(wanted, "--blur-in and --blur-out"))
+    photo = read_photo(one_photo(wanted, "--blur-out" if blur_in is None else "--blur-in", blur_out))
     found = find_blur(photo.image, gamma=gamma or 1.0) if blur_in is None else FoundBlur(read_field(blur_in))
     field = found.field
     if field is not None and blur_out is not None and blur_out.suffix == ".npz":

@@ -23,7 +23,7 @@ def estimate_kernels(windows: Tensor, *, largest: int | None = None) -> Tensor:
 
     largest: side of the largest kernel to look for; None: found, by a larger one as long as its border is not dark.
     The kernels are not negative, of sum 1, with their centre of light in their middle, and as large as they need to be.
-    A sharp window has a kernel, too: ask `gain_over_none` and `sharpness` whether it means anything.
+    A sharp window has a kernel, too: ask `missing` and `sharpness` whether it means anything.
     """
     several = windows if windows.ndim == 3 else windows[None]
     if windows.ndim not in (2, 3) or min(several.shape) < 1:

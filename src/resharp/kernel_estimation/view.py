@@ -23,7 +23,7 @@ _DARK = 0.9  # of the radius: light that reaches no further was not cut off
 _ROOMY = 1.15  # times what is seen of a kernel
 _WIDEST = 51  # side of a kernel where it is found: photos with a larger blur are shrunk for that
 _SMALLEST_PHOTO = 48
-_LEAST_EVIDENCE = 12.0  # squared gradients of the strongest edges, all windows together
+_LEAST_EVIDENCE = 5.0  # squared gradients of the strongest edges, all windows together
 _PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
 _LUMA = (0.299, 0.587, 0.114)
@@ -36,13 +36,14 @@ class NoBlurError(KernelError):
 @dataclasses.dataclass(frozen=True)
 class View:
     """A photo as its blur is looked for: its plane (H, W), `shrink` times smaller, in windows (N, h, w), for kernels of
-    up to `side` pixels."""
+    up to `side` pixels;  steepest: its edges (`sharpness`)."""
 
     plane: Tensor
     layout: Layout
     windows: Tensor
     side: int
     shrink: float
+    steepest: float
 
 
 def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
@@ -65,7 +66,7 @@ def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
     windows = smoothed(layout.windows(plane))
     if float(evidence_of(windows).sum()) < _LEAST_EVIDENCE:
         raise NoBlurError("the photo has too little contrast to find a blur from")
-    return View(plane, layout, windows, min(wanted, _WIDEST), shrink)
+    return View(plane, layout, windows, min(wanted, _WIDEST), shrink, steepest)
 
 
 def check_reach(kernels: Tensor) -> None:
