@@ -24,7 +24,7 @@ from .network import NetworkDenoiser
 
 N_ITERATIONS = 8
 TOLERANCE = 1e-3  # of the least-squares steps; kernels that were found are not worth a finer one
-_AROUND = 5  # pixels over which misfits are judged
+_AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 KERNEL_ERROR = 0.025  # noise that is believed at least: what kernels that were found are wrong by
 
@@ -100,18 +100,20 @@ class BlindRestorer:
             tolerance=TOLERANCE,
             on_step=on_step,
         )
+        restored = restored.clamp(0, 1)
         again = to_pixels(operator(to_light(restored, blur.gamma)), blur.gamma)
         maps = {"kernels": blur.kernels, "trust": trust_in(photo, again)}
-        return Restored(without_margin(restored, operator.margin).clamp(0, 1), maps, facts)
+        return Restored(without_margin(restored, operator.margin), maps, facts)
 
 
 def trust_in(photo: Tensor, again: Tensor) -> Tensor:
-    """(1, H, W) in [0, 1]: how well a restoration that was blurred again agrees with its photo, both (3, H, W).
+    """(1, H, W) in [0, 1]: the share of the misfit that noise explains, where a restoration is blurred again.
 
-    1 where they differ by no more than noise does, 1 / n where by n times as much (root mean square of `_AROUND`
-    pixels each way); clipped values that agree with `unclipped` do not count.
+    photo, again: (3, H, W).  The misfit is the mean square over `_AROUND` pixels each way; clipped values that agree
+    with the photo (`unclipped`) do not count.  1 where nothing contradicts, 1/4 at twice the noise; objects that move
+    on their own and kernels that are wrong show as dark places, and fine texture a little, which denoisers smooth.
     """
     squares = ((photo - again) * unclipped(photo, again)).square().mean(0, keepdim=True)
-    local = functional.avg_pool2d(squares, 2 * _AROUND + 1, 1, _AROUND, count_include_pad=False).sqrt()
+    local = functional.avg_pool2d(squares, 2 * _AROUND + 1, 1, _AROUND, count_include_pad=False)
     noise = max(_LEAST_NOISE, float(estimated_noise_sigma(photo)))
-    return (noise / local.clamp(min=noise)).float()
+    return noise**2 / local.clamp(min=noise**2)
