@@ -24,7 +24,7 @@ _NOISE = "Noise on the [0,1] scale (0.01 = 2.55 grey levels)."
 @click.command()
 @restoring("blind", of="`blind`, which finds the blur and undoes it, or a deblurring network")
 @samples_option
-@click.option("--gamma", type=float, metavar="G", help=f"{_GAMMA} Of `blind`.  [default: 1]")
+@click.option("--gamma", type=float, metavar="G", help=f"{_GAMMA} Of `blind`.  [default: found]")
 @click.option(
     "--blur-out", type=PLACE, metavar="F", help="Keep the blur that was found: .npz for --blur-in, or a picture of it."
 )
@@ -92,7 +92,7 @@ def _blur(wanted: Wanted, gamma: float | None, blur_in: Path | None, blur_out: P
     from resharp.photo import Photo, read_photo, write_photo
 
     photo = read_photo(one_photo(wanted, "--blur-out" if blur_in is None else "--blur-in", blur_out))
-    found = find_blur(photo.image, gamma=gamma or 1.0) if blur_in is None else FoundBlur(read_field(blur_in))
+    found = find_blur(photo.image, gamma=gamma) if blur_in is None else FoundBlur(read_field(blur_in))
     field = found.field
     if field is not None and blur_out is not None and blur_out.suffix == ".npz":
         write_field(field, blur_out)

@@ -25,6 +25,9 @@ _SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels o
 _MUCH_LESS = 0.85  # of what the shared kernel leaves unexplained: what one's own must leave at most
 _ALIKE = 0.7  # correlation of kernels that may belong to one motion
 _NO_WIDER = 0.5  # of the shared kernel's sum of squares: what one's own must have
+_LIGHT = 2.2  # a camera's usual gamma
+_ASKED = 4  # windows by which the gamma is chosen
+_CLEARLY = 0.04  # of `missing`
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
 _STEEP = 0.25  # edges through the kernels of a blur; blurred photos' kernels left up to .243
 _ROUND = 0.82  # kernels of sharp photos had .83 and more, and so have those of defocus
@@ -44,14 +47,17 @@ class FoundBlur:
     missing: Tensor | None = None
 
 
-def find_blur(photo: Tensor, *, gamma: float = 1.0, largest: int | None = None) -> FoundBlur:
+def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None = None) -> FoundBlur:
     """The blur of a photo (3 or 1, H, W) in [0, 1], looked for in pixel values ** gamma.
 
-    largest: side of the largest kernel in pixels; None: found.  Deterministic.
+    gamma: None: 1, unless kernels that are found in light (2.2) fit clearly better;  largest: side of the largest
+    kernel in pixels; None: found.  Deterministic.
     """
     try:
-        view = viewed(photo, gamma, largest)
-        kernels = kernels_of_windows(view.windows, view.layout.closeness(_NEAR * max(view.plane.shape)), view.side)
+        gamma, view, kernels = (
+            _likelier(photo, largest) if gamma is None else (gamma, viewed(photo, gamma, largest), None)
+        )
+        kernels = _sought(view) if kernels is None else kernels
         check_reach(kernels)
     except NoBlurError as reason:
         return FoundBlur(None, str(reason))
@@ -61,6 +67,25 @@ def find_blur(photo: Tensor, *, gamma: float = 1.0, largest: int | None = None) 
         return FoundBlur(None, "no blur explains the photo better than none", grid)
     field = _as_field(kernels, view)
     return FoundBlur(dataclasses.replace(field, size=(photo.shape[-2], photo.shape[-1]), gamma=gamma), missing=grid)
+
+
+def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, Tensor | None]:
+    """The gamma whose kernels fit better, by the windows that show most; with the kernels if these are all windows."""
+    pixels = viewed(photo, 1.0, largest)
+    try:
+        light = viewed(photo, _LIGHT, largest)
+    except NoBlurError:
+        return 1.0, pixels, None
+    asked = [one.windows_that_show_most(_ASKED) for one in (pixels, light)]
+    found = [_sought(one) for one in asked]
+    lacking = [float(missing(one.windows, kernels).median()) for one, kernels in zip(asked, found, strict=True)]
+    chosen = int(lacking[1] < lacking[0] - _CLEARLY)
+    view = (pixels, light)[chosen]
+    return (1.0, _LIGHT)[chosen], view, found[chosen] if len(found[chosen]) == len(view.windows) else None
+
+
+def _sought(view: View) -> Tensor:
+    return kernels_of_windows(view.windows, view.closeness(_NEAR), view.side)
 
 
 def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:

@@ -15,12 +15,13 @@ _MOST_PER_AXIS = 6  # of a large photo's windows, which then lie apart: a camera
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Windows of `height` x `width` pixels from each of these rows and columns on, row by row."""
+    """Windows of `height` x `width` pixels from each of these rows and columns on, row by row; `only` those, if any."""
 
     height: int
     width: int
     tops: list[int]
     lefts: list[int]
+    only: list[int] | None = None
 
     def windows(self, luma: Tensor) -> Tensor:
         """(N, height, width) of a plane (H, W)."""
@@ -42,7 +43,8 @@ class Layout:
         return rows, columns
 
     def _places(self) -> list[tuple[int, int]]:
-        return list(itertools.product(self.tops, self.lefts))
+        places = list(itertools.product(self.tops, self.lefts))
+        return places if self.only is None else [places[number] for number in self.only]
 
 
 def laid_out(size: tuple[int, int], largest: int) -> Layout:

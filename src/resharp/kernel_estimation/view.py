@@ -45,6 +45,16 @@ class View:
     shrink: float
     steepest: float
 
+    def windows_that_show_most(self, count: int) -> "View":
+        """The same with only so many windows, row by row."""
+        order = evidence_of(self.windows).topk(min(count, len(self.windows))).indices.sort().values
+        layout = dataclasses.replace(self.layout, only=order.tolist())
+        return dataclasses.replace(self, layout=layout, windows=self.windows[order])
+
+    def closeness(self, near: float) -> Tensor:
+        """(N, N) of the windows, falling over a share of the photo's longer side, see `Layout.closeness`."""
+        return self.layout.closeness(near * max(self.plane.shape))
+
 
 def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
     """Of a photo (3 or 1, H, W) in [0, 1].  Raises NoBlurError where looking is in vain."""

@@ -33,8 +33,8 @@ KERNEL_ERROR = 0.025  # noise that is believed at least: what kernels that were 
 class BlindRestorer:
     """Deblurs images (..., 3, H, W) in [0, 1] whose blur is not known, by finding it.
 
-    gamma: blur is looked for and undone in pixel values ** gamma;  largest: side in pixels of the largest kernel that
-    is looked for, None to find that, too.
+    gamma: blur is looked for and undone in pixel values ** gamma, None: see `find_blur`;  largest: side in pixels of
+    the largest kernel that is looked for, None to find that, too.
     """
 
     contract = Contract("deblur")
@@ -44,7 +44,7 @@ class BlindRestorer:
         self,
         denoiser: NetworkDenoiser,
         *,
-        gamma: float = 1.0,
+        gamma: float | None = None,
         largest: int | None = None,
         n_iterations: int = N_ITERATIONS,
     ) -> None:
