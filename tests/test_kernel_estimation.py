@@ -130,11 +130,15 @@ def test_windows_share_evidence_unless_they_contradict() -> None:
     assert similarity(alone[0], across) < 0.6
 
 
-def test_a_blurred_photo_has_a_field_and_a_sharp_one_none() -> None:
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+def test_a_blurred_photo_has_a_field_and_a_sharp_one_none(gamma: float) -> None:
+    """A straight blur has dark lines in its spectrum in the values alone in which it happened."""
     sharp = scene(150, 200, n_boxes=120)
-    found = find_blur(seen(sharp, motion_kernel(13, 20)).expand(3, -1, -1))
+    photo = blurred(sharp[None], motion_kernel(13, 20), gamma=gamma)
+    found = find_blur(photo.expand(3, -1, -1))
     assert found.field is not None
     assert found.field.size == (150, 200)
+    assert found.field.gamma == gamma
     assert min(similarity(kernel, motion_kernel(13, 20)) for kernel in found.field.kernels.flatten(0, 1)) > 0.7
     assert "sharp" in find_blur(sharp[None]).reason
 

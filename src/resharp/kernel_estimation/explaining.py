@@ -44,13 +44,14 @@ def missing(windows: Tensor, kernels: Tensor) -> Tensor:
     """
     height, width = windows.shape[-2:]
     taper = torch.hann_window(height).to(windows)[:, None] * torch.hann_window(width).to(windows)
-    power = sum(torch.fft.rfft2(plane * taper).abs().square() for plane in gradients(windows))
+    right, down = (torch.fft.rfft2(plane * taper).abs().square() for plane in gradients(windows))
     grid = (height, width)
     own, *others = (
-        (power * (_DARK / (kernel_spectra(form, grid).abs().square() + _DARK)).square()).sum((-2, -1))
+        ((right + down) * (_DARK / (kernel_spectra(form, grid).abs().square() + _DARK)).square()).sum((-2, -1))
         for form in (kernels, *turned(kernels))
     )
-    return own / torch.stack(others).mean(0)
+    lacking: Tensor = own / torch.stack(others).mean(0)
+    return lacking
 
 
 def roundness(kernels: Tensor) -> Tensor:
