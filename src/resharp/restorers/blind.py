@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from resharp.degradations import BlurField, edge_padded, without_margin
+from resharp.degradations import BlurField, VaryingBlur, edge_padded, without_margin
 from resharp.degradations.light import to_light, to_pixels
 from resharp.degradations.noise import checked_seed
 from resharp.errors import ArgumentError
@@ -26,7 +26,10 @@ N_ITERATIONS = 8
 TOLERANCE = 1e-3  # of the least-squares steps; kernels that were found are not worth a finer one
 _AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
-KERNEL_ERROR = 0.025  # noise that is believed at least: what kernels that were found are wrong by
+KERNEL_ERRORS = (0.025, 0.05, 0.1)  # noise that is believed at least: what kernels that were found are wrong by
+MOST_EDGES = (
+    7.5  # times the photo's edge energy; more is ringing, and the next error is tried.  2 to 7 where kernels fit
+)
 
 
 @final
@@ -82,28 +85,50 @@ class BlindRestorer:
         blur.check_fits(photo)
         operator = blur.degradation().to(photo.device)
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
+        most = MOST_EDGES * edge_energy(photo)
+        for attempt, error in enumerate(KERNEL_ERRORS):
+            restored = self._solved(photo, operator, blur.gamma, error, attempt, facts, progress)
+            if edge_energy(without_margin(restored, operator.margin)) <= most:
+                break
+        again = to_pixels(operator(to_light(restored, blur.gamma)), blur.gamma)
+        maps = {"kernels": blur.kernels, "trust": trust_in(photo, again)}
+        return Restored(without_margin(restored, operator.margin), maps, facts)
+
+    def _solved(
+        self,
+        photo: Tensor,
+        operator: VaryingBlur,
+        gamma: float,
+        error: float,
+        attempt: int,
+        facts: dict[str, float | str],
+        progress: Progress | None,
+    ) -> Tensor:
+        """The picture with its margin, in [0, 1], if kernels are believed up to so much."""
+        before = attempt * self._n_iterations
 
         def on_step(step: Step) -> None:
             facts["noise_sigma"] = float(step.noise_sigma)
-            if progress is not None and progress(step.iteration, self._n_iterations) is False:
+            if progress is not None and progress(before + step.iteration, before + self._n_iterations) is False:
                 raise StoppedError("stopped; no picture was made")
 
-        restored = half_quadratic(
+        return half_quadratic(
             photo,
             operator,
             self.denoiser.at_any_level,
             edge_padded(photo, operator.margin),
-            noise_sigma=max(KERNEL_ERROR, float(estimated_noise_sigma(photo).mean())),
+            noise_sigma=max(error, float(estimated_noise_sigma(photo).mean())),
             weigh=unclipped,
-            gamma=blur.gamma,
+            gamma=gamma,
             n_iterations=self._n_iterations,
             tolerance=TOLERANCE,
             on_step=on_step,
-        )
-        restored = restored.clamp(0, 1)
-        again = to_pixels(operator(to_light(restored, blur.gamma)), blur.gamma)
-        maps = {"kernels": blur.kernels, "trust": trust_in(photo, again)}
-        return Restored(without_margin(restored, operator.margin), maps, facts)
+        ).clamp(0, 1)
+
+
+def edge_energy(image: Tensor) -> float:
+    """Mean square of the differences between neighbours of an image (3, H, W)."""
+    return float(image.diff().square().mean() + image.diff(dim=-2).square().mean())
 
 
 def trust_in(photo: Tensor, again: Tensor) -> Tensor:
