@@ -226,6 +226,15 @@ def test_facts_are_in_the_json(run: Run, photo: Path, tmp_path: Path) -> None:
     assert record["iterations"] == 2
 
 
+def test_the_kernel_that_was_undone_is_kept(run: Run, photo: Path, tmp_path: Path) -> None:
+    first, second, kept = tmp_path / "1.png", tmp_path / "2.png", tmp_path / "kernel.png"
+    words = ("deconvolve", photo, *FAST)
+    assert run(*words, "-o", first, "--kernel", "motion:5,30", "--kernel-out", kept).code == 0
+    assert run(*words, "-o", second, "--kernel", kept).code == 0
+    difference = resharp.read_photo(first).image - resharp.read_photo(second).image
+    assert float(difference.abs().max()) <= 1 / 255 + 1e-6
+
+
 # --- mistakes ---------------------------------------------------------------------------------------------------------
 
 
@@ -269,6 +278,13 @@ MISTAKES = {
     f"{KNOWN} --kernel large.npy": "larger than the photo (40x32)",
     f"{KNOWN} --kernel even.npy": "must be odd",
     f"{KNOWN} --kernel no.png": "no such kernel file",
+    f"{KNOWN} --kernel estimate:x": "write estimate, or estimate:31",
+    f"{KNOWN} --kernel estimate": "photo.png: a photo of 40x32 is too small to find a blur in",
+    f"{KNOWN} --kernel estimate --flip-kernel": "is not turned",
+    f"{KNOWN} --kernel-out photo.png": "is the photo or its result",
+    "deblur photo.png -o out.png --trust-out out.png": "is the photo or its result",
+    "deblur photo.png alpha.png -o out --trust-out trust.png": "is of one photo",
+    f"{DEBLUR} --trust-out trust.png": "are of `blind`",
     f"{KNOWN} --noise-sigma 2.55": "2.55 levels = 0.01",
     f"{KNOWN} --noise-sigma -1": "0 or above",
     f"{KNOWN} --iterations 0": "at least 1",

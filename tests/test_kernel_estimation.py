@@ -7,9 +7,18 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from resharp.degradations import Blur, blurred, disk_kernel, gaussian_kernel, motion_kernel
-from resharp.errors import ArgumentError
-from resharp.kernel_estimation import estimate_kernels, find_blur, gain_over_none, sharpness
-from resharp.kernel_estimation.field import kernels_of_windows, largest_kernel
+from resharp.errors import ArgumentError, KernelError
+from resharp.kernel_estimation import (
+    estimate_kernel,
+    estimate_kernels,
+    explained,
+    find_blur,
+    largest_named,
+    missing,
+    sharpness,
+)
+from resharp.kernel_estimation.explaining import roundness
+from resharp.kernel_estimation.field import kernels_of_windows
 from resharp.kernel_estimation.fitting import fitted_kernels
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
 from resharp.kernel_estimation.layout import laid_out
@@ -24,6 +33,8 @@ from resharp.kernel_estimation.shapes import (
     resampled,
     without_islands,
 )
+from resharp.kernel_estimation.sharpness import sharpness_through
+from resharp.kernel_estimation.view import largest_kernel
 from tests.conftest import rand
 
 
@@ -119,17 +130,21 @@ def test_windows_share_evidence_unless_they_contradict() -> None:
     assert similarity(alone[0], across) < 0.6
 
 
-def test_a_blurred_photo_has_a_field_and_a_sharp_one_none() -> None:
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+def test_a_blurred_photo_has_a_field_and_a_sharp_one_none(gamma: float) -> None:
+    """A straight blur has dark lines in its spectrum in the values alone in which it happened."""
     sharp = scene(150, 200, n_boxes=120)
-    found = find_blur(seen(sharp, motion_kernel(13, 20)).expand(3, -1, -1))
+    photo = blurred(sharp[None], motion_kernel(13, 20), gamma=gamma)
+    found = find_blur(photo.expand(3, -1, -1))
     assert found.field is not None
     assert found.field.size == (150, 200)
+    assert found.field.gamma == gamma
     assert min(similarity(kernel, motion_kernel(13, 20)) for kernel in found.field.kernels.flatten(0, 1)) > 0.7
     assert "sharp" in find_blur(sharp[None]).reason
 
 
 def test_a_wide_blur_is_found_in_a_shrunk_photo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resharp.kernel_estimation.field._WIDEST", 13)
+    monkeypatch.setattr("resharp.kernel_estimation.view._WIDEST", 13)
     kernel = motion_kernel(15, 20)
     found = find_blur(seen(scene(240, 260, n_boxes=160), kernel)[None], largest=23).field
     assert found is not None
@@ -191,8 +206,47 @@ def test_a_true_kernel_explains_more_than_a_wrong_one() -> None:
     square[1, 6 - wrong.shape[0] // 2 : 7 + wrong.shape[0] // 2, 6 - wrong.shape[1] // 2 : 7 + wrong.shape[1] // 2] = (
         wrong
     )
-    gains = gain_over_none(window.expand(2, -1, -1), square)
-    assert float(gains[0]) > float(gains[1]) + 0.05
+    shares = explained(window.expand(2, -1, -1), square)
+    assert float(shares[0]) > float(shares[1]) + 0.05
+    lacking = missing(window.expand(2, -1, -1), square)
+    assert float(lacking[0]) < 0.5
+    assert float(lacking[1]) > 2
+    assert float(missing(scene(128, 128)[None], square[:1])) == pytest.approx(1, abs=0.25)
+
+
+def test_round_kernels_and_the_edges_that_kernels_leave() -> None:
+    """A Gaussian leaves 1 / sqrt(2 pi (1.6^2 + .5^2)) of a step, a straight blur of n pixels 1 / n."""
+    round_one = gaussian_kernel(1.6)[None]
+    assert float(roundness(round_one)) == pytest.approx(1)
+    assert float(sharpness_through(round_one)) == pytest.approx(0.238, rel=0.1)
+    straight = torch.zeros(1, 13, 13)
+    straight[0, 6, 1:12] = 1 / 11
+    assert float(roundness(straight)) == pytest.approx(1 / 11)
+    assert float(sharpness_through(straight)) == pytest.approx(1 / 11, rel=0.02)
+
+
+def test_one_kernel_for_a_photo_is_that_of_all_its_windows() -> None:
+    kernel = motion_kernel(11, 30)
+    photo = seen(scene(150, 300, n_boxes=140), kernel)
+    found = estimate_kernel(photo.expand(3, -1, -1), largest=17)
+    assert similarity(found, kernel) > 0.85
+    assert found.shape[0] == found.shape[1] <= 17
+    with pytest.raises(KernelError, match="the photo is sharp"):
+        estimate_kernel(scene(150, 200, n_boxes=120)[None])
+
+
+@pytest.mark.parametrize(
+    ("text", "largest"),
+    [("estimate", 0), ("estimate:31", 31), ("disk:3", None), ("k.png", None), (torch.ones(3), None)],
+)
+def test_kernels_that_are_to_be_estimated_are_named(text: object, largest: int | None) -> None:
+    assert largest_named(text) == largest
+
+
+@pytest.mark.parametrize("text", ["estimate:", "estimate:2", "estimate:x", "estimate:31,2"])
+def test_misspelt_estimates_are_refused(text: str) -> None:
+    with pytest.raises(KernelError, match="write estimate, or estimate:31"):
+        largest_named(text)
 
 
 def test_fitted_kernels_solve_the_least_squares_problem() -> None:

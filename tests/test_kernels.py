@@ -9,7 +9,15 @@ import scipy.io
 import torch
 from torch.testing import assert_close
 
-from resharp.degradations import checked_kernel, disk_kernel, gaussian_kernel, load_kernel, motion_kernel, parse_kernel
+from resharp.degradations import (
+    checked_kernel,
+    disk_kernel,
+    gaussian_kernel,
+    load_kernel,
+    motion_kernel,
+    parse_kernel,
+    write_kernel,
+)
 from resharp.errors import KernelError
 from tests.conftest import rand, reference
 
@@ -55,6 +63,12 @@ def test_files_of_every_kind_give_the_same_kernel(tmp_path: Path) -> None:
         raw.write(b"MATLAB 7.3 MAT-file, made by hand")
     for name in ("k.png", "k.npy", "k5.mat", "k73.mat"):
         assert_close(load_kernel(tmp_path / name), expected)
+
+
+def test_a_kernel_that_was_written_is_read_again(tmp_path: Path) -> None:
+    kernel = motion_kernel(9, 30)
+    write_kernel(kernel, tmp_path / "k.png")
+    assert_close(load_kernel(tmp_path / "k.png"), kernel, rtol=0, atol=1e-5)
 
 
 def test_cells_hold_several_kernels(tmp_path: Path) -> None:

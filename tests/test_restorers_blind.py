@@ -12,7 +12,8 @@ from resharp.errors import ArgumentError, KernelError
 from resharp.kernel_estimation.field import FoundBlur
 from resharp.metrics import psnr
 from resharp.models import contract_of
-from resharp.restorers import BLIND, BlindRestorer, NetworkDenoiser, StoppedError, restore_photo
+from resharp.restorers import BLIND, BayesRestorer, BlindRestorer, NetworkDenoiser, StoppedError, restore_photo
+from resharp.restorers.blind import trust_in
 from resharp.solvers import estimated_noise_sigma, half_quadratic, unclipped
 from tests.conftest import rand
 from tests.toy_networks import SMALL
@@ -56,6 +57,7 @@ def test_a_photo_without_blur_comes_back_as_it_was(monkeypatch: pytest.MonkeyPat
     restored = BlindRestorer(denoiser())(image)
     assert torch.equal(restored.image, image)
     assert restored.facts == {"untouched": "the photo is sharp"}
+    assert torch.equal(BlindRestorer(denoiser())(image, blur=FoundBlur(None, "known")).image, image)
     kept, _ = restore_photo(resharp.Photo(image, grey=False), BlindRestorer(denoiser()))
     assert torch.equal(kept.image, image)
 
@@ -71,6 +73,31 @@ def test_the_blur_of_another_photo_is_refused(tmp_path) -> None:
     write_field(uniform_field(KERNEL, (60, 64)), tmp_path / "field.npz")
     with pytest.raises(KernelError, match="found in a photo of 64x60, not 70x60"):
         BlindRestorer(denoiser())(photo(60, 70), blur=read_field(tmp_path / "field.npz"))
+
+
+def test_trust_falls_as_the_misfit_grows_beyond_noise() -> None:
+    image = torch.full((3, 40, 40), 0.5)
+    again = image.clone()
+    again[:, 10:, :] += 0.02  # twice the least noise that counts
+    again[:, :, 30:] = image[:, :, 30:] + 0.005
+    trust = trust_in(image, again)
+    assert trust.shape == (1, 40, 40)
+    assert_close(trust[0, 20:, :20], torch.full((20, 20), 0.25))
+    assert_close(trust[0, :2, :20], torch.ones(2, 20))
+    assert_close(trust[0, :, 38:], torch.ones(40, 2))
+
+
+def test_a_kernel_is_estimated_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    found = uniform_field(KERNEL, (60, 64)).kernels[0, 0]
+    monkeypatch.setattr("resharp.restorers.bayes.estimate_kernel", lambda _, **how: asked.update(how) or found)
+    restorer, image = BayesRestorer(denoiser(), n_iterations=2, gamma=1.5), photo()
+    restored = restorer(image, kernel="estimate:9")
+    assert asked == {"gamma": 1.5, "largest": 9}
+    assert torch.equal(restored.image, restorer(image, kernel=found).image)
+    assert torch.equal(restored.maps["kernel"], found)
+    with pytest.raises(ArgumentError, match="one photo at a time"):
+        restorer(image.expand(2, -1, -1, -1), kernel="estimate")
 
 
 def test_mistakes_are_named() -> None:

@@ -13,7 +13,9 @@ from ._rows import Telling, photos_and_out
 from ._terminal import PLACE, Decorator, device_option, is_given, named_files, network_option, precision_option
 
 if TYPE_CHECKING:
-    from resharp.restorers import Jobs, Journal, Report, Restorer
+    from torch import Tensor
+
+    from resharp.restorers import Jobs, Journal, Report, Restored, Restorer
 
 _WITH_QUALITY = (".jpg", ".jpeg", ".webp")
 
@@ -144,11 +146,12 @@ def run_restorer(
     *,
     known: Mapping[str, Any] | None = None,
     read: tuple[str, ...] = (),
+    keep: "Mapping[str, Callable[[Tensor], None]] | None" = None,
 ) -> None:
     """Restore photos to files, and end the process.  Mistakes that no photo makes are told before the first one.
 
     made_by: what the pictures depend on beside the options that all share;  known: what the restorer is told of every
-    photo;  read: other files that the command reads.
+    photo;  read: other files that the command reads;  keep: what takes a map of the restored photo, by its name.
     """
     from resharp.degradations.noise import checked_seed
     from resharp.restorers import restore_files
@@ -157,7 +160,7 @@ def run_restorer(
     jobs = _planned(wanted, read)
     checked_seed(wanted.seed)
     report = None if wanted.report is None else _report(wanted.report)
-    restorer = open_it()
+    restorer = open_it() if keep is None else Keeping(open_it(), keep)
     check_known(known or {}, restorer.accepts, name=wanted.model)
     jobs.check_writable()
     is_folder = jobs.folder is not None and (len(wanted.photos) > 1 or wanted.photos[0].is_dir())
@@ -178,6 +181,30 @@ def run_restorer(
     if report is not None:
         report.write(rows)
     telling.end(rows, more=lambda row: {"model": wanted.model, **row.facts})
+
+
+def one_photo(wanted: Wanted, option: str, beside: Path | None) -> Path:
+    """The only photo of a command with an option that makes sense for one, and names a file of its own for it."""
+    if len(wanted.photos) != 1 or wanted.photos[0].is_dir():
+        raise click.UsageError(f"{option} is of one photo; name one.")
+    if beside is not None and beside.resolve() in (wanted.photos[0].resolve(), wanted.out.resolve()):
+        raise click.UsageError(f"{option} {beside}: is the photo or its result; name another file.")
+    return wanted.photos[0]
+
+
+class Keeping:
+    """A restorer whose maps are handed on."""
+
+    def __init__(self, restorer: "Restorer", keep: "Mapping[str, Callable[[Tensor], None]]") -> None:
+        self._restorer, self._keep = restorer, keep
+        self.contract, self.accepts = restorer.contract, restorer.accepts
+
+    def __call__(self, image: "Tensor", **told: Any) -> "Restored":
+        restored = self._restorer(image, **told)
+        for name, take in self._keep.items():
+            if name in restored.maps:
+                take(restored.maps[name])
+        return restored
 
 
 def _planned(wanted: Wanted, read: tuple[str, ...]) -> "Jobs":

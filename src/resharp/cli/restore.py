@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._restoring import Wanted, restoring, run_network, run_restorer, samples_option, segmentation_option
+from ._restoring import Wanted, one_photo, restoring, run_network, run_restorer, samples_option, segmentation_option
 from ._terminal import PLACE, is_given
 
 if TYPE_CHECKING:
-    from resharp.degradations import BlurField, LinearDegradation
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from resharp.degradations import LinearDegradation
+    from resharp.kernel_estimation import FoundBlur
     from resharp.restorers import Restorer
 
 _GAMMA = "Blur happens in pixel values ** G: 1 as they are, 2.2 in light, as cameras see it."
@@ -20,12 +25,18 @@ _NOISE = "Noise on the [0,1] scale (0.01 = 2.55 grey levels)."
 @restoring("blind", of="`blind`, which finds the blur and undoes it, or a deblurring network")
 @samples_option
 @segmentation_option
-@click.option("--gamma", type=float, metavar="G", help=f"{_GAMMA} Of `blind`.  [default: 1]")
+@click.option("--gamma", type=float, metavar="G", help=f"{_GAMMA} Of `blind`.  [default: found]")
 @click.option(
     "--blur-out", type=PLACE, metavar="F", help="Keep the blur that was found: .npz for --blur-in, or a picture of it."
 )
 @click.option(
     "--blur-in", type=PLACE, metavar="F.npz", help="Undo this blur, which was found before, and perhaps edited."
+)
+@click.option(
+    "--trust-out",
+    type=PLACE,
+    metavar="F.png",
+    help="A grey picture of where the result agrees with the photo (white) and where it contradicts it (black).",
 )
 def deblur(
     wanted: Wanted,
@@ -34,11 +45,14 @@ def deblur(
     gamma: float | None,
     blur_out: Path | None,
     blur_in: Path | None,
+    trust_out: Path | None,
 ) -> None:
     """Sharpen photos of which nothing else is known; those without blur come back as they were."""
     if wanted.model != "blind":
-        if gamma is not None or blur_out is not None or blur_in is not None:
-            raise click.UsageError("--gamma, --blur-out and --blur-in are of `blind`; leave them or --model out.")
+        if any(option is not None for option in (gamma, blur_out, blur_in, trust_out)):
+            raise click.UsageError(
+                "--gamma, --blur-out, --blur-in and --trust-out are of `blind`; leave them or --model out."
+            )
         run_network("deblur", wanted, samples=samples, segmentation=segmentation)
         return
     if samples is not None or segmentation is not None or wanted.tile is not None or is_given("seed"):
@@ -56,24 +70,39 @@ def deblur(
 
     read = () if blur_in is None else (str(blur_in),)
     made_by = {"command": "deblur", "gamma": gamma, "blur": None if blur_in is None else blur_in.read_bytes().hex()}
-    run_restorer(wanted, open_it, made_by, known=known, read=read)
+    keep = None if trust_out is None else {"trust": _to_file(wanted, trust_out)}
+    run_restorer(wanted, open_it, made_by, known=known, read=read, keep=keep)
 
 
-def _blur(wanted: Wanted, gamma: float | None, blur_in: Path | None, blur_out: Path | None) -> "BlurField | None":
+def _to_file(wanted: Wanted, path: Path, *, as_kernel: bool = False) -> "Callable[[Tensor], None]":
+    """Writes a map (1, H, W), or a kernel, of the one photo; tells before whether that can be."""
+    from resharp.degradations import write_kernel
+    from resharp.files import check_writable
+    from resharp.photo import Photo, write_photo
+    from resharp.photo.encoding import output_format
+
+    one_photo(wanted, "--kernel-out" if as_kernel else "--trust-out", path)
+    output_format(path)
+    check_writable(path)
+    if as_kernel:
+        return lambda kernel: write_kernel(kernel, path)
+    return lambda shade: write_photo(Photo(shade.cpu().expand(3, -1, -1), grey=True), path)
+
+
+def _blur(wanted: Wanted, gamma: float | None, blur_in: Path | None, blur_out: Path | None) -> "FoundBlur":
     """The blur of the one photo, read or found, and kept if that is wanted."""
     from resharp.degradations import read_field, write_field
-    from resharp.kernel_estimation import draw_field, find_blur
+    from resharp.kernel_estimation import FoundBlur, draw_field, find_blur
     from resharp.photo import Photo, read_photo, write_photo
 
-    if len(wanted.photos) != 1 or wanted.photos[0].is_dir():
-        raise click.UsageError("--blur-in and --blur-out are of one photo; name one.")
-    photo = read_photo(wanted.photos[0])
-    field = read_field(blur_in) if blur_in is not None else find_blur(photo.image, gamma=gamma or 1.0).field
+    photo = read_photo(one_photo(wanted, "--blur-out" if blur_in is None else "--blur-in", blur_out))
+    found = find_blur(photo.image, gamma=gamma) if blur_in is None else FoundBlur(read_field(blur_in))
+    field = found.field
     if field is not None and blur_out is not None and blur_out.suffix == ".npz":
         write_field(field, blur_out)
     elif field is not None and blur_out is not None:
         write_photo(Photo(draw_field(photo.image, field)), blur_out)
-    return field
+    return found
 
 
 @click.command()
@@ -101,8 +130,10 @@ def upscale(wanted: Wanted, samples: int | None, segmentation: str | None) -> No
     required=True,
     metavar="K",
     help="The blur: a PNG, .npy or .mat file (FILE.mat#2 for the second of several), or gaussian:SIGMA, disk:RADIUS, "
-    "motion:LENGTH,ANGLE. It is the picture that a point of light leaves.",
+    "motion:LENGTH,ANGLE. It is the picture that a point of light leaves. `estimate` finds it in each photo, "
+    "estimate:31 with up to 31 pixels.",
 )
+@click.option("--kernel-out", type=PLACE, metavar="K.png", help="Keep the kernel, as a picture that --kernel takes.")
 @click.option(
     "--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: estimated from the photo (noise-blind)."
 )
@@ -119,6 +150,7 @@ def upscale(wanted: Wanted, samples: int | None, segmentation: str | None) -> No
 def deconvolve(
     wanted: Wanted,
     kernel: str,
+    kernel_out: Path | None,
     noise_sigma: float | None,
     solver: str,
     iterations: int | None,
@@ -127,9 +159,14 @@ def deconvolve(
 ) -> None:
     """Sharpen photos whose blur is known (Deep Mean-Shift Priors)."""
     from resharp.degradations import parse_kernel
+    from resharp.kernel_estimation import largest_named
 
-    spread = parse_kernel(kernel)
-    spread = spread.flip(0, 1) if flip_kernel else spread
+    is_found = largest_named(kernel) is not None
+    if is_found and flip_kernel:
+        raise click.UsageError("--flip-kernel is of kernels from files; one that is estimated is not turned.")
+    spread = None if is_found else parse_kernel(kernel)
+    if spread is not None and flip_kernel:
+        spread = spread.flip(0, 1)
 
     def open_it() -> "Restorer":
         from resharp.restorers import BayesRestorer, open_denoiser
@@ -145,8 +182,10 @@ def deconvolve(
         )
 
     settings = {"noise": noise_sigma, "solver": solver, "iterations": iterations, "gamma": gamma}
-    made_by = {"command": "deconvolve", "kernel": spread.tolist(), **settings}
-    run_restorer(wanted, open_it, made_by, known={"kernel": spread}, read=(kernel,))
+    made_by = {"command": "deconvolve", "kernel": kernel if spread is None else spread.tolist(), **settings}
+    keep = None if kernel_out is None else {"kernel": _to_file(wanted, kernel_out, as_kernel=True)}
+    read = () if spread is None else (kernel,)
+    run_restorer(wanted, open_it, made_by, known={"kernel": kernel if spread is None else spread}, read=read, keep=keep)
 
 
 @click.command()

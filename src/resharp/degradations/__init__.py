@@ -13,6 +13,7 @@ from .kernels import (
     load_kernel,
     motion_kernel,
     parse_kernel,
+    write_kernel,
 )
 from .margin import edge_padded, reflect_padded, without_margin
 from .mask import Mask
@@ -94,5 +95,6 @@ __all__ = [
     "uniform_field",
     "without_margin",
     "write_field",
+    "write_kernel",
     "write_steps",
 ]

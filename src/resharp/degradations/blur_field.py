@@ -101,7 +101,10 @@ def _checked_field(arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.gen
         for number, kernel in enumerate(kernels.flatten(0, 1), 1)
     ]
     checked = torch.stack(whole).view(kernels.shape)
-    VaryingBlur(checked, numbers["rows"], numbers["columns"])  # refuses places that are none
+    try:
+        VaryingBlur(checked, numbers["rows"], numbers["columns"])  # refuses places that are none
+    except KernelError as error:
+        raise KernelError(f"{name}: {error}") from None
     gamma = checked_gamma(float(numbers["gamma"]))
     height, width = (int(length) for length in size)
     trust = trust.nan_to_num(0).clamp(0, 1).float()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from resharp.errors import KernelError, PhotoError
 from resharp.matlab import read_mat
-from resharp.photo import read_photo
+from resharp.photo import Photo, read_photo, write_photo
 
 from .arguments import shortened
 
@@ -157,6 +157,12 @@ def load_kernel(text: str | Path) -> Tensor:
             f"{error} (a kernel is a PNG, .npy or .mat file, or a shape such as {SHAPE_EXAMPLES})"
         ) from None
     return checked_kernel(photo.image.mean(0), name=path)
+
+
+def write_kernel(kernel: Tensor, path: str | Path) -> None:
+    """A picture of a kernel that `load_kernel` reads: grey, of 16 bits where its format has them, its peak white."""
+    shade = (kernel / kernel.max()).cpu().float().expand(3, -1, -1)
+    write_photo(Photo(shade, grey=True, depth=16), path)
 
 
 def _file_and_number(text: str) -> tuple[str, str]:

@@ -1,17 +1,19 @@
 """The blur of a photo found from the photo alone: kernels of windows, the field of them, and when there is none."""
 
 from .drawing import draw_field
-from .explaining import explained, gain_over_none
+from .explaining import explained, missing
 from .field import FoundBlur, find_blur
 from .sharpness import sharpness
-from .single import estimate_kernels
+from .single import estimate_kernel, estimate_kernels, largest_named
 
 __all__ = [
     "FoundBlur",
     "draw_field",
+    "estimate_kernel",
     "estimate_kernels",
     "explained",
     "find_blur",
-    "gain_over_none",
+    "largest_named",
+    "missing",
     "sharpness",
 ]

@@ -1,21 +1,23 @@
-"""How well a kernel explains a window: what is left when the sharp picture that it leads to is blurred again."""
+"""How well a kernel explains a window: by what is left over, and by what should be missing in it."""
 
 import torch
 from torch import Tensor
 
 from .latent import few_edges
 from .planes import gradients, kernel_spectra, made_periodic
-from .shapes import points
+from .shapes import turned
 
 _PRICE = 2e-3  # of an edge: high, so that few edges must do
 _SPLIT = 100.0  # and that nothing else is left between them
+_DARK = 0.03  # of a kernel's power: below, it lets next to nothing pass
 
 
 def explained(windows: Tensor, kernels: Tensor) -> Tensor:
     """(N,) the share of the energy of each window's gradients that a picture of few edges and its kernel account for.
 
     windows: (N, H, W) in [0, 1];  kernels: (N, side, side).  The same price of edges for every kernel: a wrong kernel
-    needs more edges for the same picture, and leaves more over.
+    needs more edges for the same picture, and leaves more over.  It ranks kernels of one window; whether there is
+    any blur it cannot tell.
     """
     sharp = few_edges(windows, kernels, _PRICE, largest_split=_SPLIT)
     border = kernels.shape[-1] // 2 + 1
@@ -27,12 +29,31 @@ def explained(windows: Tensor, kernels: Tensor) -> Tensor:
     return 1 - left / whole.clamp(min=1e-12)
 
 
-def gain_over_none(windows: Tensor, kernels: Tensor) -> Tensor:
-    """(N,) how much more a kernel explains than no blur does."""
-    return explained(windows, kernels) - explained(windows, points(kernels.shape, kernels))
-
-
 def _energy(planes: Tensor, border: int) -> Tensor:
     inner = planes[..., border:-border, border:-border]
     right, down = gradients(inner)
     return right[..., :-1].square().sum((-2, -1)) + down[..., :-1, :].square().sum((-2, -1))
+
+
+def missing(windows: Tensor, kernels: Tensor) -> Tensor:
+    """(N,) how dark a window's spectrum is where its kernel's is, against where those of the kernel turned by a quarter
+    and mirrored are.
+
+    A blur takes away what its kernel lets not pass, so right kernels have .2 to .85; 1 says that the window knows
+    nothing of the kernel, as sharp windows do of theirs, and all windows of round kernels.
+    """
+    height, width = windows.shape[-2:]
+    taper = torch.hann_window(height).to(windows)[:, None] * torch.hann_window(width).to(windows)
+    right, down = (torch.fft.rfft2(plane * taper).abs().square() for plane in gradients(windows))
+    grid = (height, width)
+    own, *others = (
+        ((right + down) * (_DARK / (kernel_spectra(form, grid).abs().square() + _DARK)).square()).sum((-2, -1))
+        for form in (kernels, *turned(kernels))
+    )
+    lacking: Tensor = own / torch.stack(others).mean(0)
+    return lacking
+
+
+def roundness(kernels: Tensor) -> Tensor:
+    """(N,) correlation of kernels with themselves turned by a quarter."""
+    return torch.cosine_similarity(kernels.flatten(1), turned(kernels)[0].flatten(1))

@@ -15,12 +15,13 @@ _MOST_PER_AXIS = 6  # of a large photo's windows, which then lie apart: a camera
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Windows of `height` x `width` pixels from each of these rows and columns on, row by row."""
+    """Windows of `height` x `width` pixels from each of these rows and columns on, row by row; `only` those, if any."""
 
     height: int
     width: int
     tops: list[int]
     lefts: list[int]
+    only: list[int] | None = None
 
     def windows(self, luma: Tensor) -> Tensor:
         """(N, height, width) of a plane (H, W)."""
@@ -29,7 +30,8 @@ class Layout:
     def closeness(self, near: float) -> Tensor:
         """(N, N): 1 for the same window, falling over a distance of `near` pixels between two windows."""
         places = torch.tensor(self._places(), dtype=torch.float32)
-        return torch.exp(-0.5 * (torch.cdist(places, places) / near).square())
+        apart = torch.cdist(places, places, compute_mode="donot_use_mm_for_euclid_dist")  # exactly 0 for the same
+        return torch.exp(-0.5 * (apart / near).square())
 
     def shares(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The windows' middles as shares of a photo's height and width."""
@@ -41,7 +43,8 @@ class Layout:
         return rows, columns
 
     def _places(self) -> list[tuple[int, int]]:
-        return list(itertools.product(self.tops, self.lefts))
+        places = list(itertools.product(self.tops, self.lefts))
+        return places if self.only is None else [places[number] for number in self.only]
 
 
 def laid_out(size: tuple[int, int], largest: int) -> Layout:

@@ -62,7 +62,8 @@ def refined(
 ) -> Guess:
     """The guess carried through these resolutions, the last of which keeps faint tails if it is that of the windows.
 
-    windows: (N, H, W) in [0, 1];  closeness: (N, N) in [0, 1], 0 where two windows do not share, None for nowhere.
+    windows: (N, H, W) in [0, 1];  closeness: (N, N) in [0, 1], 1 for a window and itself or one of the
+    very same blur, 0 where two do not share, None for nowhere.
     """
     for scale in levels:
         guess = _at(scale, windows, guess, largest, closeness)
@@ -100,12 +101,12 @@ def _cleaned(fitted: Tensor, *, last: bool) -> Tensor:
 
 
 def _pooling(closeness: Tensor, scale: float, largest: int) -> Tensor:
-    """Each window's own evidence counts 1, that of its neighbours less and less on the way to the full resolution."""
+    """A window's own evidence, and that of what shares all with it, counts 1, that of its neighbours less and less on
+    the way to the full resolution."""
     lowest = scales(largest)[0]
     remaining = math.log(scale) / math.log(lowest) if lowest < 1 else 0.0
     weight = _SHARED_FIRST**remaining * _SHARED_LAST ** (1 - remaining)
-    own = torch.eye(len(closeness), dtype=closeness.dtype, device=closeness.device)
-    pooling: Tensor = own + weight * closeness * (1 - own)
+    pooling: Tensor = torch.where(closeness < 1, weight * closeness, closeness)
     return pooling
 
 

@@ -81,6 +81,23 @@ def extent(kernels: Tensor, *, share: float = 0.97) -> Tensor:
     return (rings.cumsum(1) < share).sum(1).to(kernels)
 
 
+def enlarged(kernels: Tensor, scale: float) -> Tensor:
+    return resampled(kernels, scale, odd(round(kernels.shape[-1] * scale) + 1)) if scale > 1 else kernels
+
+
+def turned(kernels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Kernels (N, side, side) turned by a quarter, mirrored, and both."""
+    mirrored = kernels.transpose(-1, -2)
+    return kernels.rot90(1, (-2, -1)), mirrored, mirrored.rot90(1, (-2, -1))
+
+
+def trimmed(kernels: Tensor) -> Tensor:
+    """Kernels (..., side, side) without rows and columns around all of them that are empty."""
+    side, needed = kernels.shape[-1], max(3, 2 * int(reach(kernels.flatten(0, -3), faintest=0.0).max()) + 1)
+    cut = (side - needed) // 2
+    return kernels[..., cut : side - cut, cut : side - cut] if cut > 0 else kernels
+
+
 def distance_from_middle(side: int, like: Tensor) -> Tensor:
     """(side, side): the larger of the distances in rows and columns."""
     axis = (torch.arange(side, dtype=like.dtype, device=like.device) - side // 2).abs()

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 Array = NDArray[Any]
 
-SHARP = 0.232  # rise per pixel and contrast; 24 sharp Kodak photos lie above .238, shaken and defocused under .23
+SHARP = 0.25  # rise per pixel and contrast; of 310 sharp photos 92 % lie above, shaken and defocused ones below
 N_DIRECTIONS = 8
 _RADIUS = 9  # pixels around an edge in which its contrast is taken
 _LEAST_CONTRAST = 0.12
@@ -61,3 +62,15 @@ def sharpness(luma: Tensor) -> float:
     rises = edge_rises(luma)
     known = rises[~rises.isnan()]
     return float(known.min()) if len(known) >= N_DIRECTIONS // 2 else math.nan
+
+
+def sharpness_through(kernels: Tensor) -> Tensor:
+    """(N,) the `sharpness` of perfect edges that are seen through kernels (N, side, side)."""
+    side = kernels.shape[-1] + 2 * _RADIUS + 1
+    axis = torch.arange(side, dtype=torch.float32) - side // 2
+    angles = torch.arange(N_DIRECTIONS) * (math.pi / N_DIRECTIONS)
+    away = axis * angles.cos()[:, None, None] + axis[:, None] * angles.sin()[:, None, None]
+    seen = functional.conv2d((away + 0.5).clamp(0, 1)[:, None], kernels.cpu().float().flip(-2, -1)[:, None])
+    return torch.tensor(
+        [min(float(_rises(plane)[0].max()) for plane in planes) for planes in seen.transpose(0, 1).numpy()]
+    )

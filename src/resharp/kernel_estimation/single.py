@@ -1,15 +1,20 @@
-"""One kernel for each window, on its own."""
+"""One kernel: for each window on its own, or for all of a photo."""
 
+import re
+
+import torch
 from torch import Tensor
 
-from resharp.errors import ArgumentError
+from resharp.errors import ArgumentError, KernelError
 
 from .noise import smoothed
 from .pyramid import first_guess, refined, scales
-from .shapes import extent, odd, reach, resampled
+from .shapes import enlarged, extent, normalised, odd, resampled, trimmed
+from .view import check_reach, viewed
 
 _SIZES = (31, 51, 81, 121)  # tried in turn, until the border of the kernel is dark
 _DARK = 0.9  # of the radius: light that reaches no further was not cut off
+_FAINTEST = 0.02  # share of the peak of a photo's kernel
 _IN_WINDOW = 3  # how many times as long as the kernel a window must be
 
 
@@ -18,7 +23,7 @@ def estimate_kernels(windows: Tensor, *, largest: int | None = None) -> Tensor:
 
     largest: side of the largest kernel to look for; None: found, by a larger one as long as its border is not dark.
     The kernels are not negative, of sum 1, with their centre of light in their middle, and as large as they need to be.
-    A sharp window has a kernel, too: ask `gain_over_none` and `sharpness` whether it means anything.
+    A sharp window has a kernel, too: ask `missing` and `sharpness` whether it means anything.
     """
     several = windows if windows.ndim == 3 else windows[None]
     if windows.ndim not in (2, 3) or min(several.shape) < 1:
@@ -45,8 +50,25 @@ def _of_size(windows: Tensor, size: int) -> Tensor:
     return resampled(found, 1.0, size)
 
 
-def trimmed(kernels: Tensor) -> Tensor:
-    """Kernels (..., side, side) without rows and columns around all of them that are empty."""
-    side, needed = kernels.shape[-1], max(3, 2 * int(reach(kernels.flatten(0, -3), faintest=0.0).max()) + 1)
-    cut = (side - needed) // 2
-    return kernels[..., cut : side - cut, cut : side - cut] if cut > 0 else kernels
+def estimate_kernel(photo: Tensor, *, gamma: float = 1.0, largest: int | None = None) -> Tensor:
+    """One kernel (side, side) for all of a photo, as `find_blur` takes it: the evidence of its windows added up.
+
+    Raises KernelError where there is none to be found.
+    """
+    view = viewed(photo, gamma, largest)
+    levels, alike = scales(view.side), torch.ones(len(view.windows), len(view.windows))
+    start = first_guess(view.windows, view.side, levels[0])
+    kernels = refined(view.windows, start, levels, largest=view.side, closeness=alike).kernels
+    check_reach(kernels)
+    return trimmed(enlarged(normalised(kernels.mean(0, keepdim=True), _FAINTEST), view.shrink))[0]
+
+
+def largest_named(text: object) -> int | None:
+    """The largest side that `estimate` (0) or `estimate:31` asks for, None of any other kernel.  Raises KernelError."""
+    if not isinstance(text, str) or text.partition(":")[0] != "estimate":
+        return None
+    match = re.fullmatch(r"estimate(?::(\d{1,4}))?", text)
+    largest = int(match[1] or 0) if match else -1
+    if largest < 3 and text != "estimate":
+        raise KernelError(f"{text!r}: not understood; write estimate, or estimate:31 for kernels of up to 31 pixels")
+    return largest

@@ -15,6 +15,7 @@ from resharp.degradations.noise import checked_seed, checked_sigma
 from resharp.device import free_memory
 from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.image import as_image
+from resharp.kernel_estimation import estimate_kernel, largest_named
 from resharp.models import Contract
 from resharp.priors import MeanShift
 from resharp.solvers import Step, estimated, estimated_noise_sigma, half_quadratic, known, mean_shift, unclipped
@@ -138,15 +139,16 @@ class BayesRestorer:
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
         """kernel: the picture of a point of light, (height, width), both odd: tensor, array, or what `--kernel` takes;
+        "estimate" finds it in the one photo, "estimate:31" with up to 31 pixels a side (`estimate_kernel`);
         noise_sigma: on the [0, 1] scale, None estimates it.  A whole photo whose `progress` says stop is given as it
         is then; in parts there is none.
 
         Raises ArgumentError, KernelError, WeightsError, ResourceError or StoppedError; facts: noise_sigma, data_weight
-        and iterations of the last step.
+        and iterations of the last step;  maps: kernel, of a blur.
         """
         check_known(known, self.accepts, name="this restorer")
         degraded = as_image(image).to(self.denoiser.device)
-        operator = self._operator(known).to(degraded.device)
+        operator = self._operator(known, degraded).to(degraded.device)
         noise_sigma = known.get("noise_sigma", self._noise_sigma)
         check_noise(noise_sigma)
         checked_seed(seed)
@@ -157,14 +159,21 @@ class BayesRestorer:
             restored = self._solved(degraded, operator, noise_sigma, seed, progress, facts)
         if not bool(torch.isfinite(restored).all()):
             raise WeightsError("the denoiser's output is not finite; try --precision float32 or other weights")
-        return Restored(restored.clamp_(0, 1), facts=facts)
+        maps = {"kernel": operator.kernel} if isinstance(operator, Blur) else {}
+        return Restored(restored.clamp_(0, 1), maps, facts)
 
-    def _operator(self, known: dict[str, Any]) -> LinearDegradation:
+    def _operator(self, known: dict[str, Any], degraded: Tensor) -> LinearDegradation:
         if self._degradation is not None:
             return self._degradation
         if known.get("kernel") is None:
             raise KernelError("the kernel must be known; give kernel, the picture that a point of light leaves")
-        return Blur(as_kernel(known["kernel"]))
+        largest = largest_named(known["kernel"])
+        if largest is None:
+            return Blur(as_kernel(known["kernel"]))
+        if degraded.ndim > 3 and degraded.shape[:-3].numel() != 1:
+            raise ArgumentError("a kernel is estimated of one photo at a time; give one, or name the kernel")
+        photo = degraded.reshape(degraded.shape[-3:]).cpu()
+        return Blur(estimate_kernel(photo, gamma=self._gamma, largest=largest or None))
 
     def _solved(
         self,

@@ -7,12 +7,14 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from resharp.degradations import BlurField, edge_padded, without_margin
+from resharp.degradations import BlurField, VaryingBlur, edge_padded, without_margin
+from resharp.degradations.light import to_light, to_pixels
 from resharp.degradations.noise import checked_seed
 from resharp.errors import ArgumentError
 from resharp.image import as_image
-from resharp.kernel_estimation import find_blur
+from resharp.kernel_estimation import FoundBlur, find_blur
 from resharp.models import Contract
 from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipped
 
@@ -22,15 +24,20 @@ from .network import NetworkDenoiser
 
 N_ITERATIONS = 8
 TOLERANCE = 1e-3  # of the least-squares steps; kernels that were found are not worth a finer one
-KERNEL_ERROR = 0.025  # noise that is believed at least: what kernels that were found are wrong by
+_AROUND = 8  # pixels over which misfits are judged
+_LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
+KERNEL_ERRORS = (0.025, 0.05, 0.1)  # noise that is believed at least: what kernels that were found are wrong by
+MOST_EDGES = (
+    7.5  # times the photo's edge energy; more is ringing, and the next error is tried.  2 to 7 where kernels fit
+)
 
 
 @final
 class BlindRestorer:
     """Deblurs images (..., 3, H, W) in [0, 1] whose blur is not known, by finding it.
 
-    gamma: blur is looked for and undone in pixel values ** gamma;  largest: side in pixels of the largest kernel that
-    is looked for, None to find that, too.
+    gamma: blur is looked for and undone in pixel values ** gamma, None: see `find_blur`;  largest: side in pixels of
+    the largest kernel that is looked for, None to find that, too.
     """
 
     contract = Contract("deblur")
@@ -40,7 +47,7 @@ class BlindRestorer:
         self,
         denoiser: NetworkDenoiser,
         *,
-        gamma: float = 1.0,
+        gamma: float | None = None,
         largest: int | None = None,
         n_iterations: int = N_ITERATIONS,
     ) -> None:
@@ -49,10 +56,11 @@ class BlindRestorer:
         self.denoiser, self._gamma, self._largest, self._n_iterations = denoiser, gamma, largest, n_iterations
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
-        """blur: a `BlurField` that was found before, for images of one size.
+        """blur: a `BlurField` or `FoundBlur` that was found before, for images of one size.
 
         Raises ArgumentError, KernelError for the blur of another photo, ResourceError and StoppedError.  facts:
         `kernel`, the side of the kernels, and `noise_sigma`; or `untouched`, why the photo came back as it was.
+        maps, of the first image: `kernels` and `trust`, see `trust_in`.
         """
         check_known(known, self.accepts, name="blind deblurring")
         checked_seed(seed)
@@ -66,33 +74,71 @@ class BlindRestorer:
         return Restored(whole, made[0].maps, made[0].facts)
 
     @torch.no_grad()
-    def _restored(self, photo: Tensor, blur: BlurField | None, progress: Progress | None) -> Restored:
+    def _restored(self, photo: Tensor, known: BlurField | FoundBlur | None, progress: Progress | None) -> Restored:
         """Of one image (3, H, W)."""
-        if blur is None:
+        found = FoundBlur(known) if isinstance(known, BlurField) else known
+        if found is None:
             found = find_blur(photo.cpu(), gamma=self._gamma, largest=self._largest)
-            if found.field is None:
-                return Restored(photo, facts={"untouched": found.reason})
-            blur = found.field
+        blur = found.field
+        if blur is None:
+            return Restored(photo, facts={"untouched": found.reason})
         blur.check_fits(photo)
         operator = blur.degradation().to(photo.device)
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
+        most = MOST_EDGES * edge_energy(photo)
+        for attempt, error in enumerate(KERNEL_ERRORS):
+            restored = self._solved(photo, operator, blur.gamma, error, attempt, facts, progress)
+            if edge_energy(without_margin(restored, operator.margin)) <= most:
+                break
+        again = to_pixels(operator(to_light(restored, blur.gamma)), blur.gamma)
+        maps = {"kernels": blur.kernels, "trust": trust_in(photo, again)}
+        return Restored(without_margin(restored, operator.margin), maps, facts)
+
+    def _solved(
+        self,
+        photo: Tensor,
+        operator: VaryingBlur,
+        gamma: float,
+        error: float,
+        attempt: int,
+        facts: dict[str, float | str],
+        progress: Progress | None,
+    ) -> Tensor:
+        """The picture with its margin, in [0, 1], if kernels are believed up to so much."""
+        before = attempt * self._n_iterations
 
         def on_step(step: Step) -> None:
             facts["noise_sigma"] = float(step.noise_sigma)
-            if progress is not None and progress(step.iteration, self._n_iterations) is False:
+            if progress is not None and progress(before + step.iteration, before + self._n_iterations) is False:
                 raise StoppedError("stopped; no picture was made")
 
-        restored = half_quadratic(
+        return half_quadratic(
             photo,
             operator,
             self.denoiser.at_any_level,
             edge_padded(photo, operator.margin),
-            noise_sigma=max(KERNEL_ERROR, float(estimated_noise_sigma(photo).mean())),
+            noise_sigma=max(error, float(estimated_noise_sigma(photo).mean())),
             weigh=unclipped,
-            gamma=blur.gamma,
+            gamma=gamma,
             n_iterations=self._n_iterations,
             tolerance=TOLERANCE,
             on_step=on_step,
-        )
-        image = without_margin(restored, operator.margin).clamp(0, 1)
-        return Restored(image, {"kernels": blur.kernels}, facts)
+        ).clamp(0, 1)
+
+
+def edge_energy(image: Tensor) -> float:
+    """Mean square of the differences between neighbours of an image (3, H, W)."""
+    return float(image.diff().square().mean() + image.diff(dim=-2).square().mean())
+
+
+def trust_in(photo: Tensor, again: Tensor) -> Tensor:
+    """(1, H, W) in [0, 1]: the share of the misfit that noise explains, where a restoration is blurred again.
+
+    photo, again: (3, H, W).  The misfit is the mean square over `_AROUND` pixels each way; clipped values that agree
+    with the photo (`unclipped`) do not count.  1 where nothing contradicts, 1/4 at twice the noise; objects that move
+    on their own and kernels that are wrong show as dark places, and fine texture a little, which denoisers smooth.
+    """
+    squares = ((photo - again) * unclipped(photo, again)).square().mean(0, keepdim=True)
+    local = functional.avg_pool2d(squares, 2 * _AROUND + 1, 1, _AROUND, count_include_pad=False)
+    noise = max(_LEAST_NOISE, float(estimated_noise_sigma(photo)))
+    return noise**2 / local.clamp(min=noise**2)

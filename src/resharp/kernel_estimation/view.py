@@ -1,0 +1,106 @@
+"""A photo as its blur is looked for: how large its kernels may be, its windows, and when looking is in vain."""
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor
+
+from resharp.degradations.light import checked_gamma, to_light
+from resharp.errors import ArgumentError, KernelError
+
+from .layout import Layout, laid_out
+from .noise import smoothed
+from .planes import resized
+from .pyramid import evidence_of, first_guess, refined, scales
+from .shapes import extent, odd, reach
+from .sharpness import SHARP, sharpness
+
+_OVERVIEW = 384  # pixels of the longer side in which the extent of the blur is found
+_LARGEST_IN_VIEW, _SMALLEST_IN_VIEW = 31, 7  # pixels of the overview
+_VIEW_IN_KERNELS = 5  # the shorter side of an overview in sides of the largest kernel that can be seen in it
+_DARK = 0.9  # of the radius: light that reaches no further was not cut off
+_ROOMY = 1.15  # times what is seen of a kernel
+_WIDEST = 51  # side of a kernel where it is found: photos with a larger blur are shrunk for that
+_SMALLEST_PHOTO = 48
+_LEAST_EVIDENCE = 5.0  # squared gradients of the strongest edges, all windows together
+_PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
+_POINT = 1.5  # pixels: a kernel that reaches no further is none
+_LUMA = (0.299, 0.587, 0.114)
+
+
+class NoBlurError(KernelError):
+    """Why no blur is found in a photo, in one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A photo as its blur is looked for: its plane (H, W), `shrink` times smaller, in windows (N, h, w), for kernels of
+    up to `side` pixels;  steepest: its edges (`sharpness`)."""
+
+    plane: Tensor
+    layout: Layout
+    windows: Tensor
+    side: int
+    shrink: float
+    steepest: float
+
+    def windows_that_show_most(self, count: int) -> "View":
+        """The same with only so many windows, row by row."""
+        order = evidence_of(self.windows).topk(min(count, len(self.windows))).indices.sort().values
+        layout = dataclasses.replace(self.layout, only=order.tolist())
+        return dataclasses.replace(self, layout=layout, windows=self.windows[order])
+
+    def closeness(self, near: float) -> Tensor:
+        """(N, N) of the windows, falling over a share of the photo's longer side, see `Layout.closeness`."""
+        return self.layout.closeness(near * max(self.plane.shape))
+
+
+def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
+    """Of a photo (3 or 1, H, W) in [0, 1].  Raises NoBlurError where looking is in vain."""
+    luma = _luma(photo, checked_gamma(gamma))
+    size = (luma.shape[0], luma.shape[1])
+    if min(size) < _SMALLEST_PHOTO:
+        raise NoBlurError(f"a photo of {size[1]}x{size[0]} is too small to find a blur in")
+    steepest = sharpness(_luma(photo, 1.0))
+    if math.isnan(steepest):
+        raise NoBlurError("the photo shows too few edges to find a blur from")
+    if steepest > SHARP:
+        raise NoBlurError("the photo is sharp: it has edges that no blur would leave so steep")
+    wanted = largest_kernel(luma) if largest is None else odd(min(largest, min(size) // _PHOTO_IN_KERNELS))
+    if wanted is None:
+        raise NoBlurError("the blur is wider than can be found in a photo of this size")
+    shrink = max(1.0, wanted / _WIDEST)
+    plane = resized(luma[None], (round(size[0] / shrink), round(size[1] / shrink)))[0].clamp(0, 1)
+    layout = laid_out((plane.shape[0], plane.shape[1]), min(wanted, _WIDEST))
+    windows = smoothed(layout.windows(plane))
+    if float(evidence_of(windows).sum()) < _LEAST_EVIDENCE:
+        raise NoBlurError("the photo has too little contrast to find a blur from")
+    return View(plane, layout, windows, min(wanted, _WIDEST), shrink, steepest)
+
+
+def check_reach(kernels: Tensor) -> None:
+    if float(reach(kernels).median()) <= _POINT:
+        raise NoBlurError("no blur was found in the photo")
+
+
+def largest_kernel(luma: Tensor) -> int | None:
+    """The side in which the blur of a photo (H, W) fits, seen at a resolution at which it is small; None: in none."""
+    shrink = max(1.0, max(luma.shape) / _OVERVIEW)
+    while True:
+        view = resized(luma[None], (round(luma.shape[0] / shrink), round(luma.shape[1] / shrink))).clamp(0, 1)
+        largest = odd(min(_LARGEST_IN_VIEW, min(view.shape[-2:]) // _VIEW_IN_KERNELS))
+        if largest < _SMALLEST_IN_VIEW:
+            return None
+        levels = scales(largest)
+        seen = refined(smoothed(view), first_guess(view, largest, levels[0]), levels, largest=largest).kernels
+        if float(extent(seen)) < _DARK * (largest // 2):
+            return 2 * int(_ROOMY * max(1.0, float(reach(seen))) * shrink + 2) + 1
+        shrink *= 1.6
+
+
+def _luma(photo: Tensor, gamma: float) -> Tensor:
+    if photo.ndim != 3 or photo.shape[0] not in (1, 3) or photo.numel() == 0:
+        raise ArgumentError(f"blur is found in a photo (1 or 3, H, W), not {tuple(photo.shape)}")
+    light = to_light(photo.detach().float(), gamma)
+    return light[0] if len(light) == 1 else torch.einsum("c,chw->hw", light.new_tensor(_LUMA), light)
