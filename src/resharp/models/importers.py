@@ -23,7 +23,6 @@ from resharp.networks import DAE, NETWORKS, DeblurGAN
 from .contract import contract_of
 from .files import Card, last_line, model_path, read_card, read_state, save_model, stored_card
 from .published import PUBLISHED
-from .published_upscalers import PUBLISHED_UPSCALERS, published_upscaler
 
 
 def import_dae_mat(path: Path) -> DAE:
@@ -181,21 +180,12 @@ def _import_deblurgan(path: Path) -> tuple[nn.Module, Card]:
     return generator, card
 
 
-def _import_upscaler(kind: str, path: Path) -> tuple[nn.Module, Card]:
-    try:
-        arguments, state = published_upscaler(kind, _foreign_tensors(path))
-    except WeightsError as error:
-        raise WeightsError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-    network = NETWORKS[kind](**arguments)
-    network.load_state_dict(state)
-    row, contract = PUBLISHED_UPSCALERS[kind], contract_of(network, "upscale")
-    return network.eval(), Card(kind, arguments, contract, training_data=row.training_data, licence=row.licence)
-
-
 def _import_published(kind: str, path: Path) -> tuple[nn.Module, Card]:
     """A file of a row of PUBLISHED; its size is that of the tensors."""
     stored = {key.removeprefix("module."): tensor for key, tensor in _foreign_tensors(path).items()}
-    row = PUBLISHED[kind]
+    # mmagic keeps whole models, critic and losses beside the generator
+    within = {key.removeprefix("generator."): one for key, one in stored.items() if key.startswith("generator.")}
+    stored, row = within or stored, PUBLISHED[kind]
     try:
         arguments = row.arguments(stored)
         with torch.device("meta"):
@@ -207,7 +197,7 @@ def _import_published(kind: str, path: Path) -> tuple[nn.Module, Card]:
         if any(not torch.equal(stored[key], stored[slopes[0]]) for key in slopes):
             raise WeightsError(f"{path}: its blocks have slopes of their own, where a {kind} shares one")
         stored = {key: tensor for key, tensor in stored.items() if key not in slopes[1:]}
-    names = row.names(list(network.state_dict()), arguments)
+    names = row.names(list(network.state_dict()), arguments, stored)
     network = _adopted(path, network, stored, names)
     contract = contract_of(network, row.task)
     card = Card(kind, vars(network)["arguments"], contract, training_data=row.training_data, licence=row.licence)
@@ -235,7 +225,6 @@ IMPORTERS: dict[str, Callable[[Path], tuple[nn.Module, Card]]] = {
     "dae": _import_dae,
     "deblurgan": _import_deblurgan,
     "resharp": _import_resharp,
-    **{kind: functools.partial(_import_upscaler, kind) for kind in PUBLISHED_UPSCALERS},
     **{kind: functools.partial(_import_published, kind) for kind in PUBLISHED},
 }
 

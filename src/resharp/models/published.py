@@ -1,4 +1,4 @@
-"""Where published files of DBGAN, SFT-Net and MPRNet keep each tensor of our networks, and how large those are."""
+"""Where published files of other people keep each tensor of our networks, and how large those are."""
 
 import dataclasses
 import re
@@ -23,14 +23,15 @@ class Published:
 
     task: str
     arguments: Callable[[Tensors], dict[str, Any]]
-    rules: Callable[[dict[str, Any]], Rules]
+    rules: Callable[[dict[str, Any], Tensors], Rules]
     training_data: str
     licence: str
     slope: str = ""
 
-    def names(self, ours: Sequence[str], arguments: dict[str, Any]) -> dict[str, str]:
+    def names(self, ours: Sequence[str], arguments: dict[str, Any], stored: Tensors) -> dict[str, str]:
         """Our name of each tensor -> theirs."""
-        return {one: _renamed(one, self.rules(arguments)) for one in ours}
+        rules = self.rules(arguments, stored)
+        return {one: _renamed(one, rules) for one in ours}
 
 
 def _renamed(name: str, rules: Rules) -> str:
@@ -56,8 +57,8 @@ def _dbgan_arguments(stored: Tensors) -> dict[str, Any]:
     }
 
 
-def _dbgan_rules(arguments: dict[str, Any]) -> Rules:
-    del arguments
+def _dbgan_rules(arguments: dict[str, Any], stored: Tensors) -> Rules:
+    del arguments, stored
     return [
         (r"^correction\.", ""),
         (r"^head", "model.0"),
@@ -77,7 +78,8 @@ def _sftnet_arguments(stored: Tensors) -> dict[str, Any]:
     }
 
 
-def _sftnet_rules(arguments: dict[str, Any]) -> Rules:
+def _sftnet_rules(arguments: dict[str, Any], stored: Tensors) -> Rules:
+    del stored
     last, first = arguments["n_blocks"], int(arguments["torch_compat"])  # behind a layer that repeats pixels
     return [
         (r"^head", "conv0"),
@@ -105,8 +107,8 @@ def _mprnet_arguments(stored: Tensors) -> dict[str, Any]:
     }
 
 
-def _mprnet_rules(arguments: dict[str, Any]) -> Rules:
-    del arguments
+def _mprnet_rules(arguments: dict[str, Any], stored: Tensors) -> Rules:
+    del arguments, stored
     return [
         (r"\.conv1\.", ".body.0."),
         (r"\.conv2\.", ".body.2."),
@@ -136,7 +138,70 @@ def _mprnet_rules(arguments: dict[str, Any]) -> Rules:
     ]
 
 
+_SCALES = {(4, 1): 2, (9, 1): 3, (4, 2): 4, (4, 3): 8}  # (wider by, upsampling convolutions)
+
+
+def _upscaler_size(stored: Tensors, head: str, block: str, ups: str) -> dict[str, Any]:
+    width, up = len(stored[head]), [tensor for key, tensor in stored.items() if re.fullmatch(ups, key)]
+    scale = _SCALES.get((len(up[0]) // width, len(up)) if up else (0, 0))
+    if scale is None:
+        raise KeyError(ups)
+    return {"scale": scale, "channels": stored[head].shape[1], "width": width, "n_blocks": _count(stored, block)}
+
+
+def _msrresnet_arguments(stored: Tensors) -> dict[str, Any]:
+    ups, block = r"upconv\d\.weight|upsample\d\.upsample_conv\.weight", r"(?:body|trunk_net)\.(\d+)\."
+    return _upscaler_size(stored, "conv_first.weight", block, ups) | {"active_ups": "upconv1.weight" in stored}
+
+
+def _msrresnet_rules(arguments: dict[str, Any], stored: Tensors) -> Rules:
+    del stored
+    of_basicsr = ("upconv{up[0]}", "body.{0}"), ("upsample{up[0]}.upsample_conv", "trunk_net.{0}")
+    up, block = of_basicsr[0] if arguments["active_ups"] else of_basicsr[1]
+    heads = [("^head", "conv_first"), ("^fine", "conv_hr"), ("^tail", "conv_last")]
+    return [*heads, (r"^blocks\.(\d+)", block), (r"^ups\.(\d+)", up)]
+
+
+def _srresnet_arguments(stored: Tensors) -> dict[str, Any]:
+    ups, head = r"upsampling\.\d\.upsample_block\.0\.weight", f"{_lornatangs(stored)}1.0.weight"
+    return _upscaler_size(stored, head, r"trunk\.(\d+)\.", ups) | {"bias": "trunk.0.rcb.0.bias" in stored}
+
+
+def _srresnet_rules(arguments: dict[str, Any], stored: Tensors) -> Rules:
+    del arguments
+    conv, inner = _lornatangs(stored), ("conv1", "norm1", "prelu", "conv2", "norm2")
+    return [
+        *((rf"^blocks\.(\d+)\.{ours}", f"trunk.{{0}}.rcb.{place}") for place, ours in enumerate(inner)),
+        (r"^head", f"{conv}1.0"),
+        (r"^prelu\.", f"{conv}1.1."),
+        (r"^fuse", f"{conv}2.0"),
+        (r"^norm\.", f"{conv}2.1."),
+        (r"^ups\.(\d)", "upsampling.{0}.upsample_block.0"),
+        (r"^prelus\.(\d)", "upsampling.{0}.upsample_block.2"),
+        (r"^tail", f"{conv}3"),
+    ]
+
+
+def _lornatangs(stored: Tensors) -> str:
+    """Convolutions' name, as later and earlier versions have it."""
+    return "conv" if "conv1.0.weight" in stored else "conv_block"
+
+
 PUBLISHED = {
+    "msrresnet": Published(
+        "upscale",
+        _msrresnet_arguments,
+        _msrresnet_rules,
+        "DIV2K, if the file is BasicSR's or mmagic's",
+        "Apache-2.0, if it is theirs",
+    ),
+    "srresnet": Published(
+        "upscale",
+        _srresnet_arguments,
+        _srresnet_rules,
+        "ImageNet, if the file is Lornatang's",
+        "Apache-2.0, if it is theirs",
+    ),
     "dbgan": Published(
         "deblur",
         _dbgan_arguments,
