@@ -102,7 +102,7 @@ def test_sixteen_bits_reach_the_batch_and_eight_stay_bytes(tmp_path: Path) -> No
         assert sample.degraded.dtype == sample.clean.dtype == dtype
     (source,) = open_sources([tmp_path / "deep"], plan_from(steps), deep=True)
     sample = Synthesis([(1, source)], plan_from(steps)).sample(0, 0)
-    top, left, rows, columns = sample.recipe.cut.crop
+    top, left, rows, columns = sample.drawn.cut.crop
     torch.testing.assert_close(sample.clean, picture[:, top : top + rows, left : left + columns], atol=1e-7, rtol=0)
     spread = (sample.degraded - sample.clean).std()
     assert float(spread) == pytest.approx(0.001, rel=0.1), "less than a level of eight bits, and there"

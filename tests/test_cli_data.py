@@ -117,7 +117,7 @@ def test_ctrl_c_leaves_a_state_to_go_on_with(photos: Path, plan: Path, tmp_path:
         start_new_session=True,
     )
     until = time.monotonic() + 60
-    while not list(out.glob("recipes/*.json")) and time.monotonic() < until:
+    while not list(out.glob("drawn/*.json")) and time.monotonic() < until:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to all of them
     _, errors = process.communicate(timeout=60)

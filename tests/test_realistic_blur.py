@@ -181,7 +181,7 @@ def test_realistic_blur_is_a_step_of_a_plan(data: Path) -> None:
     plan = plan_from({"crop": 32, "variants": [{"steps": steps}]})
     sample = open_synthesis([data / "sharp"], plan, seed=1).sample(0, 0)
     assert (sample.degraded.float() - sample.clean.float()).abs().mean() > 1
-    again = open_synthesis([data / "sharp"], plan, seed=1).replay(sample.recipe)
+    again = open_synthesis([data / "sharp"], plan, seed=1).replay(sample.drawn)
     assert torch.equal(again.degraded, sample.degraded)
     for step, words in (
         ({}, "no BGAN comes with resharp"),

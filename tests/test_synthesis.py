@@ -1,4 +1,4 @@
-"""Samples are a pure function of (seed, epoch, index), and their recipes make them again."""
+"""Samples are a pure function of (seed, epoch, index), and what was drawn makes them again."""
 
 import collections
 import functools
@@ -22,7 +22,7 @@ from resharp.data.loading import batches, is_worker_death
 from resharp.data.manifest import load_manifest
 from resharp.data.plan import load_plan, plan_from
 from resharp.data.sources import PhotoFiles, open_source
-from resharp.data.synthesis import Sample, SampleRecipe, Synthesis, open_synthesis, sample_generator
+from resharp.data.synthesis import Drawn, Sample, Synthesis, open_synthesis, sample_generator
 from resharp.data.writing import write_samples
 from resharp.degradations import resize_as_matlab
 from resharp.errors import ArgumentError, DatasetError, PhotoError, RecipeError
@@ -97,25 +97,25 @@ def test_the_number_of_threads_changes_no_byte(tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
-def test_a_recipe_survives_json_and_makes_the_same_bytes(photos: Path) -> None:
+def test_what_was_drawn_survives_json_and_makes_the_same_bytes(photos: Path) -> None:
     synthesis = made([photos], seed=1)
     for index in range(5):
         sample = synthesis.sample(0, index)
-        again = SampleRecipe.from_json(json.loads(json.dumps(sample.recipe.as_json())))
-        assert again == sample.recipe
+        again = Drawn.from_json(json.loads(json.dumps(sample.drawn.as_json())))
+        assert again == sample.drawn
         assert digest(synthesis.replay(again)) == digest(sample)
 
 
-def test_an_edited_recipe_is_what_is_done(photos: Path) -> None:
+def test_an_edited_draw_is_what_is_done(photos: Path) -> None:
     synthesis = made([photos])
-    values = synthesis.recipe(0, 0).as_json() | {"steps": []}
-    sample = synthesis.replay(SampleRecipe.from_json(json.loads(json.dumps(values))))
+    values = synthesis.draw(0, 0).as_json() | {"steps": []}
+    sample = synthesis.replay(Drawn.from_json(json.loads(json.dumps(values))))
     assert torch.equal(sample.degraded, sample.clean)
 
 
 def test_every_photo_comes_once_an_epoch_in_a_new_order(photos: Path) -> None:
     synthesis = made([photos])
-    orders = [[synthesis.recipe(epoch, index).cut.number for index in range(5)] for epoch in range(4)]
+    orders = [[synthesis.draw(epoch, index).cut.number for index in range(5)] for epoch in range(4)]
     assert all(sorted(order) == list(range(5)) for order in orders)
     assert len(set(map(tuple, orders))) > 1
 
@@ -123,10 +123,10 @@ def test_every_photo_comes_once_an_epoch_in_a_new_order(photos: Path) -> None:
 def test_sources_are_mixed_exactly_by_weight(photos: Path, real: Path) -> None:
     synthesis = made([photos, real], weights=[2, 1])
     assert len(synthesis) == 9
-    recipes = [synthesis.recipe(0, index) for index in range(9)]
-    assert collections.Counter(recipe.cut.source for recipe in recipes) == {0: 6, 1: 3}
-    assert all(bool(recipe.steps) == (recipe.cut.source == 0) for recipe in recipes)
-    kinds = collections.Counter(recipe.steps[0].kind for recipe in recipes if recipe.steps)
+    draws = [synthesis.draw(0, index) for index in range(9)]
+    assert collections.Counter(one.cut.source for one in draws) == {0: 6, 1: 3}
+    assert all(bool(one.steps) == (one.cut.source == 0) for one in draws)
+    kinds = collections.Counter(one.steps[0].kind for one in draws if one.steps)
     assert kinds == {"shake": 4, "trajectory": 2}
 
 
@@ -135,7 +135,7 @@ def test_real_pairs_are_cut_at_one_place(real: Path) -> None:
     source = open_source(real)
     for index in range(2):
         sample = synthesis.sample(0, index)
-        cut = sample.recipe.cut
+        cut = sample.drawn.cut
         for pixels, photo in zip((sample.degraded, sample.clean), source.read(cut.number), strict=True):
             assert photo is not None
             top, left, rows, columns = cut.crop
@@ -145,9 +145,9 @@ def test_real_pairs_are_cut_at_one_place(real: Path) -> None:
 
 def test_turns_and_flips_can_be_left_out(photos: Path) -> None:
     plain = made([photos], COPY | {"turns": False, "flips": False})
-    assert all(plain.recipe(e, i).cut.turn == 0 and not plain.recipe(e, i).cut.flip for e in range(4) for i in range(5))
+    assert all(plain.draw(e, i).cut.turn == 0 and not plain.draw(e, i).cut.flip for e in range(4) for i in range(5))
     turned = made([photos], COPY)
-    cuts = [turned.recipe(e, i).cut for e in range(8) for i in range(5)]
+    cuts = [turned.draw(e, i).cut for e in range(8) for i in range(5)]
     assert {cut.turn for cut in cuts} == {0, 1, 2, 3}
     assert {cut.flip for cut in cuts} == {False, True}
 
@@ -158,9 +158,9 @@ def test_the_margin_brings_in_what_lies_beyond_the_crop(photos: Path) -> None:
     whole, cropped = made([photos], steps | {"crop": 0}), made([photos], steps | {"crop": 20, "margin": 6})
     for index in range(5):
         sample = cropped.sample(0, index)
-        top, left, rows, columns = sample.recipe.cut.crop
+        top, left, rows, columns = sample.drawn.cut.crop
         everything = next(
-            s for s in map(whole.sample, [0] * 5, range(5)) if s.recipe.cut.photo == sample.recipe.cut.photo
+            s for s in map(whole.sample, [0] * 5, range(5)) if s.drawn.cut.photo == sample.drawn.cut.photo
         )
         expected = everything.degraded[:, top : top + rows, left : left + columns]
         assert int((sample.degraded.int() - expected.int()).abs().max()) <= 1
@@ -174,9 +174,9 @@ def test_half_size_is_the_whole_photo_resized_then_cut(photos: Path) -> None:
     assert sizes == {(3, 30, 35)}
     for index in range(5):
         sample = cropped.sample(0, index)
-        top, left, rows, columns = sample.recipe.cut.crop
+        top, left, rows, columns = sample.drawn.cut.crop
         everything = next(
-            s for s in map(whole.sample, [0] * 5, range(5)) if s.recipe.cut.photo == sample.recipe.cut.photo
+            s for s in map(whole.sample, [0] * 5, range(5)) if s.drawn.cut.photo == sample.drawn.cut.photo
         )
         assert torch.equal(sample.clean, everything.clean[:, top : top + rows, left : left + columns])
 
@@ -232,7 +232,7 @@ def test_workers_a_kill_and_a_restart_change_no_byte(photos: Path, tmp_path: Pat
         [sys.executable, "-m", "resharp", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     until = time.monotonic() + 60
-    while len(list((tmp_path / "killed" / "recipes").glob("*.json"))) < 4 and time.monotonic() < until:
+    while len(list((tmp_path / "killed" / "drawn").glob("*.json"))) < 4 and time.monotonic() < until:
         time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -278,7 +278,7 @@ def test_steps_that_no_photo_would_go_through_are_refused(photos: Path, real: Pa
 def test_every_variant_has_its_turn_over_the_epochs(photos: Path) -> None:
     kinds = ("jpeg", "noise", "defocus", "gaussian", "trajectory", "shake", "blur")
     synthesis = made([photos], {"crop": 32, "variants": [{"steps": [{"kind": kind}]} for kind in kinds]})
-    seen = collections.Counter(synthesis.recipe(e, i).steps[0].kind for e in range(7) for i in range(5))
+    seen = collections.Counter(synthesis.draw(e, i).steps[0].kind for e in range(7) for i in range(5))
     assert seen == dict.fromkeys(kinds, 5)
 
 
@@ -290,7 +290,7 @@ def test_super_resolution_pairs_are_cut_out_of_the_whole_photo_s(photos: Path, c
         sample = made([photos], plan, seed=2).sample(0, index)
         height, width = (side // 4 for side in sample.clean.shape[-2:])
         assert sample.degraded.shape == (3, height, width)
-        cut = sample.recipe.cut
+        cut = sample.drawn.cut
         photo = open_source(photos).read(cut.number)[1]
         top, left = (corner % 4 for corner in cut.crop[:2])
         rows, columns = ((side - corner) // 4 * 4 for side, corner in zip(photo.shape[-2:], (top, left), strict=True))
@@ -387,7 +387,7 @@ def test_an_error_in_a_worker_comes_up_as_it_is(photos: Path, n_workers: int) ->
 def test_the_dataset_may_move(photos: Path, tmp_path: Path) -> None:
     sample = made([photos], seed=1).sample(0, 3)
     moved = photos.rename(tmp_path / "elsewhere")
-    assert digest(made([moved], seed=1).replay(sample.recipe)) == digest(sample)
+    assert digest(made([moved], seed=1).replay(sample.drawn)) == digest(sample)
 
 
 def test_a_folder_begun_otherwise_is_left_alone(photos: Path, tmp_path: Path) -> None:
@@ -416,15 +416,15 @@ def test_mixtures_that_make_no_sense(photos: Path, real: Path) -> None:
         PhotoFiles([Item(None, Path("a.png")), Item(Path("b.png"), Path("c.png"))])
 
 
-def test_a_recipe_of_another_dataset_is_refused(photos: Path) -> None:
+def test_a_draw_of_another_dataset_is_refused(photos: Path) -> None:
     synthesis = made([photos])
-    values = synthesis.recipe(0, 0).as_json()
-    other = SampleRecipe.from_json(values | {"cut": values["cut"] | {"photo": "other.png"}})
-    with pytest.raises(DatasetError, match=r"the recipe means other\.png"):
+    values = synthesis.draw(0, 0).as_json()
+    other = Drawn.from_json(values | {"cut": values["cut"] | {"photo": "other.png"}})
+    with pytest.raises(DatasetError, match=r"the sample means other\.png"):
         synthesis.replay(other)
     for wrong in ([], {"cut": {}}, values | {"cut": values["cut"] | {"turn": "left"}}, values | {"steps": [3]}):
         with pytest.raises(RecipeError):
-            SampleRecipe.from_json(wrong)
+            Drawn.from_json(wrong)
 
 
 def test_fewer_samples_take_none_out_of_the_manifest(photos: Path, tmp_path: Path) -> None:
@@ -434,7 +434,7 @@ def test_fewer_samples_take_none_out_of_the_manifest(photos: Path, tmp_path: Pat
         assert len(load_manifest(out / "manifest.json").items) == max(5, count)
 
 
-@pytest.mark.parametrize("name", ["blur/000001.png", "sharp/000001.png", "recipes/000001.json"])
+@pytest.mark.parametrize("name", ["blur/000001.png", "sharp/000001.png", "drawn/000001.json"])
 @pytest.mark.parametrize("keep", [None, 0, 60])
 def test_a_sample_that_lost_a_file_is_made_again(photos: Path, tmp_path: Path, name: str, keep: int | None) -> None:
     out = tmp_path / "out"
@@ -471,7 +471,7 @@ def test_an_absurd_count_is_refused_at_once(photos: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
-def test_a_name_that_no_recipe_can_hold_is_refused_at_once(photos: Path) -> None:
+def test_a_name_that_no_file_can_hold_is_refused_at_once(photos: Path) -> None:
     (photos / "0.png").rename(Path(os.fsdecode(os.fsencode(photos) + b"/bad\xff.png")))
     with pytest.raises(DatasetError, match="its name is not in UTF-8; rename it"):
         made([photos])
@@ -479,7 +479,7 @@ def test_a_name_that_no_recipe_can_hold_is_refused_at_once(photos: Path) -> None
 
 def test_an_error_in_a_sample_names_its_photo(photos: Path) -> None:
     synthesis = made([photos], COPY)
-    values = synthesis.recipe(0, 0).as_json()
+    values = synthesis.draw(0, 0).as_json()
     values["steps"] = [{"kind": "downscale", "parameters": {"factor": 5}, "seed": 0}]
     with pytest.raises(ArgumentError, match=rf"^{values['cut']['photo']}: the sides of 16x16"):
-        synthesis.replay(SampleRecipe.from_json(json.loads(json.dumps(values))))
+        synthesis.replay(Drawn.from_json(json.loads(json.dumps(values))))

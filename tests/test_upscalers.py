@@ -164,7 +164,10 @@ def test_files_of_others_are_named(tmp_path: Path) -> None:
     for change, words in (
         (lambda s: s.pop("conv3.bias"), "'conv3.bias' is missing"),
         (lambda s: s.update(odd=torch.zeros(1)), "'odd' is unknown in a SRResNet as published"),
-        (lambda s: s.update({"conv3.bias": torch.zeros(4)}), r"'conv3.bias' has shape \(4,\) where a SRResNet has \(3,\)"),
+        (
+            lambda s: s.update({"conv3.bias": torch.zeros(4)}),
+            r"'conv3.bias' has shape \(4,\) where a SRResNet has \(3,\)",
+        ),
         (lambda s: s.pop("conv1.0.weight"), "is no srresnet as published"),
     ):
         changed = dict(state)

@@ -8,8 +8,8 @@ from torch import Tensor
 from .data.layouts import open_listing
 from .data.listing import Item
 from .data.packs import KINDS, Pack, is_pack
-from .data.synthesis import SampleRecipe
-from .data.writing import read_sample_recipe
+from .data.synthesis import Drawn
+from .data.writing import read_drawn
 from .degradations import Defocus, DegradationStep, Frame, GaussianBlur, KernelBlur, Shake, TrajectoryBlur, centred_psf
 from .errors import ArgumentError, DatasetError
 from .figures import Cell, contact_sheet, fitted
@@ -55,20 +55,20 @@ def _spread(n_things: int, n_wanted: int) -> list[int]:
 def _cell(item: Item) -> Cell:
     files = [file for file in (item.degraded, item.clean) if file is not None]
     pictures = tuple(fitted(read_pixels(file)) for file in files)  # no more than one is in memory as it was
-    recipe = _recipe_of(item)
-    if recipe is None or not recipe.steps:
+    drawn = _drawn_of(item)
+    if drawn is None or not drawn.steps:
         return Cell("/".join(files[0].parts[-3:]), pictures)
-    kernels = (blur_of(step, recipe.cut.frame) for step in recipe.steps)
-    caption = f"{files[0].name}  {', '.join(step.kind for step in recipe.steps)}"
+    kernels = (blur_of(step, drawn.cut.frame) for step in drawn.steps)
+    caption = f"{files[0].name}  {', '.join(step.kind for step in drawn.steps)}"
     return Cell(caption, pictures, next((kernel for kernel in kernels if kernel is not None), None))
 
 
-def _recipe_of(item: Item) -> SampleRecipe | None:
+def _drawn_of(item: Item) -> Drawn | None:
     """What a synthesised pair was made by; None for others."""
     if item.degraded is None:
         return None
-    path = item.degraded.parent.parent / "recipes" / f"{item.degraded.stem}.json"
-    return read_sample_recipe(path) if path.is_file() else None
+    path = item.degraded.parent.parent / "drawn" / f"{item.degraded.stem}.json"
+    return read_drawn(path) if path.is_file() else None
 
 
 def _pack_cells(pack: Pack, n_samples: int) -> list[Cell]:

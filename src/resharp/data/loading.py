@@ -58,9 +58,9 @@ class Stream(Dataset[Batch | ResharpError]):
 
     def _photos(self, number: int) -> Batch | ResharpError:
         try:
-            recipe = self.synthesis.recipe(*divmod(number, len(self.synthesis)))
-            degraded, clean, _ = self.synthesis.replay(recipe)
-            beside = self.synthesis.beside(recipe)
+            drawn = self.synthesis.draw(*divmod(number, len(self.synthesis)))
+            degraded, clean, _ = self.synthesis.replay(drawn)
+            beside = self.synthesis.beside(drawn)
             if self.degraded is not None:
                 other = self.degraded.sample(*divmod(number, len(self.degraded))).clean
                 return {"degraded": other, "unpaired": clean} | beside
@@ -79,7 +79,7 @@ class Stream(Dataset[Batch | ResharpError]):
     def photos(self, number: int) -> list[str]:
         """The names of the photos that a sample is made of."""
         made_of = [self.synthesis] if self.degraded is None else [self.degraded, self.synthesis]
-        return [one.recipe(*divmod(number, len(one))).cut.photo for one in made_of]
+        return [one.draw(*divmod(number, len(one))).cut.photo for one in made_of]
 
 
 class _Share(Sampler[list[int]]):

@@ -81,7 +81,7 @@ def read_manifest(path: Path, *, strict: bool = True) -> Listing:
 
 
 def refuse_odd_names(items: Iterable[Item]) -> None:
-    """Raises DatasetError for a photo whose name is not in UTF-8: neither a manifest nor a recipe can hold it."""
+    """Raises DatasetError for a photo whose name is not in UTF-8: neither a manifest nor a sample can hold it."""
     for item in items:
         for path in (item.degraded, item.clean):
             try:

@@ -34,7 +34,7 @@ class Source(Protocol):
         """How many there are."""
 
     def name(self, index: int) -> str:
-        """What recipes call number `index`, wherever the dataset lies."""
+        """What samples call number `index`, wherever the dataset lies."""
 
     def group(self, index: int) -> str:
         """The video, scene or photo that no split may cut in two."""
@@ -50,7 +50,7 @@ class Source(Protocol):
 
 
 class PhotoFiles:
-    """Clean photos, or real pairs of one size, in files; the names in recipes are those below `root`.
+    """Clean photos, or real pairs of one size, in files; the names in samples are those below `root`.
 
     deep: photos of 16 bits keep their depth.
     """

@@ -1,7 +1,7 @@
 """Clean photos -> training samples that can be replayed: a pure function of (seed, epoch, index), whatever ran before.
 
-What is drawn and what is done are apart: `Synthesis.recipe` draws, `Synthesis.replay` does, and the recipe between them
-is plain values that can be stored, looked at and changed.
+What is drawn and what is done are apart: `Synthesis.draw` draws, `Synthesis.replay` does, and what was drawn is plain
+values that can be stored, looked at and changed.
 """
 
 import dataclasses
@@ -85,7 +85,7 @@ class Cut:
 
 
 @dataclasses.dataclass(frozen=True)
-class SampleRecipe:
+class Drawn:
     """How one sample was made; `Synthesis.replay` makes the same bytes of it again."""
 
     cut: Cut
@@ -96,16 +96,16 @@ class SampleRecipe:
         return {"cut": vars(self.cut), "steps": [step.as_json() for step in self.steps]}
 
     @classmethod
-    def from_json(cls, values: Any) -> "SampleRecipe":
-        """Raises RecipeError for what is no such recipe."""
+    def from_json(cls, values: Any) -> "Drawn":
+        """Raises RecipeError for what is nothing of the kind."""
         if not isinstance(values, dict) or set(values) != {"cut", "steps"} or not isinstance(values["steps"], list):
-            raise RecipeError("a sample's recipe is an object with cut and steps")
+            raise RecipeError("what was drawn for a sample is an object with cut and steps")
         try:
             cut = _CUT.validate_json(json.dumps(values["cut"]), strict=True)
         except ValidationError as error:
             problem = error.errors()[0]
             place = ".".join(str(part) for part in ("cut", *problem["loc"]))
-            raise RecipeError(f"a sample's recipe: {place}: {problem['msg']}") from None
+            raise RecipeError(f"what was drawn for a sample: {place}: {problem['msg']}") from None
         return cls(cut, tuple(step_from_json(step) for step in values["steps"]))
 
 
@@ -118,7 +118,7 @@ class Sample(NamedTuple):
 
     degraded: Tensor
     clean: Tensor
-    recipe: SampleRecipe
+    drawn: Drawn
 
 
 class Synthesis:
@@ -154,9 +154,9 @@ class Synthesis:
 
     def sample(self, epoch: int, index: int) -> Sample:
         """Sample `index` of an epoch."""
-        return self.replay(self.recipe(epoch, index))
+        return self.replay(self.draw(epoch, index))
 
-    def recipe(self, epoch: int, index: int) -> SampleRecipe:
+    def draw(self, epoch: int, index: int) -> Drawn:
         """What sample `index` of an epoch is made of; reads no more than a photo's header."""
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -182,30 +182,30 @@ class Synthesis:
             turn=turns % 4 if self.plan.turns else 0,
             flip=self.plan.flips and flip % 2 == 1,
         )
-        return SampleRecipe(cut, tuple(step for step in steps if step is not None))
+        return Drawn(cut, tuple(step for step in steps if step is not None))
 
-    def replay(self, recipe: SampleRecipe) -> Sample:
-        """The sample that a recipe describes.  Raises DatasetError where the source does not hold its photo."""
-        cut = recipe.cut
+    def replay(self, drawn: Drawn) -> Sample:
+        """The sample that was drawn so.  Raises DatasetError where the source does not hold its photo."""
+        cut = drawn.cut
         if cut.source not in range(len(self.sources)) or cut.number not in range(len(self.sources[cut.source])):
-            raise DatasetError(f"{cut.photo}: the recipe's photo is not among these sources")
+            raise DatasetError(f"{cut.photo}: its photo is not among these sources")
         source = self.sources[cut.source]
         if source.name(cut.number) != cut.photo:
-            raise DatasetError(f"{source.name(cut.number)}: stands where the recipe means {cut.photo}")
+            raise DatasetError(f"{source.name(cut.number)}: stands where the sample means {cut.photo}")
         degraded, clean = source.read(cut.number)
         region = _region(clean, cut)
         if degraded is not None:
-            return Sample(_inner(_region(degraded, cut), cut), _inner(region, cut), recipe)
+            return Sample(_inner(_region(degraded, cut), cut), _inner(region, cut), drawn)
         try:
-            spoiled, sharp = apply_steps(recipe.steps, as_unit(region), frame=cut.frame)
+            spoiled, sharp = apply_steps(drawn.steps, as_unit(region), frame=cut.frame)
         except (ArgumentError, RecipeError) as error:
             raise type(error)(f"{cut.photo}: {error}") from None
         spoiled, sharp = (_stored_as(region, image) for image in (spoiled, sharp))
-        return Sample(_inner(spoiled, cut, cut.factor), _inner(sharp, cut), recipe)
+        return Sample(_inner(spoiled, cut, cut.factor), _inner(sharp, cut), drawn)
 
-    def beside(self, recipe: SampleRecipe) -> dict[str, Tensor]:
-        """What lies beside the photo of a recipe, cut, turned and flipped as its clean half is."""
-        cut = recipe.cut
+    def beside(self, drawn: Drawn) -> dict[str, Tensor]:
+        """What lies beside the photo of a sample, cut, turned and flipped as its clean half is."""
+        cut = drawn.cut
         return {name: _inner(_region(one.read(cut.photo, cut.size), cut), cut) for name, one in self._beside.items()}
 
     def _fitting(self, which: int, turn: int) -> tuple[int, tuple[int, int]]:
@@ -252,7 +252,7 @@ def _region(photo: Tensor, cut: Cut) -> Tensor:
     scale = 2 if cut.half else 1
     height, width = (side // scale for side in photo.shape[-2:])
     if (height, width) != cut.size:
-        raise DatasetError(f"{cut.photo}: is {width}x{height}, not {cut.size[1]}x{cut.size[0]} as the recipe says")
+        raise DatasetError(f"{cut.photo}: is {width}x{height}, not {cut.size[1]}x{cut.size[0]} as the sample says")
     (above, right, below, before), (top, left, rows, columns) = cut.taken, cut.crop
     box = (top - above, top + rows + below, left - before, left + columns + right)
     region = _halved(photo, *box) if cut.half else photo[:, box[0] : box[1], box[2] : box[3]]

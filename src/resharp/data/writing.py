@@ -1,8 +1,9 @@
-"""A folder of synthesised pairs, each with the recipe that makes it again.
+"""A folder of synthesised pairs, each with what was drawn for it, which makes it again.
 
-    FOLDER/blur/000000.png  FOLDER/sharp/000000.png  FOLDER/recipes/000000.json  ...  FOLDER/manifest.json
+    FOLDER/blur/000000.png  FOLDER/sharp/000000.png  FOLDER/drawn/000000.json  ...  FOLDER/manifest.json
 
-A sample is done when its three files are there and sound; the recipe is written after the photos, the manifest last.
+A sample is done when its three files are there and sound; what was drawn is written after the photos, the manifest
+last.
 """
 
 import functools
@@ -20,7 +21,7 @@ from resharp.photo import Photo, read_pixels, write_photo
 
 from .folders import is_leftover
 from .manifest import MANIFEST, Entry, Manifest, save_manifest
-from .synthesis import SampleRecipe, Synthesis
+from .synthesis import Drawn, Synthesis
 from .workers import checked_workers, in_order
 
 BEGUN = "synthesis.json"
@@ -71,17 +72,17 @@ def write_samples(
     return sum(sample.was_there for sample in written[:count])
 
 
-def read_sample_recipe(path: Path) -> SampleRecipe:
+def read_drawn(path: Path) -> Drawn:
     """The recipe beside a synthesised pair.  Raises RecipeError, DatasetError."""
     try:
-        return SampleRecipe.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return Drawn.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: cannot be read as a sample's recipe ({error})") from None
+        raise DatasetError(f"{path}: cannot be read as what was drawn for a sample ({error})") from None
 
 
 def _recorded(folder: Path) -> list[int]:
-    """The numbers of the recipes that are there, in order."""
-    names = (path.stem for path in folder.glob("recipes/*.json"))
+    """The numbers of the samples that are there, in order."""
+    names = (path.stem for path in folder.glob("drawn/*.json"))
     return sorted(int(name) for name in names if name.isdecimal() and len(name) <= len(str(MOST)))
 
 
@@ -131,32 +132,32 @@ def _ensure(synthesis: Synthesis, folder: Path, count: int, number: int) -> _Wri
     for path, pixels in zip(_photos(folder, number), (sample.degraded, sample.clean), strict=True):
         image = pixels.float() / 255
         write_photo(Photo(image.expand(3, -1, -1), grey=len(image) == 1), path, png_compression=1)
-    with written_whole(_recipe_file(folder, number)) as file:
-        file.write((json.dumps(sample.recipe.as_json(), indent=1) + "\n").encode())
-    return _written(synthesis, number, sample.recipe, [sample.degraded.shape, sample.clean.shape], was_there=False)
+    with written_whole(_drawn_file(folder, number)) as file:
+        file.write((json.dumps(sample.drawn.as_json(), indent=1) + "\n").encode())
+    return _written(synthesis, number, sample.drawn, [sample.degraded.shape, sample.clean.shape], was_there=False)
 
 
 def _found(synthesis: Synthesis, folder: Path, number: int) -> _Written | None:
     """A sample that is done, None for one of which a file is missing or damaged."""
-    if not _recipe_file(folder, number).exists():
+    if not _drawn_file(folder, number).exists():
         return None
     try:
-        recipe = read_sample_recipe(_recipe_file(folder, number))
+        drawn = read_drawn(_drawn_file(folder, number))
         shapes = [read_pixels(path).shape for path in _photos(folder, number)]
     except (DatasetError, PhotoError, RecipeError):
         return None
-    is_known = 0 <= recipe.cut.source < len(synthesis.sources)
-    if not is_known or not 0 <= recipe.cut.number < len(synthesis.sources[recipe.cut.source]):
+    is_known = 0 <= drawn.cut.source < len(synthesis.sources)
+    if not is_known or not 0 <= drawn.cut.number < len(synthesis.sources[drawn.cut.source]):
         return None
-    return _written(synthesis, number, recipe, shapes, was_there=True)
+    return _written(synthesis, number, drawn, shapes, was_there=True)
 
 
 def _written(
-    synthesis: Synthesis, number: int, recipe: SampleRecipe, shapes: Iterable[tuple[int, ...]], *, was_there: bool
+    synthesis: Synthesis, number: int, drawn: Drawn, shapes: Iterable[tuple[int, ...]], *, was_there: bool
 ) -> _Written:
     (height, width), (clean_height, _) = (shape[-2:] for shape in shapes)
     degraded, clean = (path.as_posix() for path in _photos(Path(), number))
-    group = synthesis.sources[recipe.cut.source].group(recipe.cut.number)
+    group = synthesis.sources[drawn.cut.source].group(drawn.cut.number)
     entry = Entry(degraded=degraded, clean=clean, group=group, height=height, width=width)
     return _Written(entry, clean_height // height, was_there)
 
@@ -165,8 +166,8 @@ def _photos(folder: Path, number: int) -> tuple[Path, Path]:
     return folder / "blur" / f"{number:06d}.png", folder / "sharp" / f"{number:06d}.png"
 
 
-def _recipe_file(folder: Path, number: int) -> Path:
-    return folder / "recipes" / f"{number:06d}.json"
+def _drawn_file(folder: Path, number: int) -> Path:
+    return folder / "drawn" / f"{number:06d}.json"
 
 
 def _finish(written: list[_Written], folder: Path) -> None:

@@ -34,7 +34,7 @@ def synthesize(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Make pairs of clean photos: OUT/blur, OUT/sharp and the recipe of each, the same bytes with any --workers.
+    """Make pairs of clean photos: OUT/blur, OUT/sharp, and OUT/drawn for how each was made; any --workers give the same bytes.
 
     CLEAN is a folder of photos, a manifest or a pack; folders of real pairs are cut, turned and flipped only. Several
     are mixed by --weight. Stopped, the same command goes on; a larger --count adds to what is there.
