@@ -34,7 +34,7 @@ def synthesize(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Make pairs of clean photos: OUT/blur, OUT/sharp, OUT/drawn for how each was made; the same bytes with any --workers.
+    """Make pairs of clean photos: OUT/blur, OUT/sharp, OUT/drawn how each was made; the same bytes by any --workers.
 
     CLEAN is a folder of photos, a manifest or a pack; folders of real pairs are cut, turned and flipped only. Several
     are mixed by --weight. Stopped, the same command goes on; a larger --count adds to what is there.
