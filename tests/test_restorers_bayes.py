@@ -314,3 +314,19 @@ def test_a_mosaic_or_a_mask_may_be_an_array() -> None:
 def test_masks_that_do_not_fit_are_refused(lost: Tensor, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         resharp.inpaint(blurred_patch()[0], lost)
+
+
+def test_samples_give_their_mean_and_a_spread_that_leans_to_errors() -> None:
+    sharp, blurred = blurred_patch()
+    restorer = BayesRestorer(open_denoiser(LIGHT_DENOISER), samples=4, n_iterations=6)
+    seen: list[tuple[int, int]] = []
+    made = restorer(blurred, kernel=KERNEL, noise_sigma=0.005, progress=lambda *told: seen.append(told))
+    assert seen == [(step, 24) for step in range(1, 25)]
+    assert float(resharp.psnr(made.image, sharp)) > float(resharp.psnr(blurred, sharp)) + 1.5
+    spread, error = made.maps["spread"], (made.image - sharp).abs()
+    assert spread.shape == sharp.shape
+    assert float(torch.corrcoef(torch.stack([spread.flatten(), error.flatten()]))[0, 1]) > 0.1
+    assert torch.equal(made.image, restorer(blurred, kernel=KERNEL, noise_sigma=0.005).image)
+    assert not torch.equal(made.image, restorer(blurred, kernel=KERNEL, noise_sigma=0.005, seed=9).image)
+    with pytest.raises(ArgumentError, match="at least 2"):
+        BayesRestorer(open_denoiser(), samples=1)

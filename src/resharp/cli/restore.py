@@ -70,21 +70,21 @@ def deblur(
 
     read = () if blur_in is None else (str(blur_in),)
     made_by = {"command": "deblur", "gamma": gamma, "blur": None if blur_in is None else blur_in.read_bytes().hex()}
-    keep = None if trust_out is None else {"trust": _to_file(wanted, trust_out)}
+    keep = None if trust_out is None else {"trust": _to_file(wanted, trust_out, "--trust-out")}
     run_restorer(wanted, open_it, made_by, known=known, read=read, keep=keep)
 
 
-def _to_file(wanted: Wanted, path: Path, *, as_kernel: bool = False) -> "Callable[[Tensor], None]":
+def _to_file(wanted: Wanted, path: Path, option: str) -> "Callable[[Tensor], None]":
     """Writes a map (1, H, W), or a kernel, of the one photo; tells before whether that can be."""
     from resharp.degradations import write_kernel
     from resharp.files import check_writable
     from resharp.photo import Photo, write_photo
     from resharp.photo.encoding import output_format
 
-    one_photo(wanted, "--kernel-out" if as_kernel else "--trust-out", path)
+    one_photo(wanted, option, path)
     output_format(path)
     check_writable(path)
-    if as_kernel:
+    if option == "--kernel-out":
         return lambda kernel: write_kernel(kernel, path)
     return lambda shade: write_photo(Photo(shade.cpu().expand(3, -1, -1), grey=True), path)
 
@@ -146,6 +146,13 @@ def upscale(wanted: Wanted, samples: int | None, segmentation: str | None) -> No
 )
 @click.option("--iterations", type=int, metavar="N", help="Steps of the solver.  [default: 16, or 300 of dmsp]")
 @click.option("--gamma", type=float, default=1.0, show_default=True, metavar="G", help=_GAMMA)
+@click.option("--samples", type=int, metavar="N", help="The mean of N runs that differ in noise which they draw.")
+@click.option(
+    "--spread-out",
+    type=PLACE,
+    metavar="F.png",
+    help="A picture of where the samples differ, ten times as bright: their standard deviation.",
+)
 @click.option("--flip-kernel", is_flag=True, help="Turn the kernel by 180 degrees, for tools that store it so.")
 def deconvolve(
     wanted: Wanted,
@@ -155,6 +162,8 @@ def deconvolve(
     solver: str,
     iterations: int | None,
     gamma: float,
+    samples: int | None,
+    spread_out: Path | None,
     flip_kernel: bool,
 ) -> None:
     """Sharpen photos whose blur is known (Deep Mean-Shift Priors)."""
@@ -179,11 +188,17 @@ def deconvolve(
             noise_sigma=noise_sigma,
             gamma=gamma,
             tile=wanted.tile,
+            samples=samples,
         )
 
-    settings = {"noise": noise_sigma, "solver": solver, "iterations": iterations, "gamma": gamma}
+    if spread_out is not None and samples is None:
+        raise click.UsageError("--spread-out is of samples; give --samples, too.")
+    settings = {"noise": noise_sigma, "solver": solver, "iterations": iterations, "gamma": gamma, "samples": samples}
     made_by = {"command": "deconvolve", "kernel": kernel if spread is None else spread.tolist(), **settings}
-    keep = None if kernel_out is None else {"kernel": _to_file(wanted, kernel_out, as_kernel=True)}
+    keep = {} if kernel_out is None else {"kernel": _to_file(wanted, kernel_out, "--kernel-out")}
+    if spread_out is not None:
+        write = _to_file(wanted, spread_out, "--spread-out")
+        keep["spread"] = lambda spread: write(spread.mean(-3, keepdim=True).mul(10).clamp(0, 1))
     read = () if spread is None else (kernel,)
     run_restorer(wanted, open_it, made_by, known={"kernel": kernel if spread is None else spread}, read=read, keep=keep)
 

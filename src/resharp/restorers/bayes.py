@@ -18,7 +18,16 @@ from resharp.image import as_image
 from resharp.kernel_estimation import estimate_kernel, largest_named
 from resharp.models import Contract
 from resharp.priors import MeanShift
-from resharp.solvers import Step, estimated, estimated_noise_sigma, half_quadratic, known, mean_shift, unclipped
+from resharp.solvers import (
+    Step,
+    estimated,
+    estimated_noise_sigma,
+    half_quadratic,
+    known,
+    mean_and_spread,
+    mean_shift,
+    unclipped,
+)
 from resharp.solvers import halo as reach_of
 from resharp.tiling import n_tiles, run_in_tiles, smallest_side
 
@@ -36,8 +45,8 @@ class Problem:
     """What a solver is given: y = A x + n, where to begin, and what is known.
 
     measurement: (..., 3, h, w);  initial: (..., 3, H, W), the domain of A;  noise_sigma: None where it is to be
-    estimated;  gamma: above 1, the degradation acts on linear light;  report: hears (iteration, facts), and stops the
-    solver by returning False.
+    estimated;  gamma: above 1, the degradation acts on linear light;  generator: of one of several samples;  report:
+    hears (iteration, facts), and stops the solver by returning False.
     """
 
     measurement: Tensor
@@ -46,6 +55,7 @@ class Problem:
     noise_sigma: float | None
     seed: int
     gamma: float
+    generator: torch.Generator | None  # of the noise that samples draw
     report: Callable[[int, dict[str, float | str]], bool | None]
 
     def on_step(self, step: Step) -> bool | None:
@@ -88,6 +98,7 @@ def solve_half_quadratic(problem: Problem, denoiser: NetworkDenoiser, n_iteratio
         weigh=unclipped,
         gamma=problem.gamma,
         n_iterations=n_iterations,
+        generator=problem.generator,
         on_step=problem.on_step,
     )
 
@@ -106,6 +117,9 @@ class BayesRestorer:
     Only blur works in parts: they overlap by the kernel and by what the prior looks at, and differ from the whole by
     the little that evidence travels farther (measured: docs/decisions/0010).
 
+    samples: so many runs that differ in noise which they draw; the image is their mean, `maps["spread"]` their standard
+    deviation, which ranks errors weakly (docs/decisions/0013).
+
     Pixels whose light partly came from outside the frame are solved for like all others.  Raises ArgumentError for
     settings that hold for no photo.
     """
@@ -120,6 +134,7 @@ class BayesRestorer:
         noise_sigma: float | None = None,
         gamma: float = 1.0,
         tile: int | None = None,
+        samples: int | None = None,
     ) -> None:
         if isinstance(solver, str) and solver not in SOLVERS:
             raise ArgumentError(f"solver {solver!r} is unknown; choose {', '.join(SOLVERS)}")
@@ -132,6 +147,9 @@ class BayesRestorer:
             raise ArgumentError(
                 "the published iteration knows pixel values alone; leave gamma out, or take another solver"
             )
+        if samples is not None and samples < 2:
+            raise ArgumentError(f"{samples} samples; a spread needs at least 2, 8 are usual")
+        self._samples = samples
         self.accepts: tuple[str, ...] = ("kernel", "noise_sigma") if degradation is None else ("noise_sigma",)
         self.denoiser, self._gamma = denoiser, gamma
         self.contract = Contract(*_task_of(degradation))
@@ -144,7 +162,7 @@ class BayesRestorer:
         is then; in parts there is none.
 
         Raises ArgumentError, KernelError, WeightsError, ResourceError or StoppedError; facts: noise_sigma, data_weight
-        and iterations of the last step;  maps: kernel, of a blur.
+        and iterations of the last step;  maps: kernel, of a blur, and the spread of samples.
         """
         check_known(known, self.accepts, name="this restorer")
         degraded = as_image(image).to(self.denoiser.device)
@@ -160,7 +178,9 @@ class BayesRestorer:
         if not bool(torch.isfinite(restored).all()):
             raise WeightsError("the denoiser's output is not finite; try --precision float32 or other weights")
         maps = {"kernel": operator.kernel} if isinstance(operator, Blur) else {}
-        return Restored(restored.clamp_(0, 1), maps, facts)
+        if self._samples is not None:
+            restored, maps["spread"] = restored.chunk(2, -3)
+        return Restored(restored.clamp(0, 1), maps, facts)
 
     def _operator(self, known: dict[str, Any], degraded: Tensor) -> LinearDegradation:
         if self._degradation is not None:
@@ -184,7 +204,8 @@ class BayesRestorer:
         progress: Progress | None,
         facts: dict[str, float | str],
     ) -> Tensor:
-        """Of the operator's domain, without what lies outside the frame; whole or in parts."""
+        """Of the operator's domain, without what lies outside the frame, the spread of samples behind it; whole or in
+        parts."""
         flat = degraded.reshape(-1, *degraded.shape[-3:])
         side, halo = self._parts(flat, operator)
         if noise_sigma is None and side < max(flat.shape[-2:]) and self._solver is solve_half_quadratic:
@@ -193,14 +214,16 @@ class BayesRestorer:
         part = itertools.count()
 
         def solve(measurement: Tensor) -> Tensor:
-            before = next(part) * self.n_iterations
+            before, n_runs, runs = next(part), self._samples or 1, itertools.count()
 
             def report(iteration: int, found: dict[str, float | str]) -> bool | None:
                 facts.update(found)
-                if n_parts > 1:
-                    told(progress, before + iteration, n_parts * self.n_iterations)
+                run = before * n_runs + (next(runs) // self.n_iterations)
+                done, total = run * self.n_iterations + iteration, n_parts * n_runs * self.n_iterations
+                if n_parts * n_runs > 1:
+                    told(progress, done, total)
                     return None
-                return None if progress is None else progress(iteration, self.n_iterations)
+                return None if progress is None else progress(done, total)
 
             return self._solver_on(measurement, operator, noise_sigma, seed, report)
 
@@ -218,9 +241,18 @@ class BayesRestorer:
         initial = operator.first_guess(measurement)
         exact = noise_sigma is None and operator.is_exact
         noise = _NO_NOISE if exact else noise_sigma
-        problem = Problem(measurement, operator, initial, noise, seed, self._gamma, report)
-        solved = without_margin(self._solver(problem, self.denoiser, self.n_iterations), operator.margin)
-        return operator.solve(measurement, solved, 0.0) if exact else solved
+        problem = Problem(measurement, operator, initial, noise, seed, self._gamma, None, report)
+
+        def solved(generator: torch.Generator | None) -> Tensor:
+            own = seed if generator is None else generator.initial_seed()
+            run = dataclasses.replace(problem, generator=generator, seed=own)
+            image = self._solver(run, self.denoiser, self.n_iterations)
+            image = without_margin(image, operator.margin)
+            return operator.solve(measurement, image, 0.0) if exact else image
+
+        if self._samples is None:
+            return solved(None)
+        return torch.cat(mean_and_spread(solved, self._samples, seed=seed), -3)
 
     def _parts(self, flat: Tensor, operator: LinearDegradation) -> tuple[int, int]:
         """(side, halo) of the parts of images (N, C, H, W)."""
