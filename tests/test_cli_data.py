@@ -43,6 +43,10 @@ def test_from_photos_to_a_pack_and_a_picture_of_it(run: Run, photos: Path, plan:
     for place in (made, packed, photos):
         assert run("data", "show", place, "-o", sheet).code == 0
         assert resharp.read_photo(sheet).image.shape[-1] > 200
+    (made / "blur" / "000003.png").unlink()
+    assert run("data", "pack", made, "-o", packed, "--patch", 8).code == 2
+    done = run("data", "pack", made, "-o", packed, "--patch", 8, "--stride", 8, "--json", "--unpaired")
+    assert json.loads(done.out)["patches"] == {"blur": 12, "sharp": 16}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,11 @@ from .._terminal import PLACE, InterruptedRunError, json_option, say
 @click.option("--patch", type=int, default=128, show_default=True, metavar="N", help="Pixels a side.")
 @click.option("--stride", type=int, default=100, show_default=True, metavar="N", help="Pixels from patch to patch.")
 @click.option("--pairs", nargs=2, metavar="A B", help="The sub-folders of degraded and of clean photos.")
+@click.option(
+    "--unpaired",
+    is_flag=True,
+    help="These sub-folders, blur and sharp if not named, are no pairs and may differ in number.",
+)
 @click.option("--subset", metavar="NAME", help="Of gopro: linear or gamma; of realblur: J or R.")
 @click.option("--split", metavar="NAME", help="Only this part of the dataset, such as train.")
 @click.option("--workers", type=int, default=0, show_default=True, metavar="N", help="Processes beside this one.")
@@ -24,6 +29,7 @@ def pack(
     patch: int,
     stride: int,
     pairs: tuple[str, str] | None,
+    unpaired: bool,
     subset: str | None,
     split: str | None,
     workers: int,
@@ -35,11 +41,16 @@ def pack(
     """
     import tqdm
 
+    from resharp.data.folders import unpaired as unpaired_folders
     from resharp.data.layouts import open_listing
     from resharp.data.packing import pack as pack_listing
     from resharp.data.sources import one_split
 
-    listing = open_listing(source, pairs=pairs, subset=subset)
+    if unpaired:
+        degraded, clean = pairs or ("blur", "sharp")
+        listing = unpaired_folders(source / degraded, source / clean)
+    else:
+        listing = open_listing(source, pairs=pairs, subset=subset)
     listing = one_split(listing, split, source)
     try:
         with tqdm.tqdm(
