@@ -158,12 +158,15 @@ def demosaic(
 ) -> Picture:
     """The colours of what a sensor with a Bayer filter saw.
 
-    image: one plane, (..., 1, H, W) or an array (H, W), in pixel values, not in linear light;  pattern: the colours of
-    its upper left pixels in rows;  else as `deconvolve`.  Returns three channels.  Raises ArgumentError.
+    image: one plane, (..., 1, H, W) or an array (H, W), in pixel values, not in linear light; of three, as others make
+    them, the sensor's samples are taken;  pattern: the colours of its upper left pixels in rows;  else as `deconvolve`.
+    Returns three channels.  Raises ArgumentError.
     """
+    planes = as_image(image)
+    raw = planes if planes.shape[-3] == 1 else Mosaic(pattern)(planes)
     denoiser = open_denoiser(model, device=device, precision=precision)
     restorer = BayesRestorer(denoiser, degradation=Mosaic(pattern), noise_sigma=noise_sigma, n_iterations=n_iterations)
-    return restore(image, restorer, progress=progress)
+    return like_input(restore_planes(raw, restorer, progress=progress).image, image)
 
 
 def _task(model: Model, task: str) -> str | None:
