@@ -1,6 +1,7 @@
 """Recipes of trainings and plans of what spoils photos, as they come with resharp: by name, like its models."""
 
 import dataclasses
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -49,4 +50,4 @@ def found(what: str | Path, kind: str, *, folder: Path | None = None) -> Path:
 
 def _title(path: Path) -> str:
     comments = (line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("# "))
-    return next(comments, "").removeprefix("# ").partition(". ")[0].rstrip(".")
+    return re.split(r"(?<!et al)\. ", next(comments, "").removeprefix("# "), maxsplit=1)[0].rstrip(".")
