@@ -221,7 +221,13 @@ def inpaint(wanted: Wanted, mask: Path, noise_sigma: float | None) -> None:
 
 @click.command()
 @restoring("denoiser-light", of="The denoiser that serves as prior")
-@click.option("--pattern", default="RGGB", show_default=True, metavar="P", help="RGGB, BGGR, GRBG or GBRG.")
+@click.option(
+    "--pattern",
+    type=click.Choice(["RGGB", "BGGR", "GRBG", "GBRG"], case_sensitive=False),
+    default="RGGB",
+    show_default=True,
+    help="The colours of the upper left pixels, in rows.",
+)
 @click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: estimated.")
 def demosaic(wanted: Wanted, pattern: str, noise_sigma: float | None) -> None:
     """Find the colours of grey pictures that hold a sensor's Bayer mosaic (Deep Mean-Shift Priors)."""

@@ -20,6 +20,8 @@ def restore_planes(
     """Images (..., C, H, W) in [0, 1] with one channel or three through a restorer, which sees three; grey comes back
     grey, but for a mosaic, which is one plane that holds colours.  Raises what the restorer raises."""
     image = as_image(planes)
+    if image.shape[-3] == 3 and restorer.contract.task == "demosaic":
+        raise ArgumentError("it is a colour picture; a mosaic is one plane of grey")
     if image.shape[-3] == 3 or restorer.contract.task == "demosaic":
         return restorer(image, seed=seed, progress=progress, **known)
     restored = restorer(image.expand(*image.shape[:-3], 3, -1, -1), seed=seed, progress=progress, **known)
