@@ -228,7 +228,7 @@ def inpaint(wanted: Wanted, mask: Path, noise_sigma: float | None) -> None:
     show_default=True,
     help="The colours of the upper left pixels, in rows.",
 )
-@click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: estimated.")
+@click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: none; samples stay as they are.")
 def demosaic(wanted: Wanted, pattern: str, noise_sigma: float | None) -> None:
     """Find the colours of grey pictures that hold a sensor's Bayer mosaic (Deep Mean-Shift Priors)."""
     from resharp.degradations import Mosaic

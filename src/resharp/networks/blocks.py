@@ -93,6 +93,15 @@ def draw_normal(network: nn.Module, std: float, generator: torch.Generator | Non
                 nn.init.zeros_(module.bias)
 
 
+def draw_uniform(network: nn.Module, generator: torch.Generator | None) -> None:
+    """Convolutions as torch draws them by default, from the generator; biases 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=generator)
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+
+
 def check_ranges(network: str, **ranges: tuple[float, float, float]) -> None:
     """Raises ValueError for the first argument (value, low, high) of a network that lies outside its range."""
     for name, (value, low, high) in ranges.items():

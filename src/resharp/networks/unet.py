@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .blocks import check_ranges, corrected
+from .blocks import check_ranges, corrected, draw_uniform
 
 
 class PlainBlock(nn.Module):
@@ -79,11 +79,7 @@ class UNet(nn.Module):
         self._initialise(generator)
 
     def _initialise(self, generator: torch.Generator | None) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=generator)
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        draw_uniform(self, generator)
         for module in self.modules():
             if isinstance(module, PlainBlock):
                 module.conv2.weight.data.mul_(0.1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .blocks import check_ranges, corrected
+from .blocks import check_ranges, corrected, draw_uniform
 from .unet import PlainBlock
 
 
@@ -41,16 +41,7 @@ class LightUpscaler(nn.Module):
         self.blocks = nn.Sequential(*(PlainBlock(width) for _ in range(n_blocks)))
         self.ending = nn.Conv2d(width, channels * scale**2, 3, padding=1)
         self.arguments: dict[str, Any] = {"scale": scale, "channels": channels, "width": width, "n_blocks": n_blocks}
-        self._initialise(generator)
-
-    def _initialise(self, generator: torch.Generator | None) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=generator)
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
-            elif isinstance(module, PlainBlock):
-                module.conv2.weight.data.mul_(0.1)
+        draw_uniform(self, generator)
         nn.init.zeros_(self.ending.weight)
 
     def forward(self, image: Tensor) -> Tensor:

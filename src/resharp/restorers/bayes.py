@@ -158,8 +158,8 @@ class BayesRestorer:
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
         """kernel: the picture of a point of light, (height, width), both odd: tensor, array, or what `--kernel` takes;
         "estimate" finds it in the one photo, "estimate:31" with up to 31 pixels a side (`estimate_kernel`);
-        noise_sigma: on the [0, 1] scale, None estimates it.  A whole photo whose `progress` says stop is given as it
-        is then; in parts there is none.
+        noise_sigma: on the [0, 1] scale, None estimates it, or for a degradation that `is_exact` means none. A whole
+        photo whose `progress` says stop is given as it is then; in parts there is none.
 
         Raises ArgumentError, KernelError, WeightsError, ResourceError or StoppedError; facts: noise_sigma, data_weight
         and iterations of the last step;  maps: kernel, of a blur, and the spread of samples.

@@ -159,8 +159,8 @@ def demosaic(
     """The colours of what a sensor with a Bayer filter saw.
 
     image: one plane, (..., 1, H, W) or an array (H, W), in pixel values, not in linear light; of three, as others make
-    them, the sensor's samples are taken;  pattern: the colours of its upper left pixels in rows;  else as `deconvolve`.
-    Returns three channels.  Raises ArgumentError.
+    them, the sensor's samples are taken;  pattern: the colours of its upper left pixels in rows;  noise_sigma: None
+    keeps the samples as they are;  else as `deconvolve`.  Returns three channels.  Raises ArgumentError.
     """
     planes = as_image(image)
     raw = planes if planes.shape[-3] == 1 else Mosaic(pattern)(planes)
