@@ -1,22 +1,37 @@
 """Blind deblurring as a restorer: blur that is given, photos that are left alone, what is told."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 import resharp
+from resharp.data.sources import open_source
 from resharp.degradations import Blur, blurred, edge_padded, read_field, uniform_field, without_margin, write_field
 from resharp.demo import demo_inputs
-from resharp.errors import ArgumentError, KernelError
+from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.kernel_estimation.field import FoundBlur
 from resharp.metrics import psnr
 from resharp.models import contract_of
-from resharp.restorers import BLIND, BayesRestorer, BlindRestorer, NetworkDenoiser, StoppedError, restore_photo
-from resharp.restorers.blind import trust_in
+from resharp.photo import write_photo
+from resharp.restorers import (
+    BLIND,
+    BayesRestorer,
+    BlindRestorer,
+    NetworkDenoiser,
+    NetworkRestorer,
+    StoppedError,
+    open_restorer,
+    restore_photo,
+)
+from resharp.restorers.blind import trust_in, undone
+from resharp.restorers.undoing import undo_pairs
 from resharp.solvers import estimated_noise_sigma, half_quadratic, unclipped
 from tests.conftest import rand
-from tests.toy_networks import SMALL
+from tests.toy_networks import SMALL, refiner, saved
 
 KERNEL = resharp.motion_kernel(7, 20)
 
@@ -49,6 +64,36 @@ def test_a_given_blur_is_undone_by_the_solver() -> None:
     assert heard == [(1, 3), (2, 3), (3, 3)]
     assert restored.facts["kernel"] == field.kernels.shape[-1]
     assert torch.equal(restored.maps["kernels"], field.kernels)
+
+
+def test_what_was_undone_is_refined(tmp_path: Path) -> None:
+    network, image, field = refiner(), demo_inputs()[0][:, 100:160, 130:194], uniform_field(KERNEL, (60, 64))
+    path = saved(network, tmp_path / "refiner.safetensors", "deblur")
+    refining = open_restorer(path, precision="float32", gamma=1.0)
+    plain = open_restorer(BLIND, precision="float32")(image, blur=field)
+    refined = refining(image, blur=field)
+    planes = undone(plain.image, plain.maps["trust"])[None]
+    assert_close(refined.image, network(image[None], undone=planes)[0].clamp(0, 1))
+    assert not torch.equal(refined.maps["trust"], plain.maps["trust"])
+    with pytest.raises(WeightsError, match="refines what blind deblurring made"):
+        NetworkRestorer(network, contract_of(network, "deblur"))
+    with pytest.raises(ArgumentError, match="no setting samples"):
+        open_restorer(path, samples=2)
+
+
+def test_pairs_are_kept_with_what_was_undone_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for half, strength in (("blur", 0.5), ("sharp", 1.0)):
+        (tmp_path / "pairs" / half).mkdir(parents=True)
+        for name in ("a", "b"):
+            write_photo(resharp.Photo(photo() * strength, grey=False), tmp_path / "pairs" / half / f"{name}.png")
+    found = [FoundBlur(None, "the photo is sharp"), FoundBlur(uniform_field(KERNEL, (60, 64)))]
+    monkeypatch.setattr("resharp.restorers.blind.find_blur", lambda *_, **__: found.pop(0))
+    source, out = open_source(tmp_path / "pairs"), tmp_path / "undone"
+    restorer = BlindRestorer(denoiser(), n_iterations=1)
+    for _ in range(2):  # the second time nothing is done again
+        assert undo_pairs(source, out, lambda: restorer) == 1
+    assert np.load(out / "undone" / "000001.npy").shape == (4, 60, 64)
+    assert (out / "untouched" / "000000").read_text() == "the photo is sharp\n"
 
 
 def test_a_photo_without_blur_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

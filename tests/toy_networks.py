@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resharp.models import Card, contract_of, save_model
-from resharp.networks import BGAN, DAE, DBGAN, NETWORKS, DeblurGAN, MPRNet, NAFNet, SFTNet, UNet, noise_for
+from resharp.networks import BGAN, DAE, DBGAN, NETWORKS, DeblurGAN, MPRNet, NAFNet, Refiner, SFTNet, UNet, noise_for
 from resharp.networks.blocks import corrected
 from resharp.restorers import NetworkRestorer
 
@@ -40,6 +40,9 @@ SMALL: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+refiner = _new(Refiner, widths=[4, 8], blocks=[1, 1])
+
+
 @functools.cache
 def toy_bgan() -> Path:
     """Weights of a small BGAN that visibly changes a photo, in a folder of this process."""
@@ -53,6 +56,7 @@ def beside(network: nn.Module, image: Tensor) -> list[Tensor]:
     made["noise"] = torch.stack([noise_for(network, height, width, draws) for _ in range(n)]).to(image)
     shape = (n, getattr(network, "n_classes", 8), scale * height, scale * width)
     made["segmentation"] = torch.rand(shape, generator=draws).softmax(1).to(image)
+    made["undone"] = torch.rand(n, 4, height, width, generator=draws).to(image)
     return [made[name] for name in getattr(network, "takes", ()) if name in made]
 
 

@@ -33,6 +33,7 @@ SHORT_SIGHTED: dict[str, dict[str, Any]] = {
     "sftnet": {"width": 4, "n_blocks": 2},
     "dae": {"width": 4, "depth": 6},
     "unet": {"widths": [4, 8], "blocks": [1, 1]},
+    "refiner": {"widths": [4, 8], "blocks": [1, 1], "gather": 2},
     "deblurgan": {"width": 4, "n_blocks": 0},
     "nafnet": {"width": 4, "encoder_blocks": [1], "decoder_blocks": [1]},
 }

@@ -48,7 +48,7 @@ def deblur(
     trust_out: Path | None,
 ) -> None:
     """Sharpen photos of which nothing else is known; those without blur come back as they were."""
-    if wanted.model != "blind":
+    if not _finds_blur(wanted.model):
         if any(option is not None for option in (gamma, blur_out, blur_in, trust_out)):
             raise click.UsageError(
                 "--gamma, --blur-out, --blur-in and --trust-out are of `blind`; leave them or --model out."
@@ -66,12 +66,20 @@ def deblur(
     def open_it() -> "Restorer":
         from resharp.restorers import open_restorer
 
-        return open_restorer("blind", task="deblur", gamma=gamma, **wanted.of_model)
+        return open_restorer(wanted.model, task="deblur", gamma=gamma, **wanted.of_model)
 
     read = () if blur_in is None else (str(blur_in),)
     made_by = {"command": "deblur", "gamma": gamma, "blur": None if blur_in is None else blur_in.read_bytes().hex()}
     keep = None if trust_out is None else {"trust": _to_file(wanted, trust_out, "--trust-out")}
     run_restorer(wanted, open_it, made_by, known=known, read=read, keep=keep)
+
+
+def _finds_blur(model: str) -> bool:
+    if model == "blind":
+        return True
+    from resharp.restorers.opening import finds_blur
+
+    return finds_blur(model)
 
 
 def _to_file(wanted: Wanted, path: Path, option: str) -> "Callable[[Tensor], None]":

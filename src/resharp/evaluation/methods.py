@@ -29,7 +29,7 @@ from resharp.restorers import (
     open_denoiser,
     open_restorer,
 )
-from resharp.restorers.opening import TELLABLE
+from resharp.restorers.opening import TELLABLE, finds_blur
 from resharp.restorers.precision import checked_precision
 
 from .baselines import BASELINES, baseline
@@ -179,8 +179,8 @@ def _from_model(
 ) -> Method:
     if str(what) not in SHIPPED and Path(what).suffix.lower() in SUFFIXES:
         raise ArgumentError(f"{what}: is a photo; name the folder of restored pictures")
-    is_blind = what == BLIND
-    card = read_card(LIGHT_DENOISER if is_blind else what)
+    is_blind = finds_blur(what)
+    card = read_card(LIGHT_DENOISER if what == BLIND else what)
     _check_task(dataclasses.replace(card, contract=BlindRestorer.contract) if is_blind else card, protocol)
     place = checked_device(device)
     used = str(checked_precision(precision, place)).removeprefix("torch.")
@@ -192,7 +192,7 @@ def _from_model(
     else:
         restorer = open_restorer(what, samples=samples, **settings)
         _check_needs([need for need in restorer.accepts if need == "noise_sigma"], str(what), protocol)
-    name = BLIND if is_blind else card.name if card.name != "not stated" else Path(card.path).stem
+    name = BLIND if what == BLIND else card.name if card.name != "not stated" else Path(card.path).stem
     run = functools.partial(_told, restorer, protocol, protocol.seed or 0)
     return Method(name, run, card.sha256, card.licence, str(place), used)
 

@@ -18,7 +18,7 @@ TASKS: dict[str, str] = {
     "degrade": "a sharp photo in, a realistically spoilt one out",
     "kernels": "a blurred photo in, its blur kernels out",
 }
-INPUTS = ("image", "sigma", "noise", "segmentation")
+INPUTS = ("image", "sigma", "noise", "segmentation", "undone")
 """What networks take, the photo first, in the order in which `forward` names them."""
 
 

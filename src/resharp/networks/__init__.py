@@ -12,7 +12,7 @@ from .nafnet import NAFNet
 from .noise_maps import NOISES, noise_for, noise_map
 from .sftnet import SFTNet
 from .srresnet import MSRResNet, SRResNet
-from .unet import UNet
+from .unet import Refiner, UNet
 from .upscaler import LightUpscaler
 
 NETWORKS: dict[str, type[nn.Module]] = {
@@ -23,6 +23,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "mprnet": MPRNet,
     "msrresnet": MSRResNet,
     "nafnet": NAFNet,
+    "refiner": Refiner,
     "sftnet": SFTNet,
     "srresnet": SRResNet,
     "unet": UNet,
@@ -47,6 +48,7 @@ __all__ = [
     "NAFNet",
     "PatchCritic",
     "PooledCritic",
+    "Refiner",
     "SFTNet",
     "SRResNet",
     "UNet",

@@ -28,7 +28,59 @@ class PlainBlock(nn.Module):
         return cast(Tensor, features + self.conv2(torch.relu(self.conv1(features))))
 
 
-class UNet(nn.Module):
+class _UShape(nn.Module):
+    """(N, n_seen, H, W) -> (N, channels, H, W) by `_correction`; of a new one it is 0."""
+
+    scale = 1
+
+    def __init__(
+        self,
+        n_seen: int,
+        channels: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        gather: int,
+        generator: torch.Generator | None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if len(widths) != len(blocks) or not 1 <= len(widths) <= 6:
+            raise ValueError(f"a {name} needs as many blocks as widths, 1 to 6; not {len(blocks)} and {len(widths)}")
+        check_ranges(name, channels=(channels, 1, 64), gather=(gather, 1, 8))
+        for width, n_blocks in zip(widths, blocks, strict=True):
+            check_ranges(name, widths=(width, 1, 4096), blocks=(n_blocks, 0, 64))
+        pairs = list(itertools.pairwise(widths))
+        self.gather = gather
+        self.multiple_of = gather * 2 ** len(pairs)
+        self.intro = nn.Conv2d(n_seen * gather**2, widths[0], 3, padding=1)
+        self.encoders = nn.ModuleList(_row(n, width) for n, width in zip(blocks, widths, strict=True))
+        self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in pairs)
+        self.ups = nn.ModuleList(nn.Conv2d(wider, 4 * wide, 1) for wide, wider in pairs)
+        self.decoders = nn.ModuleList(_row(n, width) for n, width in zip(blocks[:-1], widths[:-1], strict=True))
+        self.ending = nn.Conv2d(widths[0], channels * gather**2, 3, padding=1)
+        self.halo = _halo(blocks, gather)
+        self._initialise(generator)
+
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        draw_uniform(self, generator)
+        for module in self.modules():
+            if isinstance(module, PlainBlock):
+                module.conv2.weight.data.mul_(0.1)
+        nn.init.zeros_(self.ending.weight)
+
+    def _correction(self, whole: Tensor) -> Tensor:
+        features = self.intro(functional.pixel_unshuffle(whole.to(self.intro.weight.dtype), self.gather))
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=False):
+            skips.append(encoder(features))
+            features = down(skips[-1])
+        features = self.encoders[-1](features)
+        for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
+            features = decoder(functional.pixel_shuffle(up(features), 2) + skips.pop())
+        return functional.pixel_shuffle(self.ending(features), self.gather)
+
+
+class UNet(_UShape):
     """Restored photo I + f(I).  Pixels are first gathered into channels, `gather` x `gather` at a time; from level to
     level the sides halve and the width is the next of `widths`; 3,631,008 parameters.
 
@@ -40,8 +92,6 @@ class UNet(nn.Module):
     neighbourhood alone: large photos may be cut into tiles.  A new network returns its input.
     """
 
-    scale = 1
-
     def __init__(
         self,
         *,
@@ -52,23 +102,8 @@ class UNet(nn.Module):
         noise_map: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        if len(widths) != len(blocks) or not 1 <= len(widths) <= 6:
-            raise ValueError(f"a UNet needs as many blocks as widths, 1 to 6; not {len(blocks)} and {len(widths)}")
-        check_ranges("UNet", channels=(channels, 1, 64), gather=(gather, 1, 8))
-        for width, n_blocks in zip(widths, blocks, strict=True):
-            check_ranges("UNet", widths=(width, 1, 4096), blocks=(n_blocks, 0, 64))
-        pairs = list(itertools.pairwise(widths))
-        self.gather = gather
-        self.multiple_of = gather * 2 ** len(pairs)
+        super().__init__(channels + noise_map, channels, widths, blocks, gather, generator)
         self.takes = ("image", "sigma") if noise_map else ("image",)
-        self.intro = nn.Conv2d((channels + noise_map) * gather**2, widths[0], 3, padding=1)
-        self.encoders = nn.ModuleList(_row(n, width) for n, width in zip(blocks, widths, strict=True))
-        self.downs = nn.ModuleList(nn.Conv2d(wide, wider, 2, stride=2) for wide, wider in pairs)
-        self.ups = nn.ModuleList(nn.Conv2d(wider, 4 * wide, 1) for wide, wider in pairs)
-        self.decoders = nn.ModuleList(_row(n, width) for n, width in zip(blocks[:-1], widths[:-1], strict=True))
-        self.ending = nn.Conv2d(widths[0], channels * gather**2, 3, padding=1)
-        self.halo = _halo(blocks, gather)
         self.arguments: dict[str, Any] = {
             "channels": channels,
             "widths": list(widths),
@@ -76,34 +111,39 @@ class UNet(nn.Module):
             "gather": gather,
             "noise_map": noise_map,
         }
-        self._initialise(generator)
-
-    def _initialise(self, generator: torch.Generator | None) -> None:
-        draw_uniform(self, generator)
-        for module in self.modules():
-            if isinstance(module, PlainBlock):
-                module.conv2.weight.data.mul_(0.1)
-        nn.init.zeros_(self.ending.weight)
 
     def forward(self, image: Tensor, sigma: Tensor | None = None) -> Tensor:
         assert image.ndim == 4
-        seen = image.to(self.intro.weight.dtype)
+        seen = image
         if "sigma" in self.takes:
             assert sigma is not None
             level = sigma.to(seen).reshape(-1, 1, 1, 1).expand(len(seen), 1, *seen.shape[-2:])
             seen = torch.cat([seen, level], dim=1)
         return corrected(image, self._correction(seen))
 
-    def _correction(self, whole: Tensor) -> Tensor:
-        features = self.intro(functional.pixel_unshuffle(whole, self.gather))
-        skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=False):
-            skips.append(encoder(features))
-            features = down(skips[-1])
-        features = self.encoders[-1](features)
-        for up, decoder in zip(reversed(self.ups), reversed(self.decoders), strict=True):
-            features = decoder(functional.pixel_shuffle(up(features), 2) + skips.pop())
-        return functional.pixel_shuffle(self.ending(features), self.gather)
+
+class Refiner(_UShape):
+    """What blind deblurring made of a photo -> that + f; the network behind it; 1,311,980 parameters.
+
+    image: (N, 3, H, W) in [0, 1], the photo as it was, H and W multiples of `multiple_of`;  undone: (N, 4, H, W), what
+    the solver made of it, and the trust in that;  returns (N, 3, H, W), not clipped.  The shape is the `UNet`'s.
+    """
+
+    takes = ("image", "undone")
+
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int] = (32, 64, 128),
+        blocks: Sequence[int] = (1, 2, 3),
+        gather: int = 2,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(7, 3, widths, blocks, gather, generator)
+        self.arguments: dict[str, Any] = {"widths": list(widths), "blocks": list(blocks), "gather": gather}
+
+    def forward(self, image: Tensor, undone: Tensor) -> Tensor:
+        return corrected(undone[:, :3], self._correction(torch.cat([image, undone], dim=1)))
 
 
 def _row(n_blocks: int, width: int) -> nn.Sequential:

@@ -1,6 +1,7 @@
 """A shaken photo made readable: its blur is found (`kernel_estimation`), then undone by a solver with a denoiser.
 
-Nothing here was trained on blurred photos.  A photo in which no blur is found comes back as it was.
+A small network that has seen photos beside what became of them may refine the result.  A photo in which no blur is
+found comes back as it was.
 """
 
 from typing import Any, final
@@ -20,7 +21,7 @@ from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipp
 
 from .base import Progress, Restored, StoppedError, check_known
 from .memory import memory_named
-from .network import NetworkDenoiser
+from .network import NetworkDenoiser, TiledNetwork
 
 N_ITERATIONS = 8
 TOLERANCE = 1e-3  # of the least-squares steps; kernels that were found are not worth a finer one
@@ -37,7 +38,8 @@ class BlindRestorer:
     """Deblurs images (..., 3, H, W) in [0, 1] whose blur is not known, by finding it.
 
     gamma: blur is looked for and undone in pixel values ** gamma, None: see `find_blur`;  largest: side in pixels of
-    the largest kernel that is looked for, None to find that, too.
+    the largest kernel that is looked for, None to find that, too;  refiner: a network that takes (photo, undone), see
+    `undone`, None for the solver's result as it is.
     """
 
     contract = Contract("deblur")
@@ -49,11 +51,13 @@ class BlindRestorer:
         *,
         gamma: float | None = None,
         largest: int | None = None,
+        refiner: TiledNetwork | None = None,
         n_iterations: int = N_ITERATIONS,
     ) -> None:
         if n_iterations < 1:
             raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, {N_ITERATIONS} are usual")
         self.denoiser, self._gamma, self._largest, self._n_iterations = denoiser, gamma, largest, n_iterations
+        self._refiner = refiner
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
         """blur: a `BlurField` or `FoundBlur` that was found before, for images of one size.
@@ -90,8 +94,12 @@ class BlindRestorer:
             restored = self._solved(photo, operator, blur.gamma, error, attempt, facts, progress)
             if edge_energy(without_margin(restored, operator.margin)) <= most:
                 break
-        again = to_pixels(operator(to_light(restored, blur.gamma)), blur.gamma)
-        maps = {"kernels": blur.kernels, "trust": trust_in(photo, again)}
+        trust = trust_in(photo, seen_through(blur, operator, restored))
+        if self._refiner is not None:
+            inner = without_margin(restored, operator.margin)
+            inner.copy_(self._refiner(photo, planes=undone(inner, trust)).clamp(0, 1))
+            trust = trust_in(photo, seen_through(blur, operator, restored))
+        maps = {"kernels": blur.kernels, "trust": trust}
         return Restored(without_margin(restored, operator.margin), maps, facts)
 
     def _solved(
@@ -124,6 +132,16 @@ class BlindRestorer:
             tolerance=TOLERANCE,
             on_step=on_step,
         ).clamp(0, 1)
+
+
+def seen_through(blur: BlurField, operator: VaryingBlur, restored: Tensor) -> Tensor:
+    """A picture with its margin (3, H + n - 1, W + n - 1), blurred in the values in which the blur happened."""
+    return to_pixels(operator(to_light(restored, blur.gamma)), blur.gamma)
+
+
+def undone(restored: Tensor, trust: Tensor) -> Tensor:
+    """What a refiner takes beside the photo: (4, H, W), the solver's result (3, H, W) and the trust in it (1, H, W)."""
+    return torch.cat([restored, trust.to(restored)])
 
 
 def edge_energy(image: Tensor) -> float:

@@ -221,6 +221,7 @@ class TiledNetwork:
             "sigma": torch.full((1,), 0.1),
             "noise": torch.zeros(1, getattr(network, "noise_channels", 4), side, side),
             "segmentation": torch.zeros(1, getattr(network, "n_classes", 8), large, large),
+            "undone": torch.zeros(1, 4, side, side),
         }
         taken = [beside[name].to(self.device) for name in self.contract.takes if name != "image"]
         network(torch.zeros(1, 3, side, side, device=self.device), *taken)
@@ -251,6 +252,8 @@ class NetworkRestorer:
         samples: int | None = None,
         name: str = "this model",
     ) -> None:
+        if "undone" in contract.takes:
+            raise WeightsError(f"{name}: refines what blind deblurring made of a photo; open it by `open_restorer`")
         self.contract, self.name = contract, name
         self.accepts = tuple(_ACCEPTED[one] for one in contract.takes if one in _ACCEPTED)
         self.network = TiledNetwork(network, contract, device=device, precision=precision, tile=tile)

@@ -14,13 +14,22 @@ from resharp.degradations.noise import checked_seed
 from resharp.device import is_out_of_memory
 from resharp.errors import ArgumentError, ResharpError, WeightsError, did_you_mean
 from resharp.image import as_image
-from resharp.models import DEFAULT_DENOISER, LIGHT_DENOISER, Card, Contract, check_task, contract_of, load_model
+from resharp.models import (
+    DEFAULT_DENOISER,
+    LIGHT_DENOISER,
+    Card,
+    Contract,
+    check_task,
+    contract_of,
+    load_model,
+    read_card,
+)
 from resharp.own_code import imported, is_own, told
 
 from .base import Progress, Restored, Restorer, check_known
 from .base import told as heard
 from .blind import BlindRestorer
-from .network import NetworkDenoiser, NetworkRestorer
+from .network import NetworkDenoiser, NetworkRestorer, TiledNetwork
 
 TELLABLE = ("kernel", "noise_sigma", "scale", "pattern", "segmentation")
 """What a restorer may be told of a degradation."""
@@ -47,12 +56,12 @@ def open_restorer(
     device, precision: of networks; "auto" is an accelerator where there is one, and bfloat16 where it is fast there.
     network: the class or "package.module:Name" of a file whose network is none of ours, which is then imported.
     task: what the model must be for, a row of `models.TASKS`.  settings: `tile` and `samples`, see `NetworkRestorer`;
-    of "blind" `gamma` and `largest`, see `BlindRestorer`.
+    of "blind", and of models that refine what it makes, `gamma` and `largest`, see `BlindRestorer`.
     A function is told by keyword what its signature names of TELLABLE.  Raises ArgumentError, also for settings that
     would have no effect, WeightsError and ResourceError.
     """
     settings = {key: value for key, value in settings.items() if value is not None}
-    usual = _BLIND_SETTINGS if what == BLIND else _SETTINGS
+    usual = _BLIND_SETTINGS if finds_blur(what) else _SETTINGS
     for key in settings:
         if key not in usual:
             raise ArgumentError(f"{_named(what)} has no setting {key}; {did_you_mean(key, usual)}")
@@ -75,6 +84,13 @@ def open_restorer(
     if task not in (None, contract.task):
         raise ArgumentError(f"the restorer is for the task {contract.task!r}, not for {task!r}")
     return cast(Restorer, found)
+
+
+def finds_blur(what: object) -> bool:
+    """Whether it is "blind", or a model by name or file that refines what that makes.  Raises WeightsError."""
+    if not isinstance(what, str | Path) or is_own(str(what)):
+        return False
+    return what == BLIND or "undone" in read_card(what).contract.takes
 
 
 def _named(what: object) -> str:
@@ -122,7 +138,11 @@ def _from_file(
     built, card = load_model(what, network=network)
     check_rgb(card)
     check_task(card, task)
-    return NetworkRestorer(built, card.contract, device=device, precision=precision, name=str(what), **settings)
+    if "undone" not in card.contract.takes:
+        return NetworkRestorer(built, card.contract, device=device, precision=precision, name=str(what), **settings)
+    refiner = TiledNetwork(built, card.contract, device=device, precision=precision)
+    denoiser = open_denoiser(LIGHT_DENOISER, device=device, precision=precision)
+    return BlindRestorer(denoiser, refiner=refiner, **settings)
 
 
 def open_denoiser(

@@ -8,6 +8,7 @@ from .pack import pack
 from .prepare import prepare
 from .show import show
 from .synthesize import synthesize
+from .undo import undo
 
 
 @click.group(cls=Group)
@@ -15,5 +16,5 @@ def data() -> None:
     """Bring, make, pack, check and look at photos to train and test with."""
 
 
-for command in (prepare, synthesize, pack, check, show):
+for command in (prepare, synthesize, pack, undo, check, show):
     data.add_command(command)

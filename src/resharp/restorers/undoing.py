@@ -1,0 +1,104 @@
+"""Pairs beside what blind deblurring makes of them: what a network learns to refine from.
+
+    FOLDER/blur/000000.png  FOLDER/sharp/000000.png  FOLDER/undone/000000.npy  ...  FOLDER/manifest.json
+
+A pair is done when its array is there, which is written last; one in which no blur is found is noted in
+FOLDER/untouched.
+"""
+
+import functools
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import resharp
+from resharp.data.manifest import MANIFEST, Entry, Manifest, save_manifest
+from resharp.data.sources import Source
+from resharp.data.workers import in_order
+from resharp.errors import DatasetError
+from resharp.files import clear_unfinished, refusals_named, written_whole
+from resharp.locks import exclusive
+from resharp.photo import Photo, write_photo
+
+from .blind import BlindRestorer, undone
+
+
+def undo_pairs(
+    source: Source,
+    folder: Path,
+    open_restorer: Callable[[], BlindRestorer],
+    *,
+    n_workers: int = 0,
+    on_pair: Callable[[], None] = lambda: None,
+) -> int:
+    """Write all pairs in which a blur is found; returns how many these are.  Stopped, the same call goes on.
+
+    open_restorer: makes one without a refiner; each process opens its own.  Raises DatasetError for photos without
+    their other half, and what the restorer raises.
+    """
+    with refusals_named(folder):
+        for name in ("blur", "sharp", "undone", "untouched"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    with exclusive(folder):
+        clear_unfinished(folder)
+        entries = []
+        for entry in in_order(_Undoing(source, folder, open_restorer), range(len(source)), n_workers):
+            entries += [entry] if entry is not None else []
+            on_pair()
+        if not entries:
+            raise DatasetError(f"{folder}: in none of the {len(source)} photos a blur was found; take shaken ones")
+        made_by = f"undone by resharp {resharp.__version__}"
+        counts = {"": len(entries)}
+        save_manifest(
+            Manifest(layout="pairs", paired=True, source=made_by, counts=counts, items=tuple(entries)),
+            folder / MANIFEST,
+        )
+    return len(entries)
+
+
+class _Undoing:
+    """What a worker does with the number of a pair."""
+
+    def __init__(self, source: Source, folder: Path, open_restorer: Callable[[], BlindRestorer]) -> None:
+        self._source, self._folder, self._open = source, folder, open_restorer
+
+    @functools.cached_property
+    def _restorer(self) -> BlindRestorer:
+        return self._open()
+
+    def __call__(self, number: int) -> Entry | None:
+        name = f"{number:06d}"
+        array, mark = self._folder / "undone" / f"{name}.npy", self._folder / "untouched" / name
+        if mark.exists():
+            return None
+        if not array.exists() and not self._made(number, array, mark):
+            return None
+        height, width = self._source.size(number)
+        halves = {"degraded": f"blur/{name}.png", "clean": f"sharp/{name}.png"}
+        return Entry(**halves, group=self._source.group(number), height=height, width=width)
+
+    def _made(self, number: int, array: Path, mark: Path) -> bool:
+        """Writes the pair and what was undone of it; False, and the reason in `mark`, where nothing was."""
+        degraded, clean = self._source.read(number)
+        if degraded is None or degraded.shape[-2:] != clean.shape[-2:]:
+            raise DatasetError(
+                f"{self._source.name(number)}: has no degraded photo of its size; name a folder of pairs"
+            )
+        halves = {"blur": degraded, "sharp": clean}
+        images = {half: (pixels.float() / 255).expand(3, -1, -1) for half, pixels in halves.items()}
+        made = self._restorer(images["blur"])
+        if "untouched" in made.facts:
+            with written_whole(mark) as file:
+                file.write(f"{made.facts['untouched']}\n".encode())
+            return False
+        for half, image in images.items():
+            write_photo(Photo(image), self._folder / half / f"{array.stem}.png", png_compression=1)
+        planes = undone(made.image, made.maps["trust"]).clamp(0, 1).mul(255).round().to(torch.uint8)
+        buffer = io.BytesIO()
+        np.save(buffer, planes.cpu().numpy())
+        with written_whole(array) as file:
+            file.write(buffer.getvalue())
+        return True
