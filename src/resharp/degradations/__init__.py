@@ -4,6 +4,8 @@ from .base import LinearDegradation
 from .blur import Blur, blurred
 from .blur_field import BlurField, read_field, uniform_field, write_field
 from .compression import Jpeg
+from .drawing import check_in_batches, drawn_together
+from .in_batches import Chain, Undone, cut_out, done
 from .kernels import (
     Kernel,
     as_kernel,
@@ -52,6 +54,7 @@ __all__ = [
     "LINEAR",
     "Blur",
     "BlurField",
+    "Chain",
     "Defocus",
     "Degradation",
     "DegradationStep",
@@ -70,15 +73,20 @@ __all__ = [
     "Resize",
     "Shake",
     "TrajectoryBlur",
+    "Undone",
     "VaryingBlur",
     "apply_steps",
     "as_kernel",
     "blurred",
     "centred_psf",
+    "check_in_batches",
     "checked_kernel",
+    "cut_out",
     "demosaic_bilinear",
     "demosaic_malvar",
     "disk_kernel",
+    "done",
+    "drawn_together",
     "edge_padded",
     "gaussian_kernel",
     "load_kernel",

@@ -53,7 +53,7 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
     "realistic": Realistic,
 }
 FORMAT = 1
-_KIND = {made: kind for kind, made in DEGRADATIONS.items()}
+KIND_OF = {made: kind for kind, made in DEGRADATIONS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ class DegradationStep:
     @property
     def kind(self) -> str:
         """Its name in DEGRADATIONS."""
-        return _KIND[type(self.degradation)]
+        return KIND_OF[type(self.degradation)]
 
     def as_json(self) -> dict[str, Any]:
         """{"kind", "parameters", "seed"}; `step_from_json` is the inverse."""
