@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import resharp
 from resharp.data.listing import Item
 from resharp.data.sources import PhotoFiles
-from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, WeightsError
+from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, ResourceError, WeightsError
 from resharp.models import load_model
 from resharp.networks import NETWORKS
 from resharp.photo import photo_size
@@ -24,7 +24,7 @@ from resharp.restorers import denoise, open_restorer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
 from resharp.training.config import NetworkRecipe
 from resharp.training.sampler import held_out, open_sampler
-from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
+from tests.toy_training import ADAM, DAE, cut_photos, gan, history, killed_at, tiny, trained
 
 RECIPES = sorted((Path(__file__).parent.parent / "src/resharp/recipes").glob("*.toml"))
 
@@ -402,6 +402,21 @@ def test_a_precision_that_is_slow_here_is_told(photos: Path, tmp_path: Path, mon
         tiny(photos, **small, **{"stages.0.precision": "bfloat16"}), tmp_path / "b", device="cpu", say=said.append
     )
     assert said == ["bfloat16 is slow on this processor; stages.0.precision=float32 may be several times as fast"]
+
+
+def test_a_training_that_degrades_in_its_step_goes_on_in_the_same_bits(photos: Path, tmp_path: Path) -> None:
+    shaken = {"data.plan.variants": "[{ steps = [{ kind = 'shake', extent = 4.0, read_noise = 0.01 }] }]"}
+    small = shaken | {"data.degrade": "step", "stages.0.n_images": 16, "checkpoints.every": 8, "judge.every": 16}
+    whole = trained(tiny(photos, **small), tmp_path / "a")
+    with pytest.raises(ResourceError):
+        trained(tiny(photos, **small), tmp_path / "b", on_step=killed_at(12))
+    resumed = trained(tiny(photos, **small), tmp_path / "b")
+    assert all(torch.equal(resumed[name], part) for name, part in whole.items())
+    with pytest.raises(RecipeError, match=r"data\.degrade was 'step', is 'loader'"):
+        trained(tiny(photos, **small | {"data.degrade": "loader"}), tmp_path / "a")
+    jpeg = {"data.plan.variants": "[{ steps = [{ kind = 'jpeg' }] }]"}
+    with pytest.raises(RecipeError, match=r"variants.0.steps.0: jpeg is not done on batches; leave it out, or take"):
+        trained(tiny(photos, **small | jpeg), tmp_path / "c")
 
 
 def test_a_denoiser_learns_a_range_of_levels_which_it_is_told(photos: Path, tmp_path: Path) -> None:
