@@ -70,6 +70,9 @@ def train_weights(
         trainer = Trainer(recipe, out, accelerator, stop, sampler, judge, (state, losses), ears)
         try:
             train(trainer)
+        except KeyboardInterrupt:
+            trainer.write_weights_so_far()
+            raise
         finally:
             trainer.close()
         return trainer.write_weights()

@@ -200,6 +200,11 @@ class Trainer:
         self.wait()
         return path
 
+    def write_weights_so_far(self) -> None:
+        """The networks to keep as they are, in so-far/ of the run folder, once they were judged."""
+        if self.accelerator.is_main_process and self.state.scores:
+            self._write_weights(self.folder / "so-far" / f"{self.recipe.weights.name}.safetensors", self.state.scores)
+
     def _write_weights(self, path: Path, scores: dict[str, float]) -> None:
         for name in self.recipe.weights.keep:
             is_judged = name == self.recipe.judged
