@@ -1,6 +1,6 @@
 """Training patches per second from packs, folders and synthesis, beside the usual way: whole photos read with OpenCV.
 
-    python benchmarks/data_throughput.py PHOTOS [--workers 2]
+    python benchmarks/data_throughput.py PHOTOS [--workers 2] [--only TEXT]
 
 PHOTOS are clean ones; they are stored again as 1280x720 PNG and JPEG frames, the shape of GoPro's, and packed.  A row
 is one run of `--seconds` after its workers have started, one after the other.  Nothing is kept decoded, as in a dataset
@@ -102,7 +102,8 @@ def rate(stream: Iterator[int], seconds: float) -> float:
 @click.option("--n-photos", default=48, show_default=True)
 @click.option("--workers", default=0, show_default=True, help="Processes; 0 is this one, with one thread.")
 @click.option("--seconds", default=10.0, show_default=True)
-def main(photos: Path, n_photos: int, workers: int, seconds: float) -> None:
+@click.option("--only", default="", help="Rows whose names hold this.")
+def main(photos: Path, n_photos: int, workers: int, seconds: float, only: str) -> None:
     """Print the table."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -110,12 +111,12 @@ def main(photos: Path, n_photos: int, workers: int, seconds: float) -> None:
     chosen = [paths[i * len(paths) // n_photos] for i in range(n_photos)]
     folder = Path(tempfile.mkdtemp(prefix="resharp-throughput-"))
     try:
-        _measure(chosen, folder, workers, seconds)
+        _measure(chosen, folder, workers, seconds, only)
     finally:
         shutil.rmtree(folder)
 
 
-def _measure(photos: list[Path], folder: Path, workers: int, seconds: float) -> None:
+def _measure(photos: list[Path], folder: Path, workers: int, seconds: float, only: str) -> None:
     make_frames(photos, folder)
     frames = {suffix: open_listing(folder / suffix) for suffix in ("png", "jpg")}
     for listing, name in ((frames["png"], "pairs.h5"), (_clean(frames["png"]), "clean.h5")):
@@ -169,7 +170,7 @@ def _measure(photos: list[Path], folder: Path, workers: int, seconds: float) -> 
     ]
     print(f"{workers} workers, {len(photos)} photos of 1280x720, patches of {CROP}x{CROP}")
     base = 0.0
-    for name, stream in rows:
+    for name, stream in (row for row in rows if only in row[0]):
         speed = rate(stream(), seconds)
         base = base or speed
         print(f"{name:<52}{speed:>9.0f} patches/s{speed / base:>8.1f}x")

@@ -6,6 +6,7 @@ what is not finished by then is saved.  OUT/parts holds weights, and a checkpoin
 into files that `cat OUT/parts/NAME.* > NAME` puts together; where OUT/run is missing, the next call does so itself.
 """
 
+import gc
 import json
 import os
 import re
@@ -71,12 +72,14 @@ def smoke_that_fits(
                 raise
             click.echo(f"{error}: taken so")
             overrides = (*overrides, pieces[0])
-            torch.accelerator.empty_cache()
+        gc.collect()  # what the error held
+        torch.cuda.empty_cache()
 
 
 def fitted(recipe: str, overrides: Overrides, speed: float, seconds: float) -> Overrides:
     """Overrides by which all stages together, at so many images a second, take so long; saved about once a minute."""
     resolved = load_recipe(recipe, overrides)
+    seconds = max(seconds, 1.0)
     ratio = speed * seconds / resolved.n_images
     changes = []
     for index, stage in enumerate(resolved.stages):
@@ -101,15 +104,20 @@ def trained(recipe: Recipe, run: Path, device: str, deadline: float) -> tuple[Pa
             scores = {name.removeprefix("validation_"): value for name, value in record.items()}
             click.echo(f"{record['n_seen']:>12,} images: {shown_score(recipe, scores)}")
 
-    timer = threading.Timer(max(0.0, deadline - time.time()), os.kill, (os.getpid(), signal.SIGTERM))
-    timer.daemon = True
-    timer.start()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also before and after the run has its own
+    # The first asks the run to end after its step and to save, the second ends it at once.
+    times = (max(0.0, deadline + late - time.time()) for late in (0.0, SPARE / 2))
+    timers = [threading.Timer(left, os.kill, (os.getpid(), signal.SIGTERM)) for left in times]
     try:
+        for timer in timers:
+            timer.daemon = True
+            timer.start()
         return train_weights(recipe, run, device=device, on_step=listen, say=click.echo), last
     except KeyboardInterrupt:
         return None, last
     finally:
-        timer.cancel()
+        for timer in timers:
+            timer.cancel()
 
 
 def cut(files: list[Path], folder: Path, most: int) -> list[str]:
@@ -181,7 +189,7 @@ def main(
         resolved = load_recipe(recipe, tuple(chosen))
         path, last = trained(resolved, run, device, deadline)
         weights = sorted((run if path else run / "so-far").glob("*.safetensors"))
-        lines = cut([*weights, *checkpoints(run)[:1]], out / "parts", room << 20)
+        lines = cut([*weights, *(checkpoints(run)[:1] if run.is_dir() else [])], out / "parts", room << 20)
     except ResharpError as error:
         raise click.ClickException(str(error)) from None
     score = {name.removeprefix("validation_"): one for name, one in last.items() if isinstance(one, float)}

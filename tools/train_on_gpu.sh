@@ -5,7 +5,7 @@
 #   BUNDLE=bundle tools/train_on_gpu.sh deblur-gpu 10 out
 #
 # BUNDLE (default: bundle/ of the checkout) holds photos/ (JPEG, WebP, PNG) and, for what Python lacks beside torch, wheels/:
-#   pip download --no-deps --only-binary=:all: --python-version 3.12 -d bundle/wheels pydantic pydantic-core ...
+#   pip download --only-binary=:all: --python-version 3.12 -d bundle/wheels pydantic
 # PYTHON (default: python3) runs it; RUNS=3 stretches the schedule over three such calls.
 set -eu
 if [ $# -lt 3 ]; then

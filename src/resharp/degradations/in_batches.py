@@ -20,6 +20,7 @@ from .shake import CLIPPED, Frame
 from .steps import DegradationStep
 
 Parts = dict[str, Tensor]
+_WHOLE = 2.0**24  # 1 in fixed point
 
 
 class Undone(NamedTuple):
@@ -144,16 +145,19 @@ def _over(frame: Tensor, layer: Tensor) -> Tensor:
 
 
 def _with_lamps(scene: Tensor, sizes: Tensor, highlights: Tensor) -> Tensor:
-    """As `shake._with_lamps`: the mean over a window of each photo's own size is a difference of running sums."""
+    """As `shake._with_lamps`: the mean over a window of each photo's own size is a difference of running sums, of whole
+    numbers, which add up alike in any order."""
     clipped = ((scene - CLIPPED) / (1 - CLIPPED)).clamp(0, 1)
     window = (sizes.amin(1) // 8).clamp(min=1)
     share, reach = clipped, min(scene.shape[-2:]) // 16 + 1
     for axis, n in ((-2, scene.shape[-2]), (-1, scene.shape[-1])):
         padding = (reach, reach) if axis == -2 else (0, 0), (reach, reach) if axis == -1 else (0, 0)
-        sums = functional.pad(_continued(share, sizes, *padding, _repeated).double().cumsum(axis), _before(axis))
+        sums = functional.pad(
+            _continued(share, sizes, *padding, _repeated).mul(_WHOLE).long().cumsum(axis), _before(axis)
+        )
         first = (reach - window // 2)[:, None] + torch.arange(n, device=scene.device)
         both = [_taken_along(sums, start, axis) for start in (first, first + window[:, None])]
-        share = ((both[1] - both[0]) / _each(window)).float()
+        share = ((both[1] - both[0]) / (_WHOLE * _each(window))).float()
     return scene * (1 + highlights * clipped * (1 - 4 * share).clamp(0, 1))
 
 

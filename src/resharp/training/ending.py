@@ -9,7 +9,7 @@ import torch
 
 from resharp.data.loading import WORKER_DIED, is_worker_death
 from resharp.device import is_device_lost, is_out_of_memory
-from resharp.errors import ResourceError
+from resharp.errors import RecipeError, ResourceError
 
 from .config import StageRecipe
 
@@ -77,6 +77,8 @@ def ends_named() -> Iterator[None]:
             raise ResourceError(
                 f"the GPU failed ({reason}); what was saved is intact, and the same command goes on from there"
             ) from error
+        if "does not have a deterministic implementation" in str(error):
+            raise RecipeError(f"deterministic: {str(error).split('. ')[0]}; leave it out") from error
         if not is_out_of_memory(error):
             raise
         raise ResourceError(

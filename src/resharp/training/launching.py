@@ -56,15 +56,17 @@ def _check_stages(recipe: Recipe, accelerator: Accelerator) -> None:
 @contextlib.contextmanager
 def algorithms(recipe: Recipe) -> Iterator[None]:
     """The fastest algorithms of cuDNN, found by trying, or those that give the same bits; as it was afterwards."""
-    cudnn, was = torch.backends.cudnn, torch.are_deterministic_algorithms_enabled()
-    if recipe.deterministic:
+    cudnn, exact = torch.backends.cudnn, recipe.deterministic
+    before = cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
+    if exact:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    with cudnn.flags(enabled=True, benchmark=not recipe.deterministic, deterministic=recipe.deterministic):
-        torch.use_deterministic_algorithms(recipe.deterministic or was)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(was)
+    cudnn.benchmark, cudnn.deterministic = not exact, exact
+    torch.use_deterministic_algorithms(exact or before[2])
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before[:2]
+        torch.use_deterministic_algorithms(before[2])
 
 
 @contextlib.contextmanager
