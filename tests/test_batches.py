@@ -134,8 +134,9 @@ def test_what_the_loader_draws_is_done_in_the_step(tmp_path: Path, n_workers: in
     settings = {"batch_size": 7, "stop": 14, "noise_sigma": (0.0, 0.1), "noise": ("white", 2)}
     whole = list(batches(synthesis, **settings))
     apart = list(batches(synthesis, **settings, in_step=True, n_workers=n_workers))
-    for theirs, drawn in zip(whole, apart, strict=True):
-        ours = finished(drawn, torch.device("cpu"))
+    devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+    for theirs, drawn, device in ((*both, device) for both in zip(whole, apart, strict=True) for device in devices):
+        ours = {name: part.cpu() for name, part in finished(drawn, device).items()}
         assert ours.keys() == theirs.keys() == {"degraded", "clean", "sigma", "noise"}
         for name, part in ours.items():
             wanted = as_unit(theirs[name])

@@ -325,10 +325,19 @@ def test_recipes_that_do_not_fit_the_world(
     assert words in str(caught.value)
 
 
-def test_a_device_that_is_not_there(photos: Path, tmp_path: Path) -> None:
+def test_a_device_that_is_not_there(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(ArgumentError, match="device 'cuda' cannot be used here"):
+        train_weights(tiny(photos), tmp_path, device="cuda")
+
+    def refused(*_: object, **__: object) -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\nMore of it.")
+
+    monkeypatch.setattr(torch, "zeros", refused)
+    with pytest.raises(
+        ArgumentError, match=r"used here \(The NVIDIA driver .* \(found version 11040\)\.\); 'cpu' always"
+    ):
         train_weights(tiny(photos), tmp_path, device="cuda")
 
 
@@ -407,7 +416,14 @@ def test_a_precision_that_is_slow_here_is_told(photos: Path, tmp_path: Path, mon
 def test_a_training_that_degrades_in_its_step_goes_on_in_the_same_bits(photos: Path, tmp_path: Path) -> None:
     shaken = {"data.plan.variants": "[{ steps = [{ kind = 'shake', extent = 4.0, read_noise = 0.01 }] }]"}
     small = shaken | {"data.degrade": "step", "stages.0.n_images": 16, "checkpoints.every": 8, "judge.every": 16}
-    whole = trained(tiny(photos, **small), tmp_path / "a")
+    exact: list[bool] = []  # deterministic algorithms, while it runs; on the CPU all are
+    whole = trained(
+        tiny(photos, **small, deterministic="true"),
+        tmp_path / "a",
+        on_step=lambda _: exact.append(torch.are_deterministic_algorithms_enabled()),
+    )
+    assert all(exact)
+    assert not torch.are_deterministic_algorithms_enabled()
     with pytest.raises(ResourceError):
         trained(tiny(photos, **small), tmp_path / "b", on_step=killed_at(12))
     resumed = trained(tiny(photos, **small), tmp_path / "b")
