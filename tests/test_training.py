@@ -23,6 +23,7 @@ from resharp.photo import photo_size
 from resharp.restorers import denoise, open_restorer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
 from resharp.training.config import NetworkRecipe
+from resharp.training.loop import _instead_of_bfloat16
 from resharp.training.sampler import held_out, open_sampler
 from tests.toy_training import ADAM, DAE, cut_photos, gan, history, killed_at, tiny, trained
 
@@ -411,6 +412,9 @@ def test_a_precision_that_is_slow_here_is_told(photos: Path, tmp_path: Path, mon
         tiny(photos, **small, **{"stages.0.precision": "bfloat16"}), tmp_path / "b", device="cpu", say=said.append
     )
     assert said == ["bfloat16 is slow on this processor; stages.0.precision=float32 may be several times as fast"]
+    muon, adam = tiny(photos).stages[0], gan(photos).stages[0]
+    there = [_instead_of_bfloat16(stage, torch.device("cuda")) for stage in (muon, adam)]
+    assert there == ["float32", "float16"], "of a GPU without it; Muon takes no float16"
 
 
 def test_a_training_that_degrades_in_its_step_goes_on_in_the_same_bits(photos: Path, tmp_path: Path) -> None:

@@ -474,12 +474,13 @@ def test_frozen_parameters_wait_and_groups_have_rates_of_their_own() -> None:
         build_optimizers(network, wrong, 8, place="here")
 
 
-@pytest.mark.parametrize("shape", [(32, 16, 3, 3), (32, 64, 1, 1), (64, 16, 1, 1)])
+@pytest.mark.parametrize("shape", [(32, 16, 3, 3), (32, 64, 3, 3), (64, 16, 1, 1)])
 def test_muon_steps_along_the_nearest_orthogonal_matrix(shape: tuple[int, ...]) -> None:
     """Against an SVD: the same singular vectors, all singular values near 1 (Jordan et al. 2024)."""
-    weight = torch.nn.Parameter(rand(*shape, dtype=torch.float32))
+    layout = torch.channels_last if shape[1] == 64 else torch.contiguous_format
+    weight = torch.nn.Parameter(rand(*shape, dtype=torch.float32).contiguous(memory_format=layout))
     before = weight.detach().clone()
-    weight.grad = rand(*shape, dtype=torch.float32, seed=1) - 0.5
+    weight.grad = (rand(*shape, dtype=torch.float32, seed=1) - 0.5).contiguous(memory_format=layout)
     ConvMuon([weight], lr=0.1, momentum=0.0).step()
     rows, columns = shape[0], math.prod(shape[1:])
     step = (before - weight.detach()).reshape(rows, columns).double() / (0.1 * max(1, rows / columns) ** 0.5)

@@ -19,7 +19,7 @@ from resharp.errors import RecipeError, ResourceError
 from resharp.files import refusals_named
 
 from .building import build_cast, build_losses, check_networks, check_stages, noise_of
-from .config import Recipe
+from .config import Recipe, StageRecipe
 from .context import Batch, DivergedError, Report, StepContext, WeightedLosses
 from .ending import Stop, ends_named, memory_named
 from .health import HealthMonitor
@@ -62,8 +62,11 @@ def train_weights(
     with refusals_named(out):
         out.mkdir(parents=True, exist_ok=True)
     ears = Ears(on_step, say or (lambda _: None))
-    better = "float16" if accelerator.device.type == "cuda" else "float32"
-    slow = [f"stages.{i}.precision={better}" for i, one in enumerate(recipe.stages) if one.precision == "bfloat16"]
+    slow = [
+        f"stages.{i}.precision={_instead_of_bfloat16(one, accelerator.device)}"
+        for i, one in enumerate(recipe.stages)
+        if one.precision == "bfloat16"
+    ]
     if slow and accelerator.is_main_process and not has_fast_bfloat16(accelerator.device):
         ears.say(f"bfloat16 is slow on this processor; {' '.join(slow)} may be several times as fast")
     with ends_named(), held(out, accelerator), algorithms(recipe), Stop() as stop:
@@ -93,6 +96,13 @@ def prepared(recipe: Recipe, device: torch.device) -> tuple[Sampler, TrainerStat
     check_stages(recipe, state, sampler.gives)
     check_networks(state, {name: part.to(device) for name, part in sampler.held_out.items()}, recipe)
     return sampler, state, [build_losses(stage.losses, recipe.features, device) for stage in recipe.stages]
+
+
+def _instead_of_bfloat16(stage: StageRecipe, device: torch.device) -> str:
+    """What is fast where bfloat16 is not."""
+    return (
+        "float16" if device.type == "cuda" and all(one.kind == "adam" for one in stage.trains.values()) else "float32"
+    )
 
 
 def _check_tracking(recipe: Recipe) -> None:
