@@ -36,6 +36,8 @@ def test_a_recipe_is_fitted_to_the_time(tool: ModuleType, name: str) -> None:
         assert after.n_images == pytest.approx(ratio * before.n_images, rel=0.01)
         warm, long = (one.trains["generator"].schedule.warmup_images for one in (after, before))
         assert warm == pytest.approx(ratio * long, abs=1)
+    for before, after in zip(recipe.networks.values(), made.networks.values(), strict=True):
+        assert after.ema == pytest.approx(min(before.ema, 1 - 1 / 6000))
     assert (made.judge.every, made.checkpoints.every) == (12_000, 6_000)
 
 

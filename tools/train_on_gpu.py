@@ -26,7 +26,7 @@ from resharp.training import Recipe, load_recipe, shown_score, train_weights
 from resharp.training.checkpoint import checkpoints
 
 SMOKE, SPARE = 40.0, 25.0  # seconds: of the smoke run at most, and what saving and leaving may take
-SHARE = 0.9  # of the time that is left which the training is fitted to
+SHARE, OPENING = 0.88, 10.0  # of the time that is left, which the training is fitted to; seconds before its first step
 PIECE = 15 << 20  # bytes
 NEVER = 2**50
 Overrides = tuple[str, ...]
@@ -89,6 +89,10 @@ def fitted(recipe: str, overrides: Overrides, speed: float, seconds: float) -> O
             if settings.schedule.warmup_images and ratio < 1:
                 warmup = int(ratio * settings.schedule.warmup_images)
                 changes.append(f"stages.{index}.trains.{name}.schedule.warmup_images={warmup}")
+    for name, network in resolved.networks.items():
+        if network.ema:  # an average that remembers more than a tenth of the run is still that of untrained weights
+            remembered = max(2.0, min(1 / (1 - network.ema), 0.1 * speed * seconds))
+            changes.append(f"networks.{name}.ema={1 - 1 / remembered}")
     largest = max(stage.batch_size for stage in resolved.stages)
     judging, saving = (max(largest, int(speed * min(each, seconds / 3))) for each in (120, 60))
     return (*overrides, *changes, f"judge.every={judging}", f"checkpoints.every={saving}")
@@ -182,7 +186,7 @@ def main(
             chosen, found = smoke_that_fits(recipe, (*photos, *overrides), out / "smoke", device, seconds)
             speed, memory = found["speed"], found["memory"]
             click.echo(f"smoke: {speed:.1f} images/s, {memory / 2**30:.2f} GiB, loss {found['record']['loss']:.4g}")
-            chosen = fitted(recipe, chosen, speed, SHARE * runs * (deadline - time.time()))
+            chosen = fitted(recipe, chosen, speed, SHARE * runs * (deadline - OPENING - time.time()))
             with written_whole(kept) as file:
                 file.write(json.dumps({"overrides": chosen, "speed": speed, "memory": memory}).encode())
         put_together(out / "parts", run)

@@ -22,7 +22,7 @@ from .building import build_cast, build_losses, check_networks, check_stages, no
 from .config import Recipe, StageRecipe
 from .context import Batch, DivergedError, Report, StepContext, WeightedLosses
 from .ending import Stop, ends_named, memory_named
-from .health import HealthMonitor
+from .health import HealthMonitor, first_non_finite
 from .launching import algorithms, held, launched
 from .sampler import Sampler, open_sampler
 from .state import Stage, TrainerState
@@ -73,9 +73,6 @@ def train_weights(
         trainer = Trainer(recipe, out, accelerator, stop, sampler, judge, (state, losses), ears)
         try:
             train(trainer)
-        except KeyboardInterrupt:
-            trainer.write_weights_so_far()
-            raise
         finally:
             trainer.close()
         return trainer.write_weights()
@@ -177,6 +174,7 @@ def _train_on(trainer: Trainer, state: dict[str, Any] | None) -> None:
             if stops or is_best or run.n_seen == stage.stop or _passed(before, run.n_seen, recipe.checkpoints.every):
                 trainer.save(run.state() | {"stage": stage.state()})
             if stops:
+                trainer.write_weights_so_far()
                 raise KeyboardInterrupt
             started, waited, n_steps = time.perf_counter(), 0.0, 0
         state = None  # later stages begin with fresh optimisers
@@ -199,7 +197,9 @@ def _drawn(trainer: Trainer, stage: Stage, batches: Iterator[Batch]) -> Batch:
     except ResourceError:  # a scheduler's SIGTERM reaches the loader's workers too
         if trainer.accelerator.num_processes > 1 or not trainer.is_told_to_stop():
             raise
-        trainer.save(trainer.state.state() | {"stage": stage.state()})
+        parameters = (one for player in stage.players.values() for one in player.network.named_parameters())
+        if first_non_finite(parameters) is None:  # the last step may not have been read
+            trainer.save(trainer.state.state() | {"stage": stage.state()})
         raise KeyboardInterrupt from None
 
 
