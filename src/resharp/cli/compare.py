@@ -28,8 +28,7 @@ def compare(places: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     pictures are scored again under other protocols, to show how far a figure moves while no pixel does.
     """
     from resharp.errors import ArgumentError
-    from resharp.evaluation import check_jinja2, read_result, rescore, write_comparison
-    from resharp.evaluation import compare as compare_results
+    from resharp.evaluation import check_jinja2, read_result
 
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise ArgumentError(
@@ -38,6 +37,9 @@ def compare(places: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     if out is not None:
         check_jinja2()
     results = [read_result(place) for place in places]
+    from resharp.evaluation import compare as compare_results
+    from resharp.evaluation import rescore, write_comparison
+
     comparison = compare_results(results)
     rescoring = rescore(results, [place if place.is_dir() else place.parent for place in places])
     if out is not None:

@@ -162,8 +162,18 @@ def find_listing(
         choices |= {"names": pairs, "by": by}
     elif pairs is not None or by != "name":
         raise DatasetError(f"{layout} says itself which photos pair; names of folders and by order belong to 'pairs'")
-    listing = row.find(root, strict=strict, **choices)
+    try:
+        listing = row.find(root, strict=strict, **choices)
+    except DatasetError:
+        if layout == "pairs" or not _is_otherwise(row, root):
+            raise
+        raise DatasetError(f"{root}: is not in layout {layout} ({row.shape}); it holds {_seen_in(root)}") from None
     return dataclasses.replace(listing, source=row.source)
+
+
+def _is_otherwise(row: Layout, root: Path) -> bool:
+    """Whether photos are there whose folders are not called as a layout has them."""
+    return root.is_dir() and not any(map(row.looks_like, (root, root.parent))) and bool(photos_below(root))
 
 
 def open_listing(

@@ -13,8 +13,9 @@ from resharp.errors import KernelError
 
 from .arguments import checked_image
 from .blur import blurred
-from .kernels import as_kernel, disk_kernel, gaussian_kernel, names_shape
+from .kernels import as_kernel, disk_kernel, gaussian_kernel
 from .light import Gamma, checked_gamma
+from .naming import names_shape
 
 Rows = tuple[tuple[float, ...], ...]
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError
 
-from .arguments import checked_image, checked_whole
+from .arguments import checked_image
 from .mosaic import DEMOSAICKERS, Mosaic
+from .ranges import checked_whole
 from .resample import Resize, resize_as_matlab
 
 

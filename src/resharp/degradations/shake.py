@@ -18,8 +18,9 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError
 
-from .arguments import checked_image, checked_photons, checked_whole
+from .arguments import checked_image
 from .light import Gamma, checked_gamma, to_light, to_pixels
+from .ranges import checked_photons, checked_whole
 
 Array = NDArray[np.float64]
 Picture = NDArray[np.float32]  # (H, W, C), linear light

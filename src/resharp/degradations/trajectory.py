@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from resharp.errors import ArgumentError
 
-from .arguments import checked_image, checked_whole
+from .arguments import checked_image
 from .blur import Blur, blurred
 from .light import Gamma, checked_gamma, to_light, to_pixels
+from .ranges import checked_whole
 
 _PUBLISHED_LENGTH = 60.0  # pixels; no such path leaves the canvas of 64
 EXPOSURES = (0.01, 0.1, 0.5, 1.0)  # fractions of the trajectory that the published code exposes

@@ -39,18 +39,19 @@ def pack(
 
     Stopped, the same command goes on.
     """
-    import tqdm
-
     from resharp.data.folders import unpaired as unpaired_folders
     from resharp.data.layouts import open_listing
-    from resharp.data.packing import pack as pack_listing
-    from resharp.data.sources import one_split
 
     if unpaired:
         degraded, clean = pairs or ("blur", "sharp")
         listing = unpaired_folders(source / degraded, source / clean)
     else:
         listing = open_listing(source, pairs=pairs, subset=subset)
+    import tqdm
+
+    from resharp.data.packing import pack as pack_listing
+    from resharp.data.sources import one_split
+
     listing = one_split(listing, split, source)
     try:
         with tqdm.tqdm(

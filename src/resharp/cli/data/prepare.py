@@ -57,6 +57,8 @@ def prepare(
 
     LAYOUT is gopro, realblur, kohler, rwbi, coco, div2k, clean, pairs (two folders such as blur and sharp), or
     side-by-side (A|B in one photo, which is cut apart).
+
+    A group is what one video, scene or burst gave; trainings hold out whole groups to judge by.
     """
     import tqdm
 
