@@ -51,7 +51,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     assert done.stderr == "set()"
 
 
-def test_every_option_has_a_help_text() -> None:
+def test_every_option_has_a_help_text_and_no_line_of_a_list_is_cut_at_80_columns() -> None:
     def walk(command: click.Command) -> None:
         assert command.help, command.name
         for parameter in command.params:
@@ -60,12 +60,15 @@ def test_every_option_has_a_help_text() -> None:
             )
         if isinstance(command, click.Group):
             context = click.Context(command)
+            assert "..." not in command.get_help(click.Context(command, terminal_width=80)).partition("Commands:")[2]
             for name in command.list_commands(context):
                 child = command.get_command(context, name)
                 assert child is not None
                 walk(child)
 
     walk(cli.cli)
+    sections = cli.cli.get_help(click.Context(cli.cli, terminal_width=80))
+    assert "..." not in sections.partition("Restore:")[2]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

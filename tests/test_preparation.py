@@ -264,7 +264,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
 def test_two_writers_at_once_are_told(tmp_path: Path) -> None:
     source = pairs(tmp_path / "in")
     (tmp_path / "out").mkdir()
-    with exclusive(tmp_path / "out"), pytest.raises(DatasetError, match="is being written by another process"):
+    with exclusive(tmp_path / "out"), pytest.raises(DatasetError, match="is being written by process"):
         prepare("pairs", source, tmp_path / "out")
     prepare("pairs", source, tmp_path / "out")
 

@@ -12,6 +12,13 @@ class InterruptedRunError(Exception):
     """Ctrl-C, with a command's own words on what is left."""
 
 
+class MistakeError(click.UsageError):
+    """A mistake in how the command that runs was called; its own help is the way out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, click.get_current_context(silent=True))
+
+
 class _Place(click.Path):
     """A path; an empty one, which Python takes for the working directory, is refused."""
 

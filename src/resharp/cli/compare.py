@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", type=PLACE, metavar="FILE.html", help="Write the comparison as one HTML file.")
 @json_option
 def compare(places: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
-    """Put results of `resharp evaluate -o DIR` side by side: run folders or their results.json.
+    """Put results of `resharp evaluate -o` side by side.
 
-    Differences are to A, picture by picture, with a 95 % interval and the p-value of a permutation test.  The stored
-    pictures are scored again under other protocols, to show how far a figure moves while no pixel does.
+    A, B, C: run folders or their results.json.  Differences are to A, picture by picture, with a 95 % interval and the
+    p-value of a permutation test.  The stored pictures are scored again under other protocols, to show how far a figure
+    moves while no pixel does.
     """
     from resharp.errors import ArgumentError
     from resharp.evaluation import check_jinja2, read_result

@@ -16,7 +16,7 @@ import click
 
 from ._groups import Group
 from ._rows import Telling, end_without_photos, photos_and_out
-from ._terminal import PLACE, is_given, is_same, named_files
+from ._terminal import PLACE, MistakeError, is_given, is_same, named_files
 
 if TYPE_CHECKING:
     from resharp.degradations import DegradationStep
@@ -39,7 +39,7 @@ class _Kinds(Group):
 
 @click.group(cls=_Kinds)
 def degrade() -> None:
-    """Make clean photos worse in a known way, which can be written down and done again."""
+    """Make clean photos worse in a known way.  It can be written down and done again."""
 
 
 @functools.cache
@@ -131,7 +131,7 @@ def _run(kind: str, photos: Sequence[Path], out: Path, options: dict[str, Any], 
         _refuse_loss(plan_out, [*photos, out, *(job.output for job in jobs), *read])
     if plan is None and "kernel" in options:
         if options["kernel"] is None:
-            raise click.UsageError("Missing option '--kernel'.")
+            raise MistakeError("Missing option '--kernel'.")
         check_named(options["kernel"])
     end_without_photos(jobs, as_json=as_json)
     from resharp.degradations import write_steps
@@ -199,6 +199,4 @@ def _refuse_other_options() -> None:
     ends = ("photos", "out", "as_json", "plan", "plan_out")
     given = [name for name in click.get_current_context().params if name not in ends and is_given(name)]
     if given:
-        raise click.UsageError(
-            f"--plan holds every setting; leave --{_dashed(given[0])} out, or change it in the plan."
-        )
+        raise MistakeError(f"--plan holds every setting; leave --{_dashed(given[0])} out, or change it in the plan.")

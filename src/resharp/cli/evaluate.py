@@ -13,6 +13,7 @@ import click
 from ._terminal import (
     PLACE,
     InterruptedRunError,
+    MistakeError,
     complain,
     device_option,
     json_option,
@@ -86,10 +87,11 @@ def evaluate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Restore the photos of DATA with WHAT, and judge them by a named protocol.
+    """Restore photos and judge them by a named protocol.
 
-    WHAT: a model by name or file; identity, bicubic, wiener, richardson-lucy, non-local-means, bilinear or malvar; a
-    folder of restored pictures; or package.module:callable.  DATA: a folder of pairs or photos, or a pack.
+    WHAT restores the photos of DATA.  WHAT: a model by name or file; identity, bicubic, wiener, richardson-lucy,
+    non-local-means, bilinear or malvar; a folder of restored pictures; or package.module:callable.  DATA: a folder of
+    pairs or photos, or a pack.
 
     A photo that fails is a row with its reason and ends nothing; the exit code is 1 then.  With -o the same command
     goes on where it was stopped.
@@ -140,7 +142,7 @@ def _as_mapping(settings: Sequence[str]) -> dict[str, str]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not (key and equals):
-            raise click.BadParameter(f"{setting!r} is no KEY=VALUE", param_hint="--set")
+            raise MistakeError(f"--set {setting!r} is no KEY=VALUE")
         mapping[key.strip()] = value.strip()
     return mapping
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._restoring import Wanted, one_photo, restoring, run_network, run_restorer, samples_option, segmentation_option
-from ._terminal import PLACE, is_given
+from ._terminal import PLACE, MistakeError, is_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,16 +47,16 @@ def deblur(
     blur_in: Path | None,
     trust_out: Path | None,
 ) -> None:
-    """Sharpen photos of which nothing else is known; those without blur come back as they were."""
+    """Sharpen photos of which nothing else is known.  Those without blur come back as they were."""
     if wanted.model != "blind":
         if any(option is not None for option in (gamma, blur_out, blur_in, trust_out)):
-            raise click.UsageError(
+            raise MistakeError(
                 "--gamma, --blur-out, --blur-in and --trust-out are of `blind`; leave them or --model out."
             )
         run_network("deblur", wanted, samples=samples, segmentation=segmentation)
         return
     if samples is not None or segmentation is not None or wanted.tile is not None or is_given("seed"):
-        raise click.UsageError(
+        raise MistakeError(
             "--samples, --seed, --tile and --segmentation are of networks; leave them out, or name one by --model."
         )
     known = {}
@@ -121,7 +121,7 @@ def denoise(wanted: Wanted, noise_sigma: float | None, samples: int | None) -> N
 @samples_option
 @segmentation_option
 def upscale(wanted: Wanted, samples: int | None, segmentation: str | None) -> None:
-    """Make small photos larger, by the scale of the model: four times on each side by the one that comes with it."""
+    """Make small photos larger.  By the scale of the model: four times on each side by the one that comes with it."""
     run_network("upscale", wanted, samples=samples, segmentation=segmentation)
 
 
@@ -174,7 +174,7 @@ def deconvolve(
 
     is_found = largest_named(kernel) is not None
     if is_found and flip_kernel:
-        raise click.UsageError("--flip-kernel is of kernels from files; one that is estimated is not turned.")
+        raise MistakeError("--flip-kernel is of kernels from files; one that is estimated is not turned.")
     spread = None if is_found else parse_kernel(kernel)
     if spread is not None and flip_kernel:
         spread = spread.flip(0, 1)
@@ -194,7 +194,7 @@ def deconvolve(
         )
 
     if spread_out is not None and samples is None:
-        raise click.UsageError("--spread-out is of samples; give --samples, too.")
+        raise MistakeError("--spread-out is of samples; give --samples, too.")
     settings = {"noise": noise_sigma, "solver": solver, "iterations": iterations, "gamma": gamma, "samples": samples}
     made_by = {"command": "deconvolve", "kernel": kernel if spread is None else spread.tolist(), **settings}
     keep = {} if kernel_out is None else {"kernel": _to_file(wanted, kernel_out, "--kernel-out")}
@@ -212,11 +212,11 @@ def deconvolve(
 )
 @click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: what is not filled stays as it is.")
 def inpaint(wanted: Wanted, mask: Path, noise_sigma: float | None) -> None:
-    """Fill scratches, dust and writing from what is around them (Deep Mean-Shift Priors)."""
+    """Fill scratches, dust and writing from what is around.  By Deep Mean-Shift Priors."""
     from resharp.degradations import Mask
     from resharp.photo import read_photo
 
-    operator = Mask(read_photo(mask).planes.mean(0), name=str(mask))
+    operator = Mask(read_photo(mask).planes.mean(0), name=f"the mask {mask}")
     made_by = {"command": "inpaint", "mask": mask.read_bytes().hex(), "noise": noise_sigma}
     _undo(wanted, operator, noise_sigma, made_by, read=(str(mask),))
 
@@ -232,7 +232,7 @@ def inpaint(wanted: Wanted, mask: Path, noise_sigma: float | None) -> None:
 )
 @click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: none; samples stay as they are.")
 def demosaic(wanted: Wanted, pattern: str, noise_sigma: float | None) -> None:
-    """Find the colours of grey pictures that hold a sensor's Bayer mosaic (Deep Mean-Shift Priors)."""
+    """Find the colours of a sensor's Bayer mosaic.  It is a grey picture; by Deep Mean-Shift Priors."""
     from resharp.degradations import Mosaic
 
     made_by = {"command": "demosaic", "pattern": pattern, "noise": noise_sigma}
@@ -247,7 +247,7 @@ def _undo(
     read: tuple[str, ...] = (),
 ) -> None:
     if is_given("seed"):
-        raise click.UsageError("nothing is drawn here; leave --seed out.")
+        raise MistakeError("nothing is drawn here; leave --seed out.")
 
     def open_it() -> "Restorer":
         from resharp.restorers import BayesRestorer, open_denoiser

@@ -31,7 +31,7 @@ def train(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Train what a recipe says: a TOML file, or one that comes with resharp (see `resharp recipes`).
+    """Train what a recipe says.  It is a TOML file, or comes with resharp (see `resharp recipes`).
 
     The same command again goes on where it was stopped.  Whole groups of photos are held out to judge by: what one
     video, scene or burst gave is all trained on or all judged by.
@@ -119,7 +119,7 @@ def _tell(taken: dict[str, Any]) -> None:
 @click.option("--curves", type=PLACE, metavar="PNG", help="Draw the runs' curves into one picture.")
 @json_option
 def runs(folder: Path, curves: Path | None, as_json: bool) -> None:
-    """List the runs below DIR: state, images seen; last, best and the input's figure."""
+    """List the runs below DIR.  Of each its state, images seen; last, best and the input's figure."""
     with _extra_named():
         from resharp.training import draw_curves, list_runs, read_metrics
 

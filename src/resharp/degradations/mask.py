@@ -23,10 +23,10 @@ class Mask(LinearDegradation):
         super().__init__()
         self._name = name
         if lost.ndim != 2:
-            raise ArgumentError(f"{name}: a mask is (height, width), not {tuple(lost.shape)}")
+            raise ArgumentError(f"{name} is {tuple(lost.shape)}, a mask (height, width)")
         kept = (lost <= 0.5 if lost.is_floating_point() else lost == 0).float()
         if not kept.any():
-            raise ArgumentError(f"{name}: covers the whole photo; nothing is left to fill it from (white is filled)")
+            raise ArgumentError(f"{name} covers the whole photo; nothing is left to fill it from (white is filled)")
         self.register_buffer("kept", kept)
 
     @property
@@ -38,7 +38,7 @@ class Mask(LinearDegradation):
         if image.shape[-2:] != self.kept.shape:
             height, width = self.kept.shape
             found = f"{image.shape[-1]}x{image.shape[-2]}"
-            raise ArgumentError(f"{self._name}: is {width}x{height}, the photo {found}; give one of the photo's size")
+            raise ArgumentError(f"{self._name} is {width}x{height}, the photo {found}; give one of the photo's size")
         return image * self.kept.to(image.dtype)
 
     def adjoint(self, measurement: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from .ranges import checked_photons, checked_sigma
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """Read noise, white and Gaussian, and shot noise, by which each pixel follows a Poisson law.
+    """Read noise, white and Gaussian, and shot noise.  By that each pixel follows a Poisson law.
 
     gamma: other than 1, both happen in linear light, as in a camera, which reads nothing below black; the result is not
     clipped otherwise.

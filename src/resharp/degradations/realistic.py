@@ -19,7 +19,7 @@ _SIDE = 512  # pixels of the parts of large photos
 
 @dataclasses.dataclass(frozen=True)
 class Realistic:
-    """Blur as a trained BGAN makes it: of one photo as many ways as there are seeds."""
+    """Blur as a trained BGAN makes it.  Of one photo as many ways as there are seeds."""
 
     model: Annotated[str, "A BGAN, by name or file; `resharp train bgan` makes one."] = ""
 

@@ -52,7 +52,7 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class Shake:
-    """Blur of a moving camera, which changes over the frame; moving objects, streaks and noise.
+    """Blur of a moving camera, which changes over the frame.  Moving objects, streaks and noise.
 
     extent: the longer side of the box around the path of the frame's centre;  roll: from end to end;  focal: focal
     length in units of the frame's longer side;  photons: their noise as Gaussian.  Objects move beside the camera's

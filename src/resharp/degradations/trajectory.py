@@ -29,7 +29,7 @@ Points = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class TrajectoryBlur:
-    """Blur by one random trajectory, the same over the whole frame; the published constants are the defaults.
+    """Blur by one random trajectory, everywhere alike.  The published constants are the defaults.
 
     n_points samples of a path;  anxiety scales pull, tremble and the chance of a jerk (the script
     that was published draws it from 0.003 to 0.01; the paper's Algorithm 1 writes p_s = 0.001 in its place).  The

@@ -35,9 +35,9 @@ def pack(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Cut the photos of a folder or manifest into patches and pack them for fast training.
+    """Cut photos into patches and pack them for fast training.
 
-    Stopped, the same command goes on.
+    SRC is a folder of photos or a manifest.  Stopped, the same command goes on.
     """
     from resharp.data.folders import unpaired as unpaired_folders
     from resharp.data.layouts import open_listing

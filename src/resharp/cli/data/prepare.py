@@ -53,7 +53,7 @@ def prepare(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Check the dataset in SRC and write its manifest; the photos stay where they are, unless --half.
+    """Check the dataset in SRC and write its manifest.  The photos stay where they are, unless --half.
 
     LAYOUT is gopro, realblur, kohler, rwbi, coco, div2k, clean, pairs (two folders such as blur and sharp), or
     side-by-side (A|B in one photo, which is cut apart).

@@ -16,7 +16,7 @@ from .._terminal import PLACE, is_same, say
 @click.option("--pairs", nargs=2, metavar="A B", help="The sub-folders of degraded and of clean photos.")
 @click.option("--subset", metavar="NAME", help="Of gopro: linear or gamma; of realblur: J or R.")
 def show(place: Path, out: Path, count: int, pairs: tuple[str, str] | None, subset: str | None) -> None:
-    """Draw a contact sheet: pairs side by side, with the kernels of synthesised ones."""
+    """Draw a contact sheet of pairs.  They lie side by side, synthesised ones with their kernels."""
     from resharp.photo import Photo, output_format, write_photo
     from resharp.showing import dataset_sheet
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .._terminal import PLACE, InterruptedRunError, json_option, say
+from .._terminal import PLACE, InterruptedRunError, MistakeError, json_option, say
 
 
 @click.command()
@@ -34,7 +34,9 @@ def synthesize(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Make pairs of clean photos: OUT/blur, OUT/sharp, OUT/drawn how each was made; the same bytes by any --workers.
+    """Make pairs of clean photos, by a plan of what spoils them.
+
+    OUT/blur and OUT/sharp hold them, OUT/drawn how each was made; the same bytes by any --workers.
 
     CLEAN is a folder of photos, a manifest or a pack; folders of real pairs are cut, turned and flipped only. Several
     are mixed by --weight. Stopped, the same command goes on; a larger --count adds to what is there.
@@ -49,7 +51,7 @@ def synthesize(
     count = len(synthesis) if count is None else count
     for place in clean:
         if place.is_dir() and out.resolve().is_relative_to(place.resolve()):
-            raise click.UsageError(f"{out}: lies in {place}, where its photos would be taken for more clean ones.")
+            raise MistakeError(f"{out}: lies in {place}, where its photos would be taken for more clean ones.")
     try:
         with tqdm.tqdm(total=count, desc="synthesizing", unit="pair", disable=True if as_json else None) as bar:
             n_there = write_samples(
