@@ -47,7 +47,7 @@ def test_a_dry_run_prints_the_recipe_and_what_it_takes(run: Run, photos: Path, t
     for words in ("generator 371", "GFLOP", "GiB on cpu", "hours", "photos to train on: 2, 1 of 1 groups (a video,"):
         assert words in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
-    assert shown["data"]["plan"]["crop"] == 40
+    assert shown["data"]["plan"]["crop"] == 16
 
 
 def test_a_dry_run_that_diverges_says_so(run: Run, photos: Path) -> None:

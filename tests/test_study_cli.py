@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageCms
 
 from resharp.photo import Photo, encode_photo, read_photo, screen_photo
+from resharp.study.creation import new_study
 from resharp.study.definition import read_study
 from resharp.study.ratings import Ratings
 from resharp.study.scale import JOD, strengths

@@ -15,7 +15,6 @@ from ._rows import Telling, end_without_photos, photos_and_out
 from ._terminal import (
     PLACE,
     Decorator,
-    MistakeError,
     device_option,
     is_given,
     named_files,
@@ -162,7 +161,7 @@ def run_network(
 ) -> None:
     """Restore by a model for the task that the command is named after; `known` is what it is told, if anything."""
     if samples is None and is_given("seed"):
-        raise MistakeError("--seed is of the samples; give --samples, too, or leave it out.")
+        raise click.UsageError("--seed is of the samples; give --samples, too, or leave it out.")
     made_by: dict[str, Any] = {"command": command, "samples": samples}
     read: tuple[str, ...] = ()
     if segmentation is not None:
@@ -229,9 +228,9 @@ def run_restorer(
 def one_photo(wanted: Wanted, option: str, beside: Path | None) -> Path:
     """The only photo of a command with an option that makes sense for one, and names a file of its own for it."""
     if len(wanted.photos) != 1 or wanted.photos[0].is_dir():
-        raise MistakeError(f"{option} is of one photo; name one.")
+        raise click.UsageError(f"{option} is of one photo; name one.")
     if beside is not None and beside.resolve() in (wanted.photos[0].resolve(), wanted.out.resolve()):
-        raise MistakeError(f"{option} {beside}: is the photo or its result; name another file.")
+        raise click.UsageError(f"{option} {beside}: is the photo or its result; name another file.")
     return wanted.photos[0]
 
 
@@ -257,7 +256,7 @@ def _planned(wanted: Wanted, read: tuple[str, ...]) -> "Jobs":
     jobs = plan_jobs(wanted.photos, wanted.out, shard=wanted.shard, skip_existing=wanted.skip_existing, read=files)
     outputs = [job.output for job in (*jobs.jobs, *jobs.existing)]
     if wanted.quality is not None and not any(path.suffix.lower() in _WITH_QUALITY for path in outputs):
-        raise MistakeError("--quality is of JPEG and WebP, and no result is written as one; leave it out.")
+        raise click.UsageError("--quality is of JPEG and WebP, and no result is written as one; leave it out.")
     return jobs
 
 

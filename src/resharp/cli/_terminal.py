@@ -7,16 +7,11 @@ from typing import Any
 
 import click
 
+from resharp.errors import DatasetError
+
 
 class InterruptedRunError(Exception):
     """Ctrl-C, with a command's own words on what is left."""
-
-
-class MistakeError(click.UsageError):
-    """A mistake in how the command that runs was called; its own help is the way out."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, click.get_current_context(silent=True))
 
 
 class _Place(click.Path):
@@ -97,6 +92,13 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name that is too long
         return False
+
+
+def check_there(*places: Path) -> None:
+    """Raises DatasetError for a folder or file of photos that is not there, before anything slow is loaded."""
+    for place in places:
+        if not place.exists():
+            raise DatasetError(f"{place}: no such folder")
 
 
 def is_given(option: str) -> bool:

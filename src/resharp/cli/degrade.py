@@ -16,7 +16,7 @@ import click
 
 from ._groups import Group
 from ._rows import Telling, end_without_photos, photos_and_out
-from ._terminal import PLACE, MistakeError, is_given, is_same, named_files
+from ._terminal import PLACE, is_given, is_same, named_files
 
 if TYPE_CHECKING:
     from resharp.degradations import DegradationStep
@@ -25,19 +25,7 @@ if TYPE_CHECKING:
 _TABLE = Path(__file__).with_name("degradations.json")
 
 
-class _Kinds(Group):
-    """A command for each kind, made when it is asked for."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        del context
-        return list(_table())
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        del context
-        return _command(name) if name in _table() else None
-
-
-@click.group(cls=_Kinds)
+@click.group(cls=Group)
 def degrade() -> None:
     """Make clean photos worse in a known way.  It can be written down and done again."""
 
@@ -131,7 +119,7 @@ def _run(kind: str, photos: Sequence[Path], out: Path, options: dict[str, Any], 
         _refuse_loss(plan_out, [*photos, out, *(job.output for job in jobs), *read])
     if plan is None and "kernel" in options:
         if options["kernel"] is None:
-            raise MistakeError("Missing option '--kernel'.")
+            raise click.UsageError("Missing option '--kernel'.")
         check_named(options["kernel"])
     end_without_photos(jobs, as_json=as_json)
     from resharp.degradations import write_steps
@@ -199,4 +187,10 @@ def _refuse_other_options() -> None:
     ends = ("photos", "out", "as_json", "plan", "plan_out")
     given = [name for name in click.get_current_context().params if name not in ends and is_given(name)]
     if given:
-        raise MistakeError(f"--plan holds every setting; leave --{_dashed(given[0])} out, or change it in the plan.")
+        raise click.UsageError(
+            f"--plan holds every setting; leave --{_dashed(given[0])} out, or change it in the plan."
+        )
+
+
+for _kind in _table():
+    degrade.add_command(_command(_kind))

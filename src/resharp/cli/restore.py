@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._restoring import Wanted, one_photo, restoring, run_network, run_restorer, samples_option, segmentation_option
-from ._terminal import PLACE, MistakeError, is_given
+from ._terminal import PLACE, is_given
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,13 +50,13 @@ def deblur(
     """Sharpen photos of which nothing else is known.  Those without blur come back as they were."""
     if wanted.model != "blind":
         if any(option is not None for option in (gamma, blur_out, blur_in, trust_out)):
-            raise MistakeError(
+            raise click.UsageError(
                 "--gamma, --blur-out, --blur-in and --trust-out are of `blind`; leave them or --model out."
             )
         run_network("deblur", wanted, samples=samples, segmentation=segmentation)
         return
     if samples is not None or segmentation is not None or wanted.tile is not None or is_given("seed"):
-        raise MistakeError(
+        raise click.UsageError(
             "--samples, --seed, --tile and --segmentation are of networks; leave them out, or name one by --model."
         )
     known = {}
@@ -174,7 +174,7 @@ def deconvolve(
 
     is_found = largest_named(kernel) is not None
     if is_found and flip_kernel:
-        raise MistakeError("--flip-kernel is of kernels from files; one that is estimated is not turned.")
+        raise click.UsageError("--flip-kernel is of kernels from files; one that is estimated is not turned.")
     spread = None if is_found else parse_kernel(kernel)
     if spread is not None and flip_kernel:
         spread = spread.flip(0, 1)
@@ -194,7 +194,7 @@ def deconvolve(
         )
 
     if spread_out is not None and samples is None:
-        raise MistakeError("--spread-out is of samples; give --samples, too.")
+        raise click.UsageError("--spread-out is of samples; give --samples, too.")
     settings = {"noise": noise_sigma, "solver": solver, "iterations": iterations, "gamma": gamma, "samples": samples}
     made_by = {"command": "deconvolve", "kernel": kernel if spread is None else spread.tolist(), **settings}
     keep = {} if kernel_out is None else {"kernel": _to_file(wanted, kernel_out, "--kernel-out")}
@@ -247,7 +247,7 @@ def _undo(
     read: tuple[str, ...] = (),
 ) -> None:
     if is_given("seed"):
-        raise MistakeError("nothing is drawn here; leave --seed out.")
+        raise click.UsageError("nothing is drawn here; leave --seed out.")
 
     def open_it() -> "Restorer":
         from resharp.restorers import BayesRestorer, open_denoiser

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ._groups import Group
-from ._terminal import PLACE, json_option, say
+from ._terminal import PLACE, check_there, json_option, say
 
 
 @contextlib.contextmanager
@@ -56,6 +56,8 @@ def new(
     A, B, C: folders, or NAME=FOLDER.  Their pictures belong to those of --images by name, and must be of one size.  To
     have the degraded photos rated, too, name their folder among the outputs.  All pictures are copied, in sRGB.
     """
+    named = _named(outputs)
+    check_there(images, *([options["reference"]] if options["reference"] else []))
     import tqdm
 
     from resharp.study.creation import new_study
@@ -66,7 +68,7 @@ def new(
             bar.total = total
             bar.update(done - bar.n)
 
-        made = new_study(_named(outputs), images, out, n_trials=trials, n_repeats=repeats, progress=progress, **options)
+        made = new_study(named, images, out, n_trials=trials, n_repeats=repeats, progress=progress, **options)
     say(f"{len(made.scenes)} images, {len(made.conditions)} conditions: {', '.join(made.conditions)}")
     say(f"each rater answers {made.n_trials} times, {made.n_repeats} of them again")
     if not made.has_reference:
@@ -76,7 +78,7 @@ def new(
 
 def _named(outputs: tuple[str, ...]) -> dict[str, Path]:
     """Condition -> folder; a folder whose name holds "=" is taken as it is."""
-    from resharp.errors import ArgumentError
+    from resharp.errors import ArgumentError, DatasetError
 
     named: dict[str, Path] = {}
     for text in outputs:
@@ -87,6 +89,8 @@ def _named(outputs: tuple[str, ...]) -> dict[str, Path]:
             raise ArgumentError(f"{text!r}: name a folder, or NAME=FOLDER")
         if name in named:
             raise ArgumentError(f"{place}: is the second one called {name}; name them apart, as in NAME={place}")
+        if not Path(place).is_dir():
+            raise DatasetError(f"{place}: is no folder; name one with the outputs of {name}")
         named[name] = Path(place)
     return named
 

@@ -150,9 +150,7 @@ def find_listing(
     strict: bool = True,
 ) -> Listing:
     """What `root` holds in the named layout.  Raises DatasetError, also for a choice that the layout does not have."""
-    if layout not in LAYOUTS:
-        raise DatasetError(f"{layout!r} is no layout; {did_you_mean(layout, LAYOUTS, things='layouts')}")
-    row, choices = LAYOUTS[layout], dict[str, Any]()
+    row, choices = row_of(layout), dict[str, Any]()
     if row.subsets:
         choices["subset"] = row.subsets[0] if subset is None else subset
     if choices.get("subset", subset) not in (row.subsets or (None,)):
@@ -169,6 +167,13 @@ def find_listing(
             raise
         raise DatasetError(f"{root}: is not in layout {layout} ({row.shape}); it holds {_seen_in(root)}") from None
     return dataclasses.replace(listing, source=row.source)
+
+
+def row_of(layout: str) -> Layout:
+    """Of LAYOUTS.  Raises DatasetError."""
+    if layout not in LAYOUTS:
+        raise DatasetError(f"{layout!r} is no layout; {did_you_mean(layout, LAYOUTS, things='layouts')}")
+    return LAYOUTS[layout]
 
 
 def _is_otherwise(row: Layout, root: Path) -> bool:

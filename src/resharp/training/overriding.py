@@ -1,8 +1,10 @@
 """A recipe's file, and what the command line changes in it, before it is validated; without torch."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,22 @@ def check_at_once(what: str | Path, overrides: Sequence[str]) -> None:
     for override in overrides:
         if not override.startswith("data.plan."):  # the plan may stand in a file of its own
             apply_override(values, override)
-    for setting, place in _places(values.get("data")):
+    data = values.get("data")
+    if not isinstance(data, dict) or set(data) - _known_settings("DataRecipe"):
+        return  # who validates the recipe says what is wrong
+    for setting, place in _places(data):
         if place and not Path(place).exists():
             raise RecipeError(f"{setting}: {place}: no such folder; name yours, as in {setting}=FOLDER")
 
 
-def _places(data: object) -> Iterator[tuple[str, str]]:
+def _known_settings(table: str) -> set[str]:
+    """Of a table of recipes, by their schema."""
+    schema = json.loads(resources.files("resharp").joinpath("recipes/recipe.schema.json").read_text(encoding="utf-8"))
+    return set(schema["$defs"][table]["properties"])
+
+
+def _places(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(setting, folder or pack) of all that a recipe's `data` names."""
-    if not isinstance(data, dict):
-        return
     photos = data.get("photos")
     places = [("photos", one) for one in (photos if isinstance(photos, list) else [photos])]
     places.append(("degraded", data.get("degraded")))

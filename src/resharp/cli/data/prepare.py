@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._terminal import PLACE, InterruptedRunError, json_option, say
+from .._terminal import PLACE, InterruptedRunError, check_there, json_option, say
 
 if TYPE_CHECKING:
     from resharp.data.manifest import Manifest
@@ -60,6 +60,10 @@ def prepare(
 
     A group is what one video, scene or burst gave; trainings hold out whole groups to judge by.
     """
+    from resharp.data.layouts import row_of
+
+    row_of(layout)
+    check_there(source)
     import tqdm
 
     from resharp.data.manifest import MANIFEST

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .._terminal import PLACE, InterruptedRunError, MistakeError, json_option, say
+from .._terminal import PLACE, InterruptedRunError, check_there, json_option, say
 
 
 @click.command()
@@ -41,6 +41,10 @@ def synthesize(
     CLEAN is a folder of photos, a manifest or a pack; folders of real pairs are cut, turned and flipped only. Several
     are mixed by --weight. Stopped, the same command goes on; a larger --count adds to what is there.
     """
+    from resharp.shipped import found
+
+    found(plan, "plan")
+    check_there(*clean)
     import tqdm
 
     from resharp.data.plan import load_plan
@@ -51,7 +55,7 @@ def synthesize(
     count = len(synthesis) if count is None else count
     for place in clean:
         if place.is_dir() and out.resolve().is_relative_to(place.resolve()):
-            raise MistakeError(f"{out}: lies in {place}, where its photos would be taken for more clean ones.")
+            raise click.UsageError(f"{out}: lies in {place}, where its photos would be taken for more clean ones.")
     try:
         with tqdm.tqdm(total=count, desc="synthesizing", unit="pair", disable=True if as_json else None) as bar:
             n_there = write_samples(
