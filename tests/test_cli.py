@@ -117,7 +117,7 @@ def test_models_are_listed_shown_and_refused(run: Run, tmp_path: Path) -> None:
     shown = run("models", "show", tmp_path / "odd.safetensors").out
     assert "\x1b" not in shown
     assert shown.count("\n") == 14  # a line for each field of the card and of its contract
-    done = run("models", "import", tmp_path / "no.mat", "--as", "vgg", "-o", tmp_path / "w.safetensors")
+    done = run("models", "import", tmp_path / "odd.safetensors", "--as", "vgg", "-o", tmp_path / "w.safetensors")
     assert "choose dae" in done.err
 
 
