@@ -23,7 +23,7 @@ class Mask(LinearDegradation):
         super().__init__()
         self._name = name
         if lost.ndim != 2:
-            raise ArgumentError(f"{name} is {tuple(lost.shape)}, a mask (height, width)")
+            raise ArgumentError(f"{name} has the shape {tuple(lost.shape)}; a mask is (height, width)")
         kept = (lost <= 0.5 if lost.is_floating_point() else lost == 0).float()
         if not kept.any():
             raise ArgumentError(f"{name} covers the whole photo; nothing is left to fill it from (white is filled)")
