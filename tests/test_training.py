@@ -387,7 +387,7 @@ def test_files_that_are_no_recipe_are_named(tmp_path: Path, text: str | None, wo
 
 def test_the_schema_for_editors_is_the_recipe_s() -> None:
     published = Path(resharp.__file__).parent / "recipes" / "recipe.schema.json"
-    assert json.loads(published.read_text()) == recipe_schema(), "write it again: tools/write_schema.py"
+    assert json.loads(published.read_text()) == recipe_schema(), "write it again: tools/write_tables.py"
     for path in RECIPES:
         assert path.read_text().startswith("#:schema recipe.schema.json")
         jsonschema.validate(tomllib.loads(path.read_text(encoding="utf-8")), recipe_schema())

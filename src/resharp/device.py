@@ -24,6 +24,8 @@ def checked_device(device: str) -> torch.device:
         return torch.zeros(1, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):  # torch lists whatever there is anywhere
+            reason = f"found: {', '.join(known)}"
         raise ArgumentError(f"device {device!r} cannot be used here ({reason}); 'cpu' always can") from None
 
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from resharp.degradations import DegradationStep, Frame, Resize, Undone, apply_steps, step_from_json
-from resharp.degradations.noise import checked_seed
+from resharp.degradations.ranges import checked_seed
 from resharp.errors import ArgumentError, DatasetError, RecipeError
 
 from .beside import Beside

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError
 
-from .arguments import checked_image, checked_photons, checked_whole
+from .arguments import checked_image
 from .light import Gamma, checked_gamma, to_light, to_pixels
+from .ranges import checked_photons, checked_whole
 
 Array = NDArray[np.float64]
 Picture = NDArray[np.float32]  # (H, W, C), linear light
@@ -51,7 +52,7 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class Shake:
-    """Blur of a moving camera, which changes over the frame; moving objects, streaks and noise.
+    """Blur of a moving camera, which changes over the frame.  Moving objects, streaks and noise.
 
     extent: the longer side of the box around the path of the frame's centre;  roll: from end to end;  focal: focal
     length in units of the frame's longer side;  photons: their noise as Gaussian.  Objects move beside the camera's

@@ -23,10 +23,11 @@ from torch import Tensor
 from resharp.errors import ArgumentError, KernelError, RecipeError, WeightsError, did_you_mean
 from resharp.files import reason_of, written_whole
 
-from .arguments import checked_scene, shortened
+from .arguments import checked_scene
 from .compression import Jpeg
-from .noise import Noise, checked_seed
+from .noise import Noise
 from .optics import Defocus, GaussianBlur, KernelBlur
+from .ranges import checked_seed, shortened
 from .realistic import Realistic
 from .sampling import Downscale, Mosaicked
 from .shake import Frame, Shake

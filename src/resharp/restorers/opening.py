@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resharp.degradations.noise import checked_seed
+from resharp.degradations.ranges import checked_seed
 from resharp.device import is_out_of_memory
 from resharp.errors import ArgumentError, ResharpError, WeightsError, did_you_mean
 from resharp.image import as_image
-from resharp.models import DEFAULT_DENOISER, LIGHT_DENOISER, Card, Contract, check_task, contract_of, load_model
+from resharp.models import DEFAULT_DENOISER, LIGHT_DENOISER, Card, Contract, contract_of, load_model
 from resharp.own_code import imported, is_own, told
 
 from .base import Progress, Restored, Restorer, check_known
@@ -119,9 +119,8 @@ def _from_file(
     task: str | None,
     settings: dict[str, Any],
 ) -> Restorer:
-    built, card = load_model(what, network=network)
+    built, card = load_model(what, network=network, task=task)
     check_rgb(card)
-    check_task(card, task)
     return NetworkRestorer(built, card.contract, device=device, precision=precision, name=str(what), **settings)
 
 
@@ -137,9 +136,8 @@ def open_denoiser(
         if device != "auto" or precision != "auto" or network is not None:
             raise ArgumentError("an opened denoiser has a device and a precision already; leave them out")
         return what
-    built, card = load_model(what, network=network)
+    built, card = load_model(what, network=network, task="denoise")
     check_rgb(card)
-    check_task(card, "denoise")
     return NetworkDenoiser(built, card.contract, device=device, precision=precision, name=str(what))
 
 

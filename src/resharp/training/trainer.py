@@ -78,7 +78,7 @@ class Trainer:
         n_seen, n_images = 0 if state is None else state["n_seen"], self.recipe.n_images
         if n_seen == n_images:
             finished = self.folder / f"{self.recipe.weights.name}.safetensors"
-            self.ears.say(f"finished at {n_images:,} images; to train on from there: --init {finished} --out ANOTHER")
+            self.ears.say(f"finished at {n_images:,} images; to train on from there: --init {finished} -o ANOTHER")
         elif n_seen:
             self.ears.say(f"goes on at {n_seen:,} of {n_images:,} images")
         forget_after(self.folder, n_seen)

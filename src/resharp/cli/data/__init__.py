@@ -12,7 +12,7 @@ from .synthesize import synthesize
 
 @click.group(cls=Group)
 def data() -> None:
-    """Bring, make, pack, check and look at photos to train and test with."""
+    """Bring, make, pack, check and look at photos for trainings."""
 
 
 for command in (prepare, synthesize, pack, check, show):
