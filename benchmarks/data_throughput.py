@@ -1,10 +1,11 @@
 """Training patches per second from packs, folders and synthesis, beside the usual way: whole photos read with OpenCV.
 
-    python benchmarks/data_throughput.py PHOTOS [--workers 2]
+    python benchmarks/data_throughput.py PHOTOS [--workers 2] [--only TEXT]
 
 PHOTOS are clean ones; they are stored again as 1280x720 PNG and JPEG frames, the shape of GoPro's, and packed.  A row
 is one run of `--seconds` after its workers have started, one after the other.  Nothing is kept decoded, as in a dataset
-that is larger than memory.
+that is larger than memory.  Degradations are done by the loader; or drawn by it and left to the training's step; or
+drawn, and done here in batches as the step does them on a GPU.
 """
 
 import shutil
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from resharp.data.folders import photo_paths
+from resharp.data.in_step import finished
 from resharp.data.layouts import open_listing
 from resharp.data.listing import Item, Listing
 from resharp.data.loading import batches
@@ -85,13 +87,13 @@ def make_frames(photos: list[Path], folder: Path) -> None:
                 cv2.imwrite(str(file), frame)
 
 
-def rate(stream: Iterator[Any], seconds: float) -> float:
-    """Patches per second once the first batches have come."""
+def rate(stream: Iterator[int], seconds: float) -> float:
+    """Patches per second once the first batches have come; the stream tells how many each held."""
     for _ in range(3):
         next(stream)
     started, n_patches = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
-        n_patches += len(next(stream)[0])
+        n_patches += next(stream)
     return n_patches / (time.perf_counter() - started)
 
 
@@ -100,7 +102,8 @@ def rate(stream: Iterator[Any], seconds: float) -> float:
 @click.option("--n-photos", default=48, show_default=True)
 @click.option("--workers", default=0, show_default=True, help="Processes; 0 is this one, with one thread.")
 @click.option("--seconds", default=10.0, show_default=True)
-def main(photos: Path, n_photos: int, workers: int, seconds: float) -> None:
+@click.option("--only", default="", help="Rows whose names hold this.")
+def main(photos: Path, n_photos: int, workers: int, seconds: float, only: str) -> None:
     """Print the table."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -108,23 +111,33 @@ def main(photos: Path, n_photos: int, workers: int, seconds: float) -> None:
     chosen = [paths[i * len(paths) // n_photos] for i in range(n_photos)]
     folder = Path(tempfile.mkdtemp(prefix="resharp-throughput-"))
     try:
-        _measure(chosen, folder, workers, seconds)
+        _measure(chosen, folder, workers, seconds, only)
     finally:
         shutil.rmtree(folder)
 
 
-def _measure(photos: list[Path], folder: Path, workers: int, seconds: float) -> None:
+def _measure(photos: list[Path], folder: Path, workers: int, seconds: float, only: str) -> None:
     make_frames(photos, folder)
     frames = {suffix: open_listing(folder / suffix) for suffix in ("png", "jpg")}
     for listing, name in ((frames["png"], "pairs.h5"), (_clean(frames["png"]), "clean.h5")):
         pack(listing, folder / name, patch=320 if name == "clean.h5" else CROP, stride=128)
 
-    def ours(place: Path, step: str = "copy") -> Iterator[Any]:
+    def ours(place: Path, step: str = "copy", *, in_step: bool = False) -> Iterator[Any]:
         source = PackPatches(place) if place.suffix == ".h5" else PhotoFiles(open_listing(place).items, kept_bytes=0)
         synthesis = Synthesis([(1, source)], plan_from({"crop": CROP, "variants": [{"steps": [STEPS[step]]}]}))
-        return batches(synthesis, batch_size=BATCH, stop=10**9, n_workers=workers)
+        return batches(synthesis, batch_size=BATCH, stop=10**9, n_workers=workers, in_step=in_step)
 
-    def usual(suffix: str) -> Iterator[Any]:
+    def counted(place: Path, step: str = "copy") -> Iterator[int]:
+        return (len(batch["clean"]) for batch in ours(place, step))
+
+    def drawn(step: str) -> Iterator[int]:
+        return (BATCH for _ in ours(folder / "clean.h5", step, in_step=True))
+
+    def done_here(step: str) -> Iterator[int]:
+        here = torch.device("cpu")
+        return (len(finished(batch, here)["clean"]) for batch in ours(folder / "clean.h5", step, in_step=True))
+
+    def usual(suffix: str) -> Iterator[int]:
         loader = DataLoader(
             WholePhotos(list(frames[suffix].pairs)),
             batch_size=BATCH,
@@ -133,29 +146,31 @@ def _measure(photos: list[Path], folder: Path, workers: int, seconds: float) -> 
             worker_init_fn=alone_on_one_core,
             multiprocessing_context="spawn" if workers else None,
         )
-        return iter(loader)
+        return (len(blur) for blur, _ in loader)
 
-    def rows_alone() -> Iterator[Any]:
+    def rows_alone() -> Iterator[int]:
         opened = Pack(folder / "pairs.h5")
         number = 0
         while True:
             numbers = [(number + i) * 7919 % opened.counts["sharp"] for i in range(BATCH)]
             number += BATCH
-            yield [opened.read("blur", i) for i in numbers], [opened.read("sharp", i) for i in numbers]
+            yield len([(opened.read("blur", i), opened.read("sharp", i)) for i in numbers])
 
-    rows: list[tuple[str, Callable[[], Iterator[Any]]]] = [
+    rows: list[tuple[str, Callable[[], Iterator[int]]]] = [
         ("usual: whole PNG pairs, OpenCV", lambda: usual("png")),
         ("usual: whole JPEG pairs, OpenCV", lambda: usual("jpg")),
-        ("PNG pairs, turned and flipped", lambda: ours(folder / "png")),
-        ("JPEG pairs, turned and flipped", lambda: ours(folder / "jpg")),
+        ("PNG pairs, turned and flipped", lambda: counted(folder / "png")),
+        ("JPEG pairs, turned and flipped", lambda: counted(folder / "jpg")),
         ("packed pairs, read alone, no loader", rows_alone),
-        ("packed pairs, turned and flipped", lambda: ours(folder / "pairs.h5")),
-        *((f"packed clean, {step}", lambda step=step: ours(folder / "clean.h5", step)) for step in list(STEPS)[1:]),
-        ("JPEG clean, trajectory", lambda: ours(folder / "jpg" / "sharp", "trajectory")),
+        ("packed pairs, turned and flipped", lambda: counted(folder / "pairs.h5")),
+        *((f"packed clean, {step}", lambda step=step: counted(folder / "clean.h5", step)) for step in list(STEPS)[1:]),
+        *((f"packed clean, {step}: drawn", lambda step=step: drawn(step)) for step in list(STEPS)[1:]),
+        *((f"packed clean, {step}: and done", lambda step=step: done_here(step)) for step in list(STEPS)[1:]),
+        ("JPEG clean, trajectory", lambda: counted(folder / "jpg" / "sharp", "trajectory")),
     ]
     print(f"{workers} workers, {len(photos)} photos of 1280x720, patches of {CROP}x{CROP}")
     base = 0.0
-    for name, stream in rows:
+    for name, stream in (row for row in rows if only in row[0]):
         speed = rate(stream(), seconds)
         base = base or speed
         print(f"{name:<52}{speed:>9.0f} patches/s{speed / base:>8.1f}x")

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from resharp.data.beside import Beside
+from resharp.data.in_step import finished
 from resharp.data.loading import Stream, batches
 from resharp.data.plan import plan_from
 from resharp.data.sources import open_source
-from resharp.data.synthesis import Synthesis, open_sources
+from resharp.data.synthesis import Synthesis, as_unit, open_sources
 from resharp.errors import DatasetError
 from resharp.photo import Photo, write_photo
 from tests.conftest import rand
@@ -112,3 +113,34 @@ def test_sixteen_bits_reach_the_batch_and_eight_stay_bytes(tmp_path: Path) -> No
     batch = next(batches(Synthesis([(1, both)], UNTOUCHED), batch_size=2, stop=2))
     assert batch["clean"].dtype == torch.float32
     assert 0.4 < float(batch["clean"].mean()) < 0.6
+
+
+SHAKEN = [
+    {"kind": "shake", "extent": [2.0, 9.0], "n_objects": [0, 1], "photons": 3000.0},
+    {"kind": "downscale", "factor": 2},
+]
+TREMBLED = [{"kind": "trajectory", "length": 9.0, "probability": 0.7}, {"kind": "downscale", "factor": 2}]
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_what_the_loader_draws_is_done_in_the_step(tmp_path: Path, n_workers: int) -> None:
+    """Crops at borders and in the middle, turned, of two variants, with noise of a level that is told."""
+    for number in range(3):
+        smooth = torch.nn.functional.avg_pool2d(rand(3, 54, 64, seed=number).float(), 5, 1)
+        write_photo(Photo(smooth), tmp_path / f"{number}.png")
+    values = {"crop": 16, "margin": 8, "variants": [{"steps": steps} for steps in (SHAKEN, TREMBLED)]}
+    plan = plan_from(values)
+    synthesis = Synthesis([(1, source) for source in open_sources([tmp_path], plan)], plan, seed=2)
+    settings = {"batch_size": 7, "stop": 14, "noise_sigma": (0.0, 0.1), "noise": ("white", 2)}
+    whole = list(batches(synthesis, **settings))
+    apart = list(batches(synthesis, **settings, in_step=True, n_workers=n_workers))
+    devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+    for theirs, drawn, device in ((*both, device) for both in zip(whole, apart, strict=True) for device in devices):
+        ours = {name: part.cpu() for name, part in finished(drawn, device).items()}
+        assert ours.keys() == theirs.keys() == {"degraded", "clean", "sigma", "noise"}
+        for name, part in ours.items():
+            wanted = as_unit(theirs[name])
+            far = (part - wanted).abs()
+            assert part.shape == wanted.shape
+            assert float(far.max()) < 1.01 / 255, "a level, where rounding goes the other way"
+            assert float((far > 1e-4).float().mean()) < 2e-3

@@ -51,7 +51,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     assert done.stderr == "set()"
 
 
-def test_every_option_has_a_help_text() -> None:
+def test_every_option_has_a_help_text_and_no_line_of_a_list_is_cut_at_80_columns() -> None:
     def walk(command: click.Command) -> None:
         assert command.help, command.name
         for parameter in command.params:
@@ -60,12 +60,15 @@ def test_every_option_has_a_help_text() -> None:
             )
         if isinstance(command, click.Group):
             context = click.Context(command)
+            assert "..." not in command.get_help(click.Context(command, terminal_width=80)).partition("Commands:")[2]
             for name in command.list_commands(context):
                 child = command.get_command(context, name)
                 assert child is not None
                 walk(child)
 
     walk(cli.cli)
+    sections = cli.cli.get_help(click.Context(cli.cli, terminal_width=80))
+    assert "..." not in sections.partition("Restore:")[2]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -114,7 +117,7 @@ def test_models_are_listed_shown_and_refused(run: Run, tmp_path: Path) -> None:
     shown = run("models", "show", tmp_path / "odd.safetensors").out
     assert "\x1b" not in shown
     assert shown.count("\n") == 14  # a line for each field of the card and of its contract
-    done = run("models", "import", tmp_path / "no.mat", "--as", "vgg", "-o", tmp_path / "w.safetensors")
+    done = run("models", "import", tmp_path / "odd.safetensors", "--as", "vgg", "-o", tmp_path / "w.safetensors")
     assert "choose dae" in done.err
 
 

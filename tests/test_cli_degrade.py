@@ -15,7 +15,7 @@ import torch
 from torch.testing import assert_close
 
 import resharp
-from resharp.cli.degrade import degrade
+from resharp.cli.degrade import _table, degrade, described
 from resharp.degradations import DEGRADATIONS
 from tests.conftest import Run, rand, reference
 from tests.toy_networks import toy_bgan
@@ -44,6 +44,7 @@ def photo(tmp_path: Path) -> Path:
 def test_every_kind_has_a_command() -> None:
     assert set(degrade.list_commands(click.Context(degrade))) == set(KINDS)
     assert set(KINDS) == set(DEGRADATIONS)
+    assert _table() == described(), "write it again: tools/write_tables.py"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -202,8 +202,11 @@ def test_a_bad_photo_is_named_and_stops_no_other(run: Run, photo: Path, model: P
     second.write_bytes(photo.read_bytes())
     words = ("deblur", photo, bad, second, "-o", tmp_path / "out", "--model", model)
     done = run(*words)
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.out.partition("  (")[0]) == (2, f"2 photos restored, in {tmp_path / 'out'}")
     assert names(tmp_path / "out") == ["photo.png", "second.png"]
+    done = run("deblur", bad, bad.parent / "no.png", "-o", tmp_path / "none" / "deep", "--model", model)
+    assert (done.code, done.out, (tmp_path / "none").exists()) == (2, "", False)
+    done = run(*words)
     assert done.err.splitlines()[-1] == f"resharp: 1 of 3 photos failed: {bad}"
     done = run(*words, "--json")
     assert (done.code, done.err) == (2, "")

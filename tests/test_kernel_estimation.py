@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from resharp.degradations import Blur, blurred, disk_kernel, gaussian_kernel, motion_kernel
+from resharp.degradations.naming import largest_named
 from resharp.errors import ArgumentError, KernelError
 from resharp.kernel_estimation import (
     estimate_kernel,
     estimate_kernels,
     explained,
     find_blur,
-    largest_named,
     missing,
     sharpness,
 )
@@ -243,7 +243,9 @@ def test_kernels_that_are_to_be_estimated_are_named(text: object, largest: int |
     assert largest_named(text) == largest
 
 
-@pytest.mark.parametrize("text", ["estimate:", "estimate:2", "estimate:x", "estimate:31,2"])
+@pytest.mark.parametrize(
+    "text", ["estimate:", "estimate:2", "estimate:3", "estimate:30", "estimate:x", "estimate:31,2"]
+)
 def test_misspelt_estimates_are_refused(text: str) -> None:
     with pytest.raises(KernelError, match="write estimate, or estimate:31"):
         largest_named(text)

@@ -1,5 +1,6 @@
 """The page of photos before and after: what stands on it, what it loads, the place that it shows."""
 
+import dataclasses
 import re
 import urllib.parse
 from pathlib import Path
@@ -55,6 +56,16 @@ def test_every_photo_is_on_the_page_with_pictures_that_are_there(rows: list[Row]
     assert "2 of 3 photos restored" in page.text
     assert "is not a JPEG, PNG, TIFF or WebP image" in page.text
     assert not re.findall(r"https?:", report.page.read_text())
+
+
+def test_untouched_photos_are_told_apart_and_how_they_are_shown_is_said(rows: list[Row], tmp_path: Path) -> None:
+    report = Report(tmp_path / "page.html")
+    report.write([dataclasses.replace(row, facts={"untouched": "it is sharp"}) for row in rows[-1:]] + rows[:-1])
+    text = Page(report.page).text
+    assert "1 of 3 photos restored, 1 left as it was" in text
+    assert "left as it was (it is sharp)" in text
+    for words in ("the whole photo, made smaller", "the whole photo, enlarged"):
+        assert words in text
 
 
 def test_pictures_are_made_beside_the_work_and_not_again(tmp_path: Path) -> None:

@@ -15,10 +15,9 @@ from resharp.demo import demo_inputs
 from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.kernel_estimation.field import FoundBlur
 from resharp.metrics import psnr
-from resharp.models import contract_of
+from resharp.models import BLIND, contract_of
 from resharp.photo import write_photo
 from resharp.restorers import (
-    BLIND,
     BayesRestorer,
     BlindRestorer,
     NetworkDenoiser,

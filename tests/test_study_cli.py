@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageCms
 
 from resharp.photo import Photo, encode_photo, read_photo, screen_photo
+from resharp.study.creation import new_study
 from resharp.study.definition import read_study
 from resharp.study.ratings import Ratings
 from resharp.study.scale import JOD, strengths
@@ -115,6 +116,17 @@ def test_what_no_study_is_made_of(run: Run, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
     done = run("study", "report", a)
     assert "holds no study.json that can be read; `resharp study new` makes a study" in done.err
+
+
+def test_a_dataset_s_photos_are_named_as_evaluate_names_them(tmp_path: Path) -> None:
+    sharp, blurred = smooth(4, 24, 32), smooth(4, 24, 32)
+    gopro, ours = tmp_path / "GOPRO", tmp_path / "ours"
+    for n, sequence in enumerate(("one", "two")):
+        for half, photos in (("sharp", sharp), ("blur", blurred)):
+            photos_of(gopro / "test" / sequence / half, photos[2 * n : 2 * n + 2])
+        photos_of(ours / sequence, sharp[2 * n : 2 * n + 2])
+    made = new_study({"ours": ours, "input": gopro}, gopro, tmp_path / "study", reference=gopro)
+    assert [scene.name for scene in made.scenes] == ["one/0.png", "one/1.png", "two/0.png", "two/1.png"]
 
 
 def test_a_missing_extra_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

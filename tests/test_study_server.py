@@ -228,7 +228,7 @@ def test_a_deleted_database_is_written_anew(client: Client, folder: Path, caplog
 
 def test_what_cannot_be_served(folder: Path, tmp_path: Path) -> None:
     with serving(folder) as client:
-        with pytest.raises(DatasetError, match="is being written by another process"), served(folder, "127.0.0.1", 0):
+        with pytest.raises(DatasetError, match="serves it already"), served(folder, "127.0.0.1", 0):
             pass
         with pytest.raises(DatasetError, match=r"holds no study\.json"), served(tmp_path, "127.0.0.1", 0):
             pass

@@ -16,15 +16,16 @@ from torch.utils.flop_counter import FlopCounterMode
 import resharp
 from resharp.data.listing import Item
 from resharp.data.sources import PhotoFiles
-from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, WeightsError
+from resharp.errors import ArgumentError, DatasetError, OutputError, RecipeError, ResourceError, WeightsError
 from resharp.models import load_model
 from resharp.networks import NETWORKS
 from resharp.photo import photo_size
 from resharp.restorers import denoise, open_restorer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
 from resharp.training.config import NetworkRecipe
+from resharp.training.loop import _instead_of_bfloat16
 from resharp.training.sampler import held_out, open_sampler
-from tests.toy_training import ADAM, DAE, cut_photos, gan, history, tiny, trained
+from tests.toy_training import ADAM, DAE, cut_photos, gan, history, killed_at, tiny, trained
 
 RECIPES = sorted((Path(__file__).parent.parent / "src/resharp/recipes").glob("*.toml"))
 
@@ -325,10 +326,19 @@ def test_recipes_that_do_not_fit_the_world(
     assert words in str(caught.value)
 
 
-def test_a_device_that_is_not_there(photos: Path, tmp_path: Path) -> None:
+def test_a_device_that_is_not_there(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(ArgumentError, match="device 'cuda' cannot be used here"):
+        train_weights(tiny(photos), tmp_path, device="cuda")
+
+    def refused(*_: object, **__: object) -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\nMore of it.")
+
+    monkeypatch.setattr(torch, "zeros", refused)
+    with pytest.raises(
+        ArgumentError, match=r"used here \(The NVIDIA driver .* \(found version 11040\)\.\); 'cpu' always"
+    ):
         train_weights(tiny(photos), tmp_path, device="cuda")
 
 
@@ -377,7 +387,7 @@ def test_files_that_are_no_recipe_are_named(tmp_path: Path, text: str | None, wo
 
 def test_the_schema_for_editors_is_the_recipe_s() -> None:
     published = Path(resharp.__file__).parent / "recipes" / "recipe.schema.json"
-    assert json.loads(published.read_text()) == recipe_schema(), "write it again: tools/write_schema.py"
+    assert json.loads(published.read_text()) == recipe_schema(), "write it again: tools/write_tables.py"
     for path in RECIPES:
         assert path.read_text().startswith("#:schema recipe.schema.json")
         jsonschema.validate(tomllib.loads(path.read_text(encoding="utf-8")), recipe_schema())
@@ -402,6 +412,31 @@ def test_a_precision_that_is_slow_here_is_told(photos: Path, tmp_path: Path, mon
         tiny(photos, **small, **{"stages.0.precision": "bfloat16"}), tmp_path / "b", device="cpu", say=said.append
     )
     assert said == ["bfloat16 is slow on this processor; stages.0.precision=float32 may be several times as fast"]
+    muon, adam = tiny(photos).stages[0], gan(photos).stages[0]
+    there = [_instead_of_bfloat16(stage, torch.device("cuda")) for stage in (muon, adam)]
+    assert there == ["float32", "float16"], "of a GPU without it; Muon takes no float16"
+
+
+def test_a_training_that_degrades_in_its_step_goes_on_in_the_same_bits(photos: Path, tmp_path: Path) -> None:
+    shaken = {"data.plan.variants": "[{ steps = [{ kind = 'shake', extent = 4.0, read_noise = 0.01 }] }]"}
+    small = shaken | {"data.degrade": "step", "stages.0.n_images": 16, "checkpoints.every": 8, "judge.every": 16}
+    exact: list[bool] = []  # deterministic algorithms, while it runs; on the CPU all are
+    whole = trained(
+        tiny(photos, **small, deterministic="true"),
+        tmp_path / "a",
+        on_step=lambda _: exact.append(torch.are_deterministic_algorithms_enabled()),
+    )
+    assert all(exact)
+    assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(ResourceError):
+        trained(tiny(photos, **small), tmp_path / "b", on_step=killed_at(12))
+    resumed = trained(tiny(photos, **small), tmp_path / "b")
+    assert all(torch.equal(resumed[name], part) for name, part in whole.items())
+    with pytest.raises(RecipeError, match=r"data\.degrade was 'step', is 'loader'"):
+        trained(tiny(photos, **small | {"data.degrade": "loader"}), tmp_path / "a")
+    jpeg = {"data.plan.variants": "[{ steps = [{ kind = 'jpeg' }] }]"}
+    with pytest.raises(RecipeError, match=r"variants.0.steps.0: jpeg is not done on batches; leave it out, or take"):
+        trained(tiny(photos, **small | jpeg), tmp_path / "c")
 
 
 def test_a_denoiser_learns_a_range_of_levels_which_it_is_told(photos: Path, tmp_path: Path) -> None:

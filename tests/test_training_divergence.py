@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from resharp.errors import RecipeError, ResourceError
+from resharp.errors import RecipeError, ResharpError, ResourceError
 from resharp.training import train_weights
 from resharp.training.checkpoint import checkpoints, read_checkpoint
-from tests.toy_training import ADAM, cut_photos, gan, history, killed_at, tiny
+from resharp.training.loop import take_step
+from tests.toy_training import ADAM, cut_photos, gan, history, killed_at, tiny, trained
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,62 @@ def test_a_diverged_run_ends_with_a_report_and_its_last_checkpoint(photos: Path,
         train_weights(tiny(photos, **wild), tmp_path, device="cpu")
     assert checkpoints(tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_numbers_that_are_read_now_and_then_change_no_weights_and_hide_nothing(photos: Path, tmp_path: Path) -> None:
+    """What goes wrong in between is found at the next reading, before anything is judged or saved."""
+    small = {"stages.0.n_images": 40, "checkpoints.every": 16, "judge.every": 28}
+    each = trained(tiny(photos, **small), tmp_path / "each")
+    rare = tiny(photos, **small, **{"stages.0.read_every": 3})
+    assert all(torch.equal(part, each[name]) for name, part in trained(rare, tmp_path / "rare").items())
+    told, all_told = history(tmp_path / "rare"), history(tmp_path / "each")
+    assert [record["n_seen"] for record in told] == [12, 16, 24, 28, 32, 36, 40]
+    for record in told[:3]:
+        assert record | {"warnings": []} == all_told[record["n_seen"] // 4 - 1] | {"warnings": []}
+    changes = {
+        "networks.generator": "{ kind = 'tests.test_training_divergence:Rising' }",
+        "stages.0.trains.generator": "{ kind = 'adam', learning_rate = 1e-3, schedule = { kind = 'constant' } }",
+        "stages.0.n_images": 80,
+        "stages.0.read_every": 6,
+        "checkpoints.every": 24,
+    }
+    with pytest.raises(RecipeError, match=r"after 44 images: l2 is no number in the step on samples 24 to 47 "):
+        train_weights(tiny(photos, **changes), tmp_path / "lost", device="cpu")
+    assert [read_checkpoint(one)["n_seen"] for one in checkpoints(tmp_path / "lost")] == [24]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), r"for 4 images at once; .* stages\.0\.accumulate=2"),
+        (torch.AcceleratorError("CUDA error: unspecified launch failure\nmore"), r"the GPU failed \(CUDA error: un"),
+        (RuntimeError("CUDA error: the GPU has fallen off the bus"), "what was saved is intact, and the same command"),
+        (
+            RuntimeError("x_cuda does not have a deterministic implementation, but. "),
+            "deterministic: x_cuda does .* out",
+        ),
+    ],
+)
+def test_a_gpu_that_is_too_small_or_lost_leaves_one_line_and_the_last_checkpoint(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    small = {"stages.0.n_images": 40, "checkpoints.every": 16}
+    calls: list[int] = []
+
+    def failing(*arguments: object) -> object:
+        calls.append(0)
+        if len(calls) == 7:
+            raise error
+        return take_step(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr("resharp.training.loop.take_step", failing)
+        with pytest.raises(ResharpError, match=words) as found:
+            train_weights(tiny(photos, **small), tmp_path, device="cpu")
+    assert "\n" not in str(found.value)
+    assert [read_checkpoint(one)["n_seen"] for one in checkpoints(tmp_path)] == [16]
+    train_weights(tiny(photos, **small), tmp_path, device="cpu")
+    assert history(tmp_path)[-1]["n_seen"] == 40
 
 
 def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights(photos: Path, tmp_path: Path) -> None:

@@ -150,7 +150,8 @@ def test_workers_and_how_often_it_saves_change_no_bit(photos: Path, tmp_path: Pa
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_told_to_stop_ends_after_its_step_and_saves_it(photos: Path, tmp_path: Path, number: int) -> None:
     recipe = gan(photos)
-    whole = train_weights(recipe, tmp_path / "whole", device="cpu").read_bytes()
+    whole_path = train_weights(recipe, tmp_path / "whole", device="cpu")
+    whole = whole_path.read_bytes()
     before = signal.getsignal(number)
 
     def tell(record: dict[str, Any]) -> None:
@@ -162,6 +163,7 @@ def test_a_run_told_to_stop_ends_after_its_step_and_saves_it(photos: Path, tmp_p
     assert signal.getsignal(number) is before
     assert read_checkpoint(checkpoints(tmp_path / "cut")[0])["n_seen"] == 20
     assert (tmp_path / "cut" / "curves.png").exists()
+    assert (tmp_path / "cut" / "so-far" / whole_path.name).exists(), "the weights as they were then"
     assert train_weights(recipe, tmp_path / "cut", device="cpu").read_bytes() == whole
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from resharp.errors import RecipeError
 from resharp.losses import LOSSES, gradient_penalty
@@ -20,7 +21,7 @@ from resharp.training.checkpoint import checkpoints, read_checkpoint
 from resharp.training.config import AdamRecipe, GroupRecipe, MuonRecipe, ScheduleRecipe, StageRecipe
 from resharp.training.context import DivergedError, Player, StepContext
 from resharp.training.health import LIMITS
-from resharp.training.optimizers import ConvMuon, Optimizers, build_optimizers
+from resharp.training.optimizers import ConvMuon, Optimizers, build_optimizers, nearest_orthogonal
 from resharp.training.schedule import rate_factor
 from resharp.training.steps import STEPS, cycle, fidelity, gan, supervised, telling_apart
 from tests.conftest import rand
@@ -86,6 +87,28 @@ def pair(n: int = 2, side: int = 24) -> dict[str, torch.Tensor]:
 
 def parameters(cast: Cast) -> dict[str, torch.nn.Parameter]:
     return {f"{owner}.{name}": value for owner, one in cast.items() for name, value in one.network.named_parameters()}
+
+
+@pytest.mark.parametrize("kind", ["supervised", "gan", "cycle"])
+def test_a_step_that_reads_nothing_waits_for_no_device(kind: str) -> None:
+    """Tensors of torch's meta device have no values: whoever asks for one is refused, as a GPU would be waited for."""
+    cast = toy_cast(rate=0.1, names=("generator", "critic", "degrader", "degraded_critic"))
+    for player in cast.values():
+        player.network.to("meta")
+        adam = AdamRecipe(kind="adam", learning_rate=1e-3)
+        player.optimizers = build_optimizers(player.network, adam, 40)
+        player.average = AveragedModel(player.network)
+    batch = pair() | {"unpaired": rand(2, 3, 24, 24, seed=2)}
+    batch = {name: part.to("meta") for name, part in batch.items()}
+    context = here(critic_steps=2, penalty=0.0, clip_gradient=1.0, accumulate=2 if kind == "supervised" else 1)
+    take, trained = STEPS[kind].take, [cast[name] for name in STEPS[kind].trains]
+    for n_seen in (0, 2):
+        told = take(cast, batch, dataclasses.replace(context, reads=False, n_seen=n_seen))
+        assert all("rate" in name for name in told)
+        for player in trained:
+            player.take_average(0.9)
+    with pytest.raises(RuntimeError, match="meta"):
+        take(cast, batch, context)
 
 
 @pytest.mark.parametrize(("accumulate", "jitter"), [(2, 0), (3, 0), (5, 0), (2, 4)])
@@ -451,12 +474,13 @@ def test_frozen_parameters_wait_and_groups_have_rates_of_their_own() -> None:
         build_optimizers(network, wrong, 8, place="here")
 
 
-@pytest.mark.parametrize("shape", [(32, 16, 3, 3), (32, 64, 1, 1), (64, 16, 1, 1)])
+@pytest.mark.parametrize("shape", [(32, 16, 3, 3), (32, 64, 3, 3), (64, 16, 1, 1)])
 def test_muon_steps_along_the_nearest_orthogonal_matrix(shape: tuple[int, ...]) -> None:
     """Against an SVD: the same singular vectors, all singular values near 1 (Jordan et al. 2024)."""
-    weight = torch.nn.Parameter(rand(*shape, dtype=torch.float32))
+    layout = torch.channels_last if shape[1] == 64 else torch.contiguous_format
+    weight = torch.nn.Parameter(rand(*shape, dtype=torch.float32).contiguous(memory_format=layout))
     before = weight.detach().clone()
-    weight.grad = rand(*shape, dtype=torch.float32, seed=1) - 0.5
+    weight.grad = (rand(*shape, dtype=torch.float32, seed=1) - 0.5).contiguous(memory_format=layout)
     ConvMuon([weight], lr=0.1, momentum=0.0).step()
     rows, columns = shape[0], math.prod(shape[1:])
     step = (before - weight.detach()).reshape(rows, columns).double() / (0.1 * max(1, rows / columns) ** 0.5)
@@ -464,6 +488,9 @@ def test_muon_steps_along_the_nearest_orthogonal_matrix(shape: tuple[int, ...]) 
     along = left.mT @ step @ right.mT
     assert 0.5 < float(along.diagonal().min()) <= float(along.diagonal().max()) < 1.5
     assert float((along - along.diagonal().diag()).abs().max()) < 0.1
+    gradients = [rand(rows, columns, dtype=torch.float32, seed=seed) - 0.5 for seed in range(3)]
+    together = nearest_orthogonal(torch.stack(gradients))  # as a GPU takes them
+    torch.testing.assert_close(together, torch.stack([nearest_orthogonal(one) for one in gradients]))
 
 
 @pytest.mark.parametrize(

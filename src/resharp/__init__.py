@@ -3,9 +3,10 @@
 The public names, each loaded on first use: `import resharp` costs no torch.
 """
 
-import importlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import homes, on_first_use
 
 if TYPE_CHECKING:
     from .data.doctor import Finding as Finding
@@ -115,48 +116,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "data.doctor": "Finding examine",
-    "data.layouts": "open_listing",
-    "data.listing": "Item Listing",
-    "data.loading": "batches",
-    "data.packing": "Pack pack",
-    "data.plan": "load_plan plan_from",
-    "data.preparation": "prepare",
-    "data.synthesis": "open_synthesis",
-    "data.writing": "write_samples",
-    "degradations": "Blur Defocus DegradationStep Downscale GaussianBlur Jpeg KernelBlur LinearDegradation "
-    "Mask Mosaic Mosaicked Noise Resize Shake TrajectoryBlur apply_steps demosaic_bilinear demosaic_malvar "
-    "disk_kernel gaussian_kernel load_kernel motion_kernel parse_kernel resize_as_matlab",
-    "demo": "run_demo",
-    "errors": "ArgumentError DatasetError KernelError OutputError PhotoError RecipeError ResharpError "
-    "ResourceError WeightsError",
-    "evaluation": "Comparison Protocol Result compare evaluate make_protocol read_result write_report write_result",
-    "metrics": "multi_scale_ssim niqe psnr ssim",
-    "models": "Card Contract import_model load_model mix_models read_card save_model",
-    "networks": "DAE",
-    "photo": "Photo decode_photo encode_photo output_format photo_size read_photo write_photo",
-    "priors": "Denoiser MeanShift fixed_level",
-    "restorers": "BayesRestorer NetworkRestorer Restored Restorer StoppedError blur deblur deconvolve degrade demosaic "
-    "denoise inpaint open_denoiser open_restorer restore restore_photo upscale",
-    "showing": "dataset_sheet",
-    "solvers": "Step estimated known mean_shift until_settled",
-    "training": "Recipe load_recipe train_weights",
-}
 logging.getLogger("resharp").addHandler(logging.NullHandler())  # who listens hears it, and nobody else
-_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+_HOME = homes(__name__)
 
 __all__ = sorted(_HOME)
 
 
 if not TYPE_CHECKING:  # a type checker must not take any name for one of ours
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOME:
-            raise AttributeError(f"module 'resharp' has no attribute {name!r}")
-        value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-        globals()[name] = value
-        return value
+    __getattr__ = on_first_use(__name__)
 
 
 def __dir__() -> list[str]:

@@ -19,11 +19,13 @@ def checked_device(device: str) -> torch.device:
         device = "cpu" if accelerator is None else accelerator.type
     known = ["cpu"] if accelerator is None else ["cpu", accelerator.type]
     try:
-        if torch.device(device).type not in known:
+        if torch.device(device).type not in (*known, "cuda"):  # of which torch says why: no driver, one too old
             raise RuntimeError(f"found: {', '.join(known)}")
         return torch.zeros(1, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):  # torch lists whatever there is anywhere
+            reason = f"found: {', '.join(known)}"
         raise ArgumentError(f"device {device!r} cannot be used here ({reason}); 'cpu' always can") from None
 
 
@@ -42,6 +44,8 @@ _ALLOCATION_FAILED = re.compile(  # a primitive's descriptor fails where a proce
     "|could not execute a primitive|Insufficient memory|out of memory when|decoder error -9"
 )
 
+_DEVICE_FAILED = re.compile("CUDA error|CUDNN_STATUS_(EXECUTION_FAILED|INTERNAL_ERROR)|CUBLAS_STATUS_EXECUTION_FAILED")
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed; torch reports those on the CPU as plain RuntimeErrors, Pillow as OSErrors,
@@ -50,6 +54,11 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     is_foreign = isinstance(error, RuntimeError | OSError) or type(error).__module__ == "cv2"
     return is_foreign and _ALLOCATION_FAILED.search(str(error)) is not None
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether an accelerator failed while it worked, or is gone."""
+    return isinstance(error, torch.AcceleratorError) or _DEVICE_FAILED.search(str(error)) is not None
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -62,6 +62,18 @@ def check_writable(path: Path) -> None:
             file.write(b"\0" * 65536)  # a full disk still takes names
 
 
+@contextlib.contextmanager
+def without_empty_folders(*paths: Path) -> Iterator[None]:
+    """Folders above `paths` that are made in this block and hold nothing when it ends are taken away again."""
+    made = {folder for path in paths for folder in path.absolute().parents if not folder.exists()}
+    try:
+        yield
+    finally:
+        for folder in sorted(made, key=lambda folder: -len(folder.parts)):
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
+
+
 def clear_unfinished(folder: Path, *, below: bool = True) -> None:
     """Removes what killed processes were writing in a folder, and `below` it.  Raises OutputError."""
     with refusals_named(folder):

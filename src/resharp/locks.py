@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,14 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def holder(path: Path) -> str:
+    """Who holds `path`, as far as its lock tells."""
+    try:
+        return _place(path).read_text(encoding="utf-8") or "another process"
+    except (OSError, ValueError):
+        return "another process"
+
+
 def _place(path: Path) -> Path:
     return path / ".resharp-lock" if path.is_dir() else path.with_name(f".{path.name}.resharp-lock")
 
@@ -74,6 +83,8 @@ def _held(place: Path, path: Path) -> int:
             _seize(handle)
             held, named = os.fstat(handle), place.stat()
             if (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino):
+                os.ftruncate(handle, 0)
+                os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
                 return handle
         except FileNotFoundError:
             pass
@@ -81,7 +92,7 @@ def _held(place: Path, path: Path) -> int:
             os.close(handle)
             if error.errno in _HELD_ELSEWHERE:
                 raise DatasetError(
-                    f"{path}: is being written by another process; wait for it, or name another"
+                    f"{path}: is being written by {holder(path)}; wait for it, or name another"
                 ) from None
             raise
         os.close(handle)

@@ -267,7 +267,7 @@ def gradient_penalty(
     _same_shape(real, fake)
     real, fake = _promoted(real.detach()), _promoted(fake.detach())
     share = torch.rand(len(real), 1, 1, 1, generator=generator, device=generator.device, dtype=real.dtype)
-    between = torch.lerp(fake, real, share.to(real.device)).requires_grad_()
+    between = torch.lerp(fake, real, share.to(real.device, non_blocking=True)).requires_grad_()
     with torch.autocast(between.device.type, autocast, enabled=autocast is not None):
         (slope,) = torch.autograd.grad(_promoted(critic(between)).sum(), between, create_graph=True)
         lengths: Tensor = torch.linalg.vector_norm(slope, dim=_NORM_AXES[norm]) / _PUBLISHED_SPAN

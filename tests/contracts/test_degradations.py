@@ -10,7 +10,12 @@ from torch.testing import assert_close
 from resharp.degradations import (
     DEGRADATIONS,
     DegradationStep,
+    Frame,
+    Undone,
     apply_steps,
+    check_in_batches,
+    done,
+    drawn_together,
     make_degradation,
     parameter_names,
     step_from_json,
@@ -20,6 +25,7 @@ from tests.conftest import rand
 from tests.toy_networks import toy_bgan
 
 COLOUR_ONLY = {"mosaic"}
+ALONE = {"jpeg", "realistic"}  # done photo by photo, not on batches
 DRAWS = {"trajectory", "shake", "noise", "realistic"}
 USUAL = {"realistic": {"model": str(toy_bgan())}}  # it has no defaults
 
@@ -192,3 +198,38 @@ def test_numpy_s_numbers_are_numbers() -> None:
 def test_the_smallest_values_still_give_numbers(kind: str, parameters: dict[str, float]) -> None:
     image = rand(3, 16, 16, dtype=torch.float32)
     assert bool(torch.isfinite(make_degradation(kind, parameters)(image, generator=generator(0))).all())
+
+
+MORE = {  # beside the usual parameters
+    "shake": [{"n_objects": 2, "highlights": 8.0, "photons": 500.0, "read_noise": 0.01}, {"n_frames": 7, "gamma": 1.0}],
+    "trajectory": [{"gamma": 2.2, "exposure": 0.5}],
+    "noise": [{"photons": 200.0, "gamma": 2.2}, {"sigma": 0.1, "gamma": 2.2}],
+    "downscale": [{"rounding": False, "method": "area"}],
+    "mosaic": [{"demosaic": "malvar", "pattern": "GBRG"}],
+}
+
+
+@pytest.mark.parametrize("kind", DEGRADATIONS)
+def test_on_batches_photos_become_what_they_become_alone(kind: str) -> None:
+    """Photos of several sizes, uint8 and float32, pieces of larger ones."""
+    if kind in ALONE:
+        with pytest.raises(RecipeError, match=f"{kind} is not done on batches"):
+            check_in_batches(make_degradation(kind, USUAL.get(kind, {})))
+        return
+    pieces = [(4, 4), (64, 80), (48, 80), (64, 40), (24, 16)]
+    photos = []
+    for seed, (size, more) in enumerate([(size, more) for size in pieces for more in ({}, *MORE.get(kind, []))]):
+        pixels = torch.nn.functional.avg_pool2d(rand(3, *(n + 4 for n in size), seed=seed, dtype=torch.float32), 5, 1)
+        steps = [DegradationStep(make_degradation(kind, more), seed)]
+        photos.append(Undone(pixels if seed % 5 else (255 * pixels).byte(), steps, Frame(100, 120, 5, 7, *size)))
+    n_done = 0
+    for chain in drawn_together(photos):
+        made = done(chain)
+        for row, degraded, clean, size in zip(chain.rows.tolist(), made.degraded, made.clean, made.sizes, strict=True):
+            pixels, steps, frame = photos[row]
+            scene = pixels / 255 if pixels.dtype == torch.uint8 else pixels
+            for ours, theirs in zip((degraded, clean), apply_steps(steps, scene, frame=frame), strict=True):
+                assert_close(ours[:, : theirs.shape[1], : theirs.shape[2]], theirs, atol=1e-3, rtol=0)
+            assert tuple(size) == tuple(apply_steps(steps, scene, frame=frame)[0].shape[-2:])
+            n_done += 1
+    assert n_done == len(photos)

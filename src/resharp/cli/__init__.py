@@ -53,8 +53,7 @@ def main() -> None:
     except ResharpError as error:
         _end(str(error), error.exit_code)
     except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "resharp"
-        _end(f"{error.format_message()} (see {command} --help)", 2)
+        _end(f"{error.format_message()} (see {_command_named()} --help)", 2)
     except InterruptedRunError as error:
         _end(str(error), INTERRUPTED)
     except (click.Abort, KeyboardInterrupt):
@@ -66,6 +65,17 @@ def main() -> None:
             raise
         _end("out of memory; close other programs or take smaller files", 1)
     sys.exit(0)
+
+
+def _command_named() -> str:
+    """The command that the words of this process name, "resharp data pack", as far as they name one."""
+    command, named = cli, ["resharp"]
+    for word in sys.argv[1:]:
+        if not isinstance(command, click.Group) or word not in command.commands:
+            break
+        command = command.commands[word]  # type: ignore[assignment]
+        named.append(word)
+    return " ".join(named)
 
 
 class _Complaints(logging.Handler):

@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._rows import Telling, photos_and_out
-from ._terminal import PLACE, Decorator, device_option, is_given, named_files, network_option, precision_option
+from resharp.errors import ArgumentError
+
+from ._rows import Telling, end_without_photos, photos_and_out
+from ._terminal import (
+    PLACE,
+    Decorator,
+    device_option,
+    is_given,
+    named_files,
+    network_option,
+    precision_option,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from resharp.restorers import Jobs, Journal, Report, Restored, Restorer
+    from resharp.restorers import Jobs, Journal, Restored, Restorer
 
 _WITH_QUALITY = (".jpg", ".jpeg", ".webp")
 
@@ -45,17 +55,21 @@ class Wanted:
         return {"device": self.device, "precision": self.precision, "network": self.network}
 
 
-def restoring(model: str, *, of: str) -> Decorator:
+def restoring(model: str, *, of: str, task: str) -> Decorator:
     """The options that commands share; the command is given them as a `Wanted`, and its own ones by keyword.
 
-    model: the default;  of: what it is.
+    model: the default;  of: what it is;  task: what it must be for, a row of `models.TASKS`.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., Any]:
         @functools.wraps(command)
         def run(**given: Any) -> None:
             wanted = Wanted(**{field.name: given.pop(field.name) for field in dataclasses.fields(Wanted)})
-            command(wanted, **given)
+            _check_at_once(wanted, task, given)
+            from resharp.files import without_empty_folders
+
+            with without_empty_folders(*(given[name] for name in given if name.endswith("_out") and given[name])):
+                command(wanted, **given)
 
         wrapped: Callable[..., Any] = run
         for option in reversed(_options(model, of)):
@@ -98,6 +112,33 @@ def _options(model: str, of: str) -> list[Decorator]:
             "--report", type=PLACE, metavar="PAGE.html", help="Write a page with all photos before and after."
         ),
     ]
+
+
+def _check_at_once(wanted: Wanted, task: str, given: Mapping[str, Any]) -> None:
+    """Raises what later would be raised, too, before torch is loaded: that takes seconds."""
+    from resharp.degradations.light import checked_gamma
+    from resharp.degradations.naming import check_named
+    from resharp.degradations.ranges import checked_seed, checked_sigma
+    from resharp.models import read_card
+    from resharp.own_code import is_own
+    from resharp.restorers import plan_jobs
+    from resharp.restorers.rows import stamp_of
+
+    if not any(path.exists() for path in wanted.photos):
+        jobs = plan_jobs(wanted.photos, wanted.out, shard=wanted.shard, skip_existing=wanted.skip_existing)
+        end_without_photos(jobs, as_json=wanted.as_json)
+    if wanted.model != "blind" and not is_own(wanted.model):
+        read_card(wanted.model, task=task)
+    if wanted.report is not None and wanted.report.suffix.lower() not in (".html", ".htm"):
+        page = wanted.report
+        raise ArgumentError(f"{page}: a report is written as HTML; name a file such as {page.stem or 'page'}.html")
+    checked_seed(wanted.seed)
+    for name, check in (("noise_sigma", checked_sigma), ("gamma", checked_gamma), ("kernel", check_named)):
+        if given.get(name) is not None:
+            check(given[name])
+    for name in ("mask", "blur_in"):
+        if given.get(name) is not None:
+            stamp_of(given[name])
 
 
 samples_option: Decorator = click.option(
@@ -153,33 +194,34 @@ def run_restorer(
     made_by: what the pictures depend on beside the options that all share;  known: what the restorer is told of every
     photo;  read: other files that the command reads;  keep: what takes a map of the restored photo, by its name.
     """
-    from resharp.degradations.noise import checked_seed
-    from resharp.restorers import restore_files
-    from resharp.restorers.base import check_known
+    from resharp.files import without_empty_folders
 
     jobs = _planned(wanted, read)
-    checked_seed(wanted.seed)
-    report = None if wanted.report is None else _report(wanted.report)
-    restorer = open_it() if keep is None else Keeping(open_it(), keep)
-    check_known(known or {}, restorer.accepts, name=wanted.model)
-    jobs.check_writable()
-    is_folder = jobs.folder is not None and (len(wanted.photos) > 1 or wanted.photos[0].is_dir())
-    journal = _journal(wanted, made_by, jobs) if is_folder and len(jobs) else None
-    with Telling(jobs, as_json=wanted.as_json, goes_on=journal is not None) as telling:
-        rows = restore_files(
-            jobs,
-            restorer,
-            workers=wanted.workers,
-            journal=journal,
-            seed=wanted.seed,
-            known=known,
-            quality=wanted.quality,
-            on_file=telling.on_file,
-            progress_in=telling.progress_in,
-            beside=None if report is None else report.keep,
-        )
-    if report is not None:
-        report.write(rows)
+    with without_empty_folders(*(job.output for job in jobs)):
+        jobs.check_writable()
+        from resharp.restorers import Report, restore_files
+        from resharp.restorers.base import check_known
+
+        report = None if wanted.report is None else Report(wanted.report)
+        restorer = open_it() if keep is None else Keeping(open_it(), keep)
+        check_known(known or {}, restorer.accepts, name=wanted.model)
+        is_folder = jobs.folder is not None and (len(wanted.photos) > 1 or wanted.photos[0].is_dir())
+        journal = _journal(wanted, made_by, jobs) if is_folder and len(jobs) else None
+        with Telling(jobs, as_json=wanted.as_json, goes_on=journal is not None) as telling:
+            rows = restore_files(
+                jobs,
+                restorer,
+                workers=wanted.workers,
+                journal=journal,
+                seed=wanted.seed,
+                known=known,
+                quality=wanted.quality,
+                on_file=telling.on_file,
+                progress_in=telling.progress_in,
+                beside=None if report is None else report.keep,
+            )
+        if report is not None:
+            report.write(rows)
     telling.end(rows, more=lambda row: {"model": wanted.model, **row.facts})
 
 
@@ -218,22 +260,12 @@ def _planned(wanted: Wanted, read: tuple[str, ...]) -> "Jobs":
     return jobs
 
 
-def _report(page: Path) -> "Report":
-    from resharp.errors import ArgumentError
-    from resharp.restorers import Report
-
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise ArgumentError(f"{page}: a report is written as HTML; name a file such as {page.stem or 'page'}.html")
-    return Report(page)
-
-
 def _journal(wanted: Wanted, made_by: Mapping[str, Any], jobs: "Jobs") -> "Journal":
     """Of all that decides what the pictures are; not of the device, which changes last bits alone."""
     import resharp
-    from resharp.models import LIGHT_DENOISER, read_card
+    from resharp.models import BLIND, LIGHT_DENOISER, read_card
     from resharp.own_code import is_own
     from resharp.restorers import Journal
-    from resharp.restorers.opening import BLIND
 
     weights = LIGHT_DENOISER if wanted.model == BLIND else wanted.model
     model = weights if is_own(weights) else read_card(weights).sha256

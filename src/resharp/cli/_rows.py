@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from resharp.errors import PhotoError
+
 from ._terminal import PLACE, InterruptedRunError, complain, duration, json_option, say
 
 if TYPE_CHECKING:
@@ -70,9 +72,9 @@ class Telling:
         if row.problem:
             with self._bar.external_write_mode():
                 complain(row.problem)
-        elif "untouched" in row.facts:
+        elif row.left_as_it_was and not row.kept:
             with self._bar.external_write_mode():
-                complain(f"{row.job.photo}: left as it was ({row.facts['untouched']})")
+                complain(f"{row.job.photo}: {row.left_as_it_was}")
         self._foretell(row, pace)
         self._advance(float(self._n_done), pace)
 
@@ -117,10 +119,10 @@ class Telling:
         failed = [row for row in rows if row.problem]
         if self._as_json:
             click.echo(json.dumps(self._as_object(rows, more), allow_nan=False))
-        elif failed:
-            self._tell_failed(rows, failed)
         else:
-            say(self._summary(rows))
+            if len(failed) < len(rows) or not rows:
+                say(self._summary([row for row in rows if not row.problem]))
+            self._tell_failed(rows, failed)
         codes = {row.exit_code for row in failed}
         if codes:
             sys.exit(1 if 1 in codes else 2)
@@ -142,7 +144,7 @@ class Telling:
         }
 
     def _tell_failed(self, rows: Sequence["Row"], failed: Sequence["Row"]) -> None:
-        if len(rows) == 1:
+        if len(rows) == 1 or not failed:
             return
         names = ", ".join(str(row.job.photo) for row in failed[:_NAMED])
         more = f" and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
@@ -154,13 +156,33 @@ class Telling:
         took = duration(time.perf_counter() - self._began)
         if not n_new:
             return f"nothing to do: {_photos(n_kept)} {'is' if n_kept == 1 else 'are'} there already"
-        if len(rows) == 1 and not n_kept:
+        if len(self._jobs) == 1 and not n_kept:
             return f"{rows[0].job.photo} -> {rows[0].job.output}  ({took})"
-        before = f"; {n_kept} were there already" if n_kept else ""
-        return f"{_photos(n_new)} {self._done}, in {self._place()}  ({took}){before}"
+        before = f"; {n_kept} {'was' if n_kept == 1 else 'were'} there already" if n_kept else ""
+        n_untouched = sum(bool(row.left_as_it_was) for row in rows if not row.kept)
+        untouched = f", {n_untouched} left as {'it was' if n_untouched == 1 else 'they were'}" if n_untouched else ""
+        return f"{_photos(n_new - n_untouched)} {self._done}{untouched}, in {self._place()}  ({took}){before}"
 
     def _place(self) -> Path:
         return self._jobs.folder or self._jobs.jobs[0].output.parent
+
+
+def end_without_photos(jobs: "Jobs", *, as_json: bool) -> None:
+    """Ends the process where none of the photos is there, as a run would, but before anything slow is loaded."""
+    from resharp.restorers.rows import Pace, failed_row, stamp_of
+
+    rows, pace = list["Row"](), Pace(jobs)
+    for job in jobs:
+        try:
+            stamp_of(job.photo)
+            return
+        except PhotoError as error:
+            rows.append(failed_row(job, error))
+    with Telling(jobs, as_json=as_json) as telling:
+        for row in rows:
+            telling.on_file(row, pace)
+    if rows:
+        telling.end(rows)
 
 
 def _photos(count: int) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from resharp.errors import DatasetError
+
 
 class InterruptedRunError(Exception):
     """Ctrl-C, with a command's own words on what is left."""
@@ -90,6 +92,13 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name that is too long
         return False
+
+
+def check_there(*places: Path) -> None:
+    """Raises DatasetError for a folder or file of photos that is not there, before anything slow is loaded."""
+    for place in places:
+        if not place.exists():
+            raise DatasetError(f"{place}: no such folder")
 
 
 def is_given(option: str) -> bool:

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", type=PLACE, metavar="FILE.html", help="Write the comparison as one HTML file.")
 @json_option
 def compare(places: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
-    """Put results of `resharp evaluate -o DIR` side by side: run folders or their results.json.
+    """Put results of `resharp evaluate -o` side by side.
 
-    Differences are to A, picture by picture, with a 95 % interval and the p-value of a permutation test.  The stored
-    pictures are scored again under other protocols, to show how far a figure moves while no pixel does.
+    A, B, C: run folders or their results.json.  Differences are to A, picture by picture, with a 95 % interval and the
+    p-value of a permutation test.  The stored pictures are scored again under other protocols, to show how far a figure
+    moves while no pixel does.
     """
     from resharp.errors import ArgumentError
-    from resharp.evaluation import check_jinja2, read_result, rescore, write_comparison
-    from resharp.evaluation import compare as compare_results
+    from resharp.evaluation import check_jinja2, read_result
 
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise ArgumentError(
@@ -38,6 +38,9 @@ def compare(places: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     if out is not None:
         check_jinja2()
     results = [read_result(place) for place in places]
+    from resharp.evaluation import compare as compare_results
+    from resharp.evaluation import rescore, write_comparison
+
     comparison = compare_results(results)
     rescoring = rescore(results, [place if place.is_dir() else place.parent for place in places])
     if out is not None:

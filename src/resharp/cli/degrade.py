@@ -4,6 +4,8 @@ Kinds, options, defaults and help come from DEGRADATIONS, where a field annotate
 """
 
 import dataclasses
+import functools
+import json
 import time
 import typing
 from collections.abc import Mapping, Sequence
@@ -13,76 +15,83 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._groups import Group
-from ._rows import Telling, photos_and_out
+from ._rows import Telling, end_without_photos, photos_and_out
 from ._terminal import PLACE, is_given, is_same, named_files
 
 if TYPE_CHECKING:
     from resharp.degradations import DegradationStep
     from resharp.restorers import Job, Jobs, Row
 
-_KINDS = ("blur", "trajectory", "shake", "defocus", "gaussian", "downscale", "mosaic", "noise", "jpeg", "realistic")
+_TABLE = Path(__file__).with_name("degradations.json")
 
 
-class _Kinds(Group):
-    """A command for each kind, made when it is asked for: torch is slow to load."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        del context
-        return list(_KINDS)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        del context
-        return _command(name) if name in _KINDS else None
-
-
-@click.group(cls=_Kinds)
+@click.group(cls=Group)
 def degrade() -> None:
-    """Make clean photos worse in a known way, which can be written down and done again."""
+    """Make clean photos worse in a known way.  It can be written down and done again."""
 
 
-def _command(kind: str) -> click.Command:
+@functools.cache
+def _table() -> dict[str, Any]:
+    """`described`, as `tools/write_tables.py` wrote it down: DEGRADATIONS needs torch, which is slow to load."""
+    table: dict[str, Any] = json.loads(_TABLE.read_text(encoding="utf-8"))
+    return table
+
+
+def described() -> dict[str, Any]:
+    """Of each kind the help and the options of its command, as JSON."""
     from resharp.degradations import DEGRADATIONS
 
-    first = (DEGRADATIONS[kind].__doc__ or "").partition("\n\n")[0]
-
-    @click.command(kind, help=" ".join(first.split()))
-    @photos_and_out
-    def command(photos: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> None:
-        _run(kind, photos, out, options, as_json=as_json)
-
-    command.params += [*_own_options(kind), *_ends()]
-    return command
+    return {kind: {"help": _help_of(made), "options": _options_of(kind, made)} for kind, made in DEGRADATIONS.items()}
 
 
-def _own_options(kind: str) -> list[click.Option]:
-    from resharp.degradations import DEGRADATIONS
+def _help_of(made: type) -> str:
+    return " ".join((made.__doc__ or "").partition("\n\n")[0].split())
 
-    made = DEGRADATIONS[kind]
+
+def _options_of(kind: str, made: Any) -> list[dict[str, Any]]:
     types = typing.get_type_hints(made, include_extras=True)
-    defaults = {field.name: field.default for field in dataclasses.fields(made)}  # type: ignore[arg-type]  # all are
+    defaults = {field.name: field.default for field in dataclasses.fields(made)}
     options = [
-        _option(name, typing.get_args(types[name])[0], typing.get_args(types[name])[1], default)
+        _option_of(name, typing.get_args(types[name])[0], typing.get_args(types[name])[1], default)
         for name, default in defaults.items()
         if typing.get_origin(types[name]) is typing.Annotated
     ]
     if kind == "blur":
-        options[0].default, options[0].show_default = None, False  # there is no usual kernel
+        options[0]["default"] = None  # there is no usual kernel
         noise = "Noise added after it, on the [0, 1] scale (0.01 = 2.55 grey levels)."
-        options.insert(1, _option("noise_sigma", float, noise, 0.0))
+        options.insert(1, _option_of("noise_sigma", float, noise, 0.0))
     return options
 
 
-def _option(name: str, kind: Any, text: str, default: Any) -> click.Option:
+def _option_of(name: str, kind: Any, text: str, default: Any) -> dict[str, Any]:
+    """type: bool, float, int or str, or the list of its choices."""
+    choices = list(typing.get_args(kind)) if typing.get_origin(kind) is typing.Literal else None
+    parsed = next((one for one in (bool, float, int) if one in (kind, *typing.get_args(kind))), str)
+    return {"name": name, "type": choices or parsed.__name__, "default": default, "help": text}
+
+
+def _command(kind: str) -> click.Command:
+    @click.command(kind, help=_table()[kind]["help"])
+    @photos_and_out
+    def command(photos: tuple[Path, ...], out: Path, as_json: bool, **options: Any) -> None:
+        _run(kind, photos, out, options, as_json=as_json)
+
+    command.params += [*(_option(**one) for one in _table()[kind]["options"]), *_ends()]
+    return command
+
+
+def _option(name: str, type: str | list[str], default: Any, help: str) -> click.Option:  # noqa: A002 - as JSON has them
     """A flag, a choice, a number or a text; a flag that is on by default is one that turns it off."""
-    settings: dict[str, Any] = {"default": default, "show_default": default is not None, "help": text}
-    if kind is bool:
+    settings: dict[str, Any] = {"default": default, "show_default": default is not None, "help": help}
+    if type == "bool":
         names = [f"--{'no-' if default else ''}{_dashed(name)}", name]
         return click.Option(names, is_flag=True, flag_value=not default, **settings | {"show_default": False})
-    if typing.get_origin(kind) is typing.Literal:
-        settings["type"] = click.Choice(typing.get_args(kind))
+    if isinstance(type, list):
+        settings["type"] = click.Choice(type)
+    elif type == "str":
+        settings |= {"type": str, "metavar": "NAME|FILE" if name == "model" else "K"}
     else:
-        parsed = next((one for one in (float, int) if one in (kind, *typing.get_args(kind))), str)
-        settings |= {"type": parsed, "metavar": "N" if parsed is not str else "NAME|FILE" if name == "model" else "K"}
+        settings |= {"type": {"float": float, "int": int}[type], "metavar": "N"}
     return click.Option([f"--{_dashed(name)}", name], **settings)
 
 
@@ -100,7 +109,7 @@ def _ends() -> list[click.Option]:
 
 
 def _run(kind: str, photos: Sequence[Path], out: Path, options: dict[str, Any], *, as_json: bool) -> None:
-    from resharp.degradations import write_steps
+    from resharp.degradations.naming import check_named
     from resharp.restorers import Pace, plan_jobs
 
     plan, plan_out = options.pop("plan"), options.pop("plan_out")
@@ -108,6 +117,13 @@ def _run(kind: str, photos: Sequence[Path], out: Path, options: dict[str, Any], 
     jobs = plan_jobs(photos, out, read=read)
     if plan_out is not None:
         _refuse_loss(plan_out, [*photos, out, *(job.output for job in jobs), *read])
+    if plan is None and "kernel" in options:
+        if options["kernel"] is None:
+            raise click.UsageError("Missing option '--kernel'.")
+        check_named(options["kernel"])
+    end_without_photos(jobs, as_json=as_json)
+    from resharp.degradations import write_steps
+
     steps = _steps(kind, jobs, plan, options)
     pace, rows = Pace(jobs), list["Row"]()
     with Telling(jobs, as_json=as_json, done="degraded") as telling:
@@ -135,8 +151,6 @@ def _steps(
         return dict(read_steps(plan, names, kind=kind))
     seed, noise_sigma = options["seed"], options.get("noise_sigma", 0.0)
     own = {name: value for name, value in options.items() if name not in ("seed", "noise_sigma")}
-    if own.get("kernel", "") is None:
-        raise click.UsageError("Missing option '--kernel'.")
     made: Any = DEGRADATIONS[kind]
     chain = [made(**own), *([Noise(noise_sigma)] if noise_sigma else [])]
     return {name: [DegradationStep(one, seed + index) for one in chain] for index, name in enumerate(names)}
@@ -176,3 +190,7 @@ def _refuse_other_options() -> None:
         raise click.UsageError(
             f"--plan holds every setting; leave --{_dashed(given[0])} out, or change it in the plan."
         )
+
+
+for _kind in _table():
+    degrade.add_command(_command(_kind))

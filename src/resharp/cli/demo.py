@@ -20,7 +20,7 @@ from ._terminal import PLACE, json_option
 )
 @json_option
 def demo(out: Path, as_json: bool) -> None:
-    """Shake and blur a shipped photo, restore it, print what that gained, and leave the pictures to look at."""
+    """Shake, blur and restore a shipped photo.  Prints what that gained, and leaves the pictures to look at."""
     import tqdm
 
     from resharp.demo import N_STEPS, run_demo

@@ -13,6 +13,7 @@ import click
 from ._terminal import (
     PLACE,
     InterruptedRunError,
+    check_there,
     complain,
     device_option,
     json_option,
@@ -86,18 +87,25 @@ def evaluate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Restore the photos of DATA with WHAT, and judge them by a named protocol.
+    """Restore photos and judge them by a named protocol.
 
-    WHAT: a model by name or file; identity, bicubic, wiener, richardson-lucy, non-local-means, bilinear or malvar; a
-    folder of restored pictures; or package.module:callable.  DATA: a folder of pairs or photos, or a pack.
+    WHAT restores the photos of DATA.  WHAT: a model by name or file; identity, bicubic, wiener, richardson-lucy,
+    non-local-means, bilinear or malvar; a folder of restored pictures; or package.module:callable.  DATA: a folder of
+    pairs or photos, or a pack.
 
     A photo that fails is a row with its reason and ends nothing; the exit code is 1 then.  With -o the same command
     goes on where it was stopped.
     """
-    from resharp.evaluation import check_jinja2, make_protocol, result_as_json, write_report
+    from resharp.evaluation import check_jinja2
+    from resharp.models import SHIPPED
 
     if out is not None:
         check_jinja2()  # a run of hours should not end because it is missing
+    if str(data) in ("blind", *SHIPPED) and not data.exists():
+        raise click.UsageError(f"{data}: is a model; WHAT stands before DATA: resharp evaluate {data} {what} ...")
+    check_there(data)
+    from resharp.evaluation import make_protocol, result_as_json, write_report
+
     chosen = make_protocol(protocol, _as_mapping(settings))
     try:
         with contextlib.redirect_stdout(sys.stderr):  # a method may print what it likes; stdout is the result's
@@ -140,7 +148,7 @@ def _as_mapping(settings: Sequence[str]) -> dict[str, str]:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not (key and equals):
-            raise click.BadParameter(f"{setting!r} is no KEY=VALUE", param_hint="--set")
+            raise click.UsageError(f"--set {setting!r} is no KEY=VALUE")
         mapping[key.strip()] = value.strip()
     return mapping
 

@@ -39,7 +39,7 @@ def list_models(as_json: bool) -> None:
 @click.argument("name", metavar="NAME|FILE")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """The card of one model: what it is for, what it wants, where it comes from."""
+    """The card of a model: what it is for, what it wants, its source."""
     from resharp.models import read_card
 
     card = dataclasses.asdict(read_card(name))
@@ -47,8 +47,10 @@ def show(name: str, as_json: bool) -> None:
         click.echo(json.dumps(card))
         return
     contract = card.pop("contract")
+    if contract["noise_sigma"] is None:
+        del contract["noise_sigma"]  # of denoisers alone
     for key, value in (card | contract).items():
-        say(f"{key.replace('_', ' '):>14}  {value}")
+        say(f"{key.replace('_', ' '):>14}  {'whole photo' if value is None else value}")
 
 
 @models.command("import")
@@ -64,7 +66,11 @@ def show(name: str, as_json: bool) -> None:
 @click.option("-o", "--out", required=True, type=PLACE, help="The .safetensors file to write.")
 @json_option
 def import_command(file: Path, kind: str, out: Path, as_json: bool) -> None:
-    """Convert foreign weights into a model; their licence stays that of their source."""
+    """Convert foreign weights into a model.  Their licence stays that of their source."""
+    from resharp.errors import WeightsError
+
+    if not file.is_file():
+        raise WeightsError(f"{file}: no such file; name the weights to import")
     from resharp.models import import_model
 
     card = import_model(file, kind, out)
@@ -78,10 +84,10 @@ def import_command(file: Path, kind: str, out: Path, as_json: bool) -> None:
 @network_option
 @json_option
 def mix(files: tuple[str, ...], out: Path, shares: tuple[float, ...], network: str | None, as_json: bool) -> None:
-    """Average models of one network that were trained from the same beginning.
+    """Average models that were trained from the same beginning.
 
-    Between weights of pixel losses and of a GAN the mean lies between faithful and crisp; of several fine-tunings it is
-    mostly better than each.
+    All are of one network.  Between weights of pixel losses and of a GAN the mean lies between faithful and crisp; of
+    several fine-tunings it is mostly better than each.
     """
     from resharp.models import mix_models
 
@@ -93,7 +99,7 @@ def mix(files: tuple[str, ...], out: Path, shares: tuple[float, ...], network: s
 @click.argument("kind", metavar="vgg19|vgg16|squeezenet1.1")
 @json_option
 def fetch(kind: str, as_json: bool) -> None:
-    """Download the features that perceptual losses compare, checked by their hash, to where recipes find them."""
+    """Download the features that perceptual losses compare.  Checked by their hash, to where recipes find them."""
     import tqdm
 
     from resharp.models import features_file

@@ -12,7 +12,9 @@ from ._terminal import json_option, say
 @click.argument("name", required=False)
 @json_option
 def recipes(name: str | None, as_json: bool) -> None:
-    """List the recipes of trainings and the plans of what spoils photos that come with resharp.
+    """List the recipes and plans that come with resharp.
+
+    A recipe is of a training, a plan of what spoils photos.
 
     With the NAME of one, print it, as a beginning for one of your own: resharp recipes dae > mine.toml
     """

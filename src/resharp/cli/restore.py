@@ -22,10 +22,14 @@ _NOISE = "Noise on the [0,1] scale (0.01 = 2.55 grey levels)."
 
 
 @click.command()
-@restoring("blind", of="`blind`, which finds the blur and undoes it, or a deblurring network")
+@restoring(
+    "blind-refined",
+    of="`blind` finds the blur and undoes it, `blind-refined` refines that; or a network",
+    task="deblur",
+)
 @samples_option
 @segmentation_option
-@click.option("--gamma", type=float, metavar="G", help=f"{_GAMMA} Of `blind`.  [default: found]")
+@click.option("--gamma", type=float, metavar="G", help=f"{_GAMMA} Of `blind` and `blind-refined`.  [default: found]")
 @click.option(
     "--blur-out", type=PLACE, metavar="F", help="Keep the blur that was found: .npz for --blur-in, or a picture of it."
 )
@@ -47,11 +51,13 @@ def deblur(
     blur_in: Path | None,
     trust_out: Path | None,
 ) -> None:
-    """Sharpen photos of which nothing else is known; those without blur come back as they were."""
-    if not _finds_blur(wanted.model):
+    """Sharpen photos of which nothing else is known.  Those without blur come back as they were."""
+    from resharp.models import finds_blur
+
+    if not finds_blur(wanted.model):
         if any(option is not None for option in (gamma, blur_out, blur_in, trust_out)):
             raise click.UsageError(
-                "--gamma, --blur-out, --blur-in and --trust-out are of `blind`; leave them or --model out."
+                "--gamma, --blur-out, --blur-in and --trust-out are of blind deblurring; leave them or --model out."
             )
         run_network("deblur", wanted, samples=samples, segmentation=segmentation)
         return
@@ -74,24 +80,17 @@ def deblur(
     run_restorer(wanted, open_it, made_by, known=known, read=read, keep=keep)
 
 
-def _finds_blur(model: str) -> bool:
-    if model == "blind":
-        return True
-    from resharp.restorers.opening import finds_blur
-
-    return finds_blur(model)
-
-
 def _to_file(wanted: Wanted, path: Path, option: str) -> "Callable[[Tensor], None]":
     """Writes a map (1, H, W), or a kernel, of the one photo; tells before whether that can be."""
-    from resharp.degradations import write_kernel
     from resharp.files import check_writable
-    from resharp.photo import Photo, write_photo
-    from resharp.photo.encoding import output_format
+    from resharp.photo import output_format
 
     one_photo(wanted, option, path)
     output_format(path)
     check_writable(path)
+    from resharp.degradations import write_kernel
+    from resharp.photo import Photo, write_photo
+
     if option == "--kernel-out":
         return lambda kernel: write_kernel(kernel, path)
     return lambda shade: write_photo(Photo(shade.cpu().expand(3, -1, -1), grey=True), path)
@@ -99,11 +98,12 @@ def _to_file(wanted: Wanted, path: Path, option: str) -> "Callable[[Tensor], Non
 
 def _blur(wanted: Wanted, gamma: float | None, blur_in: Path | None, blur_out: Path | None) -> "FoundBlur":
     """The blur of the one photo, read or found, and kept if that is wanted."""
+    place = one_photo(wanted, "--blur-out" if blur_in is None else "--blur-in", blur_out)
     from resharp.degradations import read_field, write_field
     from resharp.kernel_estimation import FoundBlur, draw_field, find_blur
     from resharp.photo import Photo, read_photo, write_photo
 
-    photo = read_photo(one_photo(wanted, "--blur-out" if blur_in is None else "--blur-in", blur_out))
+    photo = read_photo(place)
     found = find_blur(photo.image, gamma=gamma) if blur_in is None else FoundBlur(read_field(blur_in))
     field = found.field
     if field is not None and blur_out is not None and blur_out.suffix == ".npz":
@@ -114,7 +114,7 @@ def _blur(wanted: Wanted, gamma: float | None, blur_in: Path | None, blur_out: P
 
 
 @click.command()
-@restoring("denoiser-light", of="A denoiser")
+@restoring("denoiser-light", of="A denoiser", task="denoise")
 @click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: estimated, if the model takes it.")
 @samples_option
 def denoise(wanted: Wanted, noise_sigma: float | None, samples: int | None) -> None:
@@ -123,16 +123,16 @@ def denoise(wanted: Wanted, noise_sigma: float | None, samples: int | None) -> N
 
 
 @click.command()
-@restoring("upscale", of="An upscaler")
+@restoring("upscale", of="An upscaler", task="upscale")
 @samples_option
 @segmentation_option
 def upscale(wanted: Wanted, samples: int | None, segmentation: str | None) -> None:
-    """Make small photos larger, by the scale of the model: four times on each side by the one that comes with it."""
+    """Make small photos larger.  By the scale of the model: four times on each side by the one that comes with it."""
     run_network("upscale", wanted, samples=samples, segmentation=segmentation)
 
 
 @click.command()
-@restoring("dae-sigma11", of="The denoiser that serves as prior")
+@restoring("dae-sigma11", of="The denoiser that serves as prior", task="denoise")
 @click.option(
     "--kernel",
     required=True,
@@ -176,7 +176,7 @@ def deconvolve(
 ) -> None:
     """Sharpen photos whose blur is known (Deep Mean-Shift Priors)."""
     from resharp.degradations import parse_kernel
-    from resharp.kernel_estimation import largest_named
+    from resharp.degradations.naming import largest_named
 
     is_found = largest_named(kernel) is not None
     if is_found and flip_kernel:
@@ -212,23 +212,23 @@ def deconvolve(
 
 
 @click.command()
-@restoring("denoiser-light", of="The denoiser that serves as prior")
+@restoring("denoiser-light", of="The denoiser that serves as prior", task="denoise")
 @click.option(
     "--mask", required=True, type=PLACE, metavar="M", help="A picture of the photo's size, white where to fill."
 )
 @click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: what is not filled stays as it is.")
 def inpaint(wanted: Wanted, mask: Path, noise_sigma: float | None) -> None:
-    """Fill scratches, dust and writing from what is around them (Deep Mean-Shift Priors)."""
+    """Fill scratches, dust and writing from what is around.  By Deep Mean-Shift Priors."""
     from resharp.degradations import Mask
     from resharp.photo import read_photo
 
-    operator = Mask(read_photo(mask).planes.mean(0))
+    operator = Mask(read_photo(mask).planes.mean(0), name=f"the mask {mask}")
     made_by = {"command": "inpaint", "mask": mask.read_bytes().hex(), "noise": noise_sigma}
     _undo(wanted, operator, noise_sigma, made_by, read=(str(mask),))
 
 
 @click.command()
-@restoring("denoiser-light", of="The denoiser that serves as prior")
+@restoring("denoiser-light", of="The denoiser that serves as prior", task="denoise")
 @click.option(
     "--pattern",
     type=click.Choice(["RGGB", "BGGR", "GRBG", "GBRG"], case_sensitive=False),
@@ -238,7 +238,7 @@ def inpaint(wanted: Wanted, mask: Path, noise_sigma: float | None) -> None:
 )
 @click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: none; samples stay as they are.")
 def demosaic(wanted: Wanted, pattern: str, noise_sigma: float | None) -> None:
-    """Find the colours of grey pictures that hold a sensor's Bayer mosaic (Deep Mean-Shift Priors)."""
+    """Find the colours of a sensor's Bayer mosaic.  It is a grey picture; by Deep Mean-Shift Priors."""
     from resharp.degradations import Mosaic
 
     made_by = {"command": "demosaic", "pattern": pattern, "noise": noise_sigma}

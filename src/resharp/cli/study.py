@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ._groups import Group
-from ._terminal import PLACE, json_option, say
+from ._terminal import PLACE, check_there, json_option, say
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def _with_extra() -> Iterator[None]:
 
 @click.group(cls=Group)
 def study() -> None:
-    """Ask people: mean opinion scores and preferences of methods, blinded, in a browser."""
+    """Ask people which methods they prefer.  Mean opinion scores and preferences, blinded, in a browser."""
 
 
 @study.command()
@@ -51,11 +51,13 @@ def study() -> None:
 def new(
     outputs: tuple[str, ...], images: Path, out: Path, trials: int | None, repeats: int | None, **options: Any
 ) -> None:
-    """Make a study of folders of outputs: run folders of `resharp evaluate`, or any others.
+    """Make a study of folders of outputs.  Run folders of `resharp evaluate`, or any others.
 
     A, B, C: folders, or NAME=FOLDER.  Their pictures belong to those of --images by name, and must be of one size.  To
     have the degraded photos rated, too, name their folder among the outputs.  All pictures are copied, in sRGB.
     """
+    named = _named(outputs)
+    check_there(images, *([options["reference"]] if options["reference"] else []))
     import tqdm
 
     from resharp.study.creation import new_study
@@ -66,7 +68,7 @@ def new(
             bar.total = total
             bar.update(done - bar.n)
 
-        made = new_study(_named(outputs), images, out, n_trials=trials, n_repeats=repeats, progress=progress, **options)
+        made = new_study(named, images, out, n_trials=trials, n_repeats=repeats, progress=progress, **options)
     say(f"{len(made.scenes)} images, {len(made.conditions)} conditions: {', '.join(made.conditions)}")
     say(f"each rater answers {made.n_trials} times, {made.n_repeats} of them again")
     if not made.has_reference:
@@ -76,7 +78,7 @@ def new(
 
 def _named(outputs: tuple[str, ...]) -> dict[str, Path]:
     """Condition -> folder; a folder whose name holds "=" is taken as it is."""
-    from resharp.errors import ArgumentError
+    from resharp.errors import ArgumentError, DatasetError
 
     named: dict[str, Path] = {}
     for text in outputs:
@@ -87,6 +89,8 @@ def _named(outputs: tuple[str, ...]) -> dict[str, Path]:
             raise ArgumentError(f"{text!r}: name a folder, or NAME=FOLDER")
         if name in named:
             raise ArgumentError(f"{place}: is the second one called {name}; name them apart, as in NAME={place}")
+        if not Path(place).is_dir():
+            raise DatasetError(f"{place}: is no folder; name one with the outputs of {name}")
         named[name] = Path(place)
     return named
 
@@ -97,7 +101,7 @@ def _named(outputs: tuple[str, ...]) -> dict[str, Path]:
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one.")
 @_with_extra()
 def serve(place: Path, host: str, port: int) -> None:
-    """Show the page on which people rate, until Ctrl-C; the same command goes on later.
+    """Show the page on which people rate, until Ctrl-C.  The same command goes on later.
 
     Raters open the address in a browser and give a name.  Each answer is on the disk before the next picture is shown.
     """
@@ -121,9 +125,10 @@ def serve(place: Path, host: str, port: int) -> None:
 @json_option
 @_with_extra()
 def report(place: Path, out: Path | None, leave_out: tuple[str, ...], as_json: bool) -> None:
-    """Mean opinion scores with intervals, agreement, a Bradley-Terry scale, careless raters; a page, a plot and CSV.
+    """What the answers say: a page, a plot and CSV.
 
-    Also while the study goes on.  pwcmp.csv has the columns that pwcmp takes.
+    Mean opinion scores with intervals, agreement, a Bradley-Terry scale, careless raters.  Also while the study goes
+    on.  pwcmp.csv has the columns that pwcmp takes.
     """
     from resharp.study.definition import read_study
     from resharp.study.ratings import Ratings

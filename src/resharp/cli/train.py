@@ -31,17 +31,20 @@ def train(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Train what a recipe says: a TOML file, or one that comes with resharp (see `resharp recipes`).
+    """Train what a recipe says.  It is a TOML file, or comes with resharp (see `resharp recipes`).
 
-    The same command again goes on where it was stopped.
+    The same command again goes on where it was stopped.  Whole groups of photos are held out to judge by: what one
+    video, scene or burst gave is all trained on or all judged by.
 
     Several processes or machines: torchrun --nproc-per-node 2 -m resharp train ...
     """
+    from resharp.training.overriding import check_at_once
+
+    check_at_once(recipe, overrides)
     if "RANK" in os.environ:  # torch warns that no parameter is unused, as `launched` says on purpose they may be
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import tqdm
 
-    from resharp.errors import DatasetError
     from resharp.models import read_card
 
     with _extra_named():
@@ -51,10 +54,7 @@ def train(
     resolved = load_recipe(recipe, overrides)
     if dry_run:
         click.echo(json.dumps(used(resolved), indent=2))
-        try:
-            _tell(what_it_takes(resolved, init=init, device=device))
-        except DatasetError as error:
-            complain(f"nothing measured: {error}")
+        _tell(what_it_takes(resolved, init=init, device=device))
         return
     out = out or Path("runs") / resolved.weights.name
     is_first = os.environ.get("RANK", "0") == "0"  # under a launcher one process speaks for all
@@ -104,7 +104,7 @@ def _tell(taken: dict[str, Any]) -> None:
     sizes = ", ".join(f"{name} {count:,}" for name, count in taken["parameters"].items())
     click.echo(f"parameters: {sizes}", err=True)
     held, photos = taken["held_out"], " + ".join(f"{n:,}" for n in taken["photos"])
-    of = f"{held['photos']:,} of {held['groups']:,} groups held out to judge by"
+    of = f"{held['photos']:,} of {held['groups']:,} groups (a video, scene or burst each) held out to judge by"
     click.echo(f"photos to train on: {photos}, {of}", err=True)
     click.echo(f"a step: {taken['flops_per_step'] / 1e9:.1f} GFLOP, {taken['seconds_per_step']:.3f} s", err=True)
     drawing, reading = taken["draw_seconds"], taken["read_and_draw_seconds"]
@@ -119,7 +119,7 @@ def _tell(taken: dict[str, Any]) -> None:
 @click.option("--curves", type=PLACE, metavar="PNG", help="Draw the runs' curves into one picture.")
 @json_option
 def runs(folder: Path, curves: Path | None, as_json: bool) -> None:
-    """List the runs below DIR: state, images seen; last, best and the input's figure."""
+    """List the runs below DIR.  Of each its state, images seen; last, best and the input's figure."""
     with _extra_named():
         from resharp.training import draw_curves, list_runs, read_metrics
 

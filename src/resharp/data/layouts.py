@@ -150,9 +150,7 @@ def find_listing(
     strict: bool = True,
 ) -> Listing:
     """What `root` holds in the named layout.  Raises DatasetError, also for a choice that the layout does not have."""
-    if layout not in LAYOUTS:
-        raise DatasetError(f"{layout!r} is no layout; {did_you_mean(layout, LAYOUTS, things='layouts')}")
-    row, choices = LAYOUTS[layout], dict[str, Any]()
+    row, choices = row_of(layout), dict[str, Any]()
     if row.subsets:
         choices["subset"] = row.subsets[0] if subset is None else subset
     if choices.get("subset", subset) not in (row.subsets or (None,)):
@@ -162,8 +160,25 @@ def find_listing(
         choices |= {"names": pairs, "by": by}
     elif pairs is not None or by != "name":
         raise DatasetError(f"{layout} says itself which photos pair; names of folders and by order belong to 'pairs'")
-    listing = row.find(root, strict=strict, **choices)
+    try:
+        listing = row.find(root, strict=strict, **choices)
+    except DatasetError:
+        if layout == "pairs" or not _is_otherwise(row, root):
+            raise
+        raise DatasetError(f"{root}: is not in layout {layout} ({row.shape}); it holds {_seen_in(root)}") from None
     return dataclasses.replace(listing, source=row.source)
+
+
+def row_of(layout: str) -> Layout:
+    """Of LAYOUTS.  Raises DatasetError."""
+    if layout not in LAYOUTS:
+        raise DatasetError(f"{layout!r} is no layout; {did_you_mean(layout, LAYOUTS, things='layouts')}")
+    return LAYOUTS[layout]
+
+
+def _is_otherwise(row: Layout, root: Path) -> bool:
+    """Whether photos are there whose folders are not called as a layout has them."""
+    return root.is_dir() and not any(map(row.looks_like, (root, root.parent))) and bool(photos_below(root))
 
 
 def open_listing(

@@ -50,8 +50,9 @@ class Listing:
         """The items of one split.  Raises DatasetError where there are none."""
         items = tuple(item for item in self.items if item.split == split)
         if not items:
-            known = ", ".join(sorted({item.split for item in self.items} - {""})) or "none"
-            raise DatasetError(f"the dataset has no split {split!r}; its splits: {known}")
+            known = " and ".join(sorted({item.split for item in self.items} - {""}))
+            has = f"it has {known}" if known else "it is not divided: no folder is called train, test or val"
+            raise DatasetError(f"the dataset has no split {split!r}; {has}")
         return dataclasses.replace(self, items=items)
 
     @property

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from resharp.errors import ResharpError, ResourceError
 from resharp.networks import noise_map
 
-from .synthesis import Synthesis, as_unit, sample_generator
+from .in_step import DrawnBatch, DrawnSample, batch_of
+from .synthesis import Drawn, Synthesis, as_unit, sample_generator
 from .workers import alone_on_one_core, ctrl_c_waits
 
 WORKER_DIED = "a worker process died (out of memory?); lower data.n_workers and run it again"
@@ -24,7 +25,7 @@ Levels = float | tuple[float, float]
 _NOISE, _MAP = 2**21, 2**21 + 1  # epochs that no sample has: noise is drawn apart from all else
 
 
-class Stream(Dataset[Batch | ResharpError]):
+class Stream(Dataset[Batch | DrawnSample | ResharpError]):
     """A run's samples by their number from its start, epoch after epoch without end: "degraded" and "clean", typed as
     in `Sample`, and what lies beside the photo.
 
@@ -32,7 +33,8 @@ class Stream(Dataset[Batch | ResharpError]):
     levels are drawn, evenly, a sample's own is its "sigma", (1, 1, 1); degraded: photos that belong to none of the
     clean ones; a sample is "degraded" of them and "unpaired" of those then, each gone through in an order of its
     own; noise: a map of it, "noise", as large as the clean photo, which follows from seed and number. An error is a
-    value here, so that a worker's reaches the user as it is.
+    value here, so that a worker's reaches the user as it is.  in_step: samples are drawn and not made; their photos are
+    clean ones then.
     """
 
     def __init__(
@@ -42,39 +44,55 @@ class Stream(Dataset[Batch | ResharpError]):
         noise_sigma: Levels = 0.0,
         degraded: Synthesis | None = None,
         noise: Noise | None = None,
+        in_step: bool = False,
     ) -> None:
         self.synthesis = synthesis
         self.noise_sigma = noise_sigma
         self.degraded = degraded
         self.noise = noise
+        self.in_step = in_step
 
-    def __getitem__(self, number: int) -> Batch | ResharpError:
-        sample = self._photos(number)
-        if self.noise is not None and not isinstance(sample, ResharpError):
-            draws = sample_generator(self.synthesis.seed, number, epoch=_MAP)
-            height, width = sample["unpaired" if "unpaired" in sample else "clean"].shape[-2:]
-            sample["noise"] = noise_map(*self.noise, height, width, draws)
-        return sample
-
-    def _photos(self, number: int) -> Batch | ResharpError:
+    def __getitem__(self, number: int) -> Batch | DrawnSample | ResharpError:
         try:
             drawn = self.synthesis.draw(*divmod(number, len(self.synthesis)))
-            degraded, clean, _ = self.synthesis.replay(drawn)
             beside = self.synthesis.beside(drawn)
-            if self.degraded is not None:
-                other = self.degraded.sample(*divmod(number, len(self.degraded))).clean
-                return {"degraded": other, "unpaired": clean} | beside
+            if self.noise is not None:
+                draws = sample_generator(self.synthesis.seed, number, epoch=_MAP)
+                beside["noise"] = noise_map(*self.noise, *drawn.cut.inner[2:], draws)
+            if self.in_step:
+                return self._undone(drawn, number, beside)
+            return self._photos(drawn, number) | beside
         except ResharpError as error:
             return error
-        if self.noise_sigma:
-            generator = sample_generator(self.synthesis.seed, number, epoch=_NOISE)
-            noise, level = torch.randn(degraded.shape, generator=generator), self.noise_sigma
-            if isinstance(level, tuple):
-                low, high = level
-                level = low + (high - low) * float(torch.rand((), generator=generator))
-                beside["sigma"] = torch.full((1, 1, 1), level)
-            degraded = as_unit(degraded) + level * noise
-        return {"degraded": degraded, "clean": clean} | beside
+
+    def _photos(self, drawn: Drawn, number: int) -> Batch:
+        degraded, clean, _ = self.synthesis.replay(drawn)
+        if self.degraded is not None:
+            other = self.degraded.sample(*divmod(number, len(self.degraded))).clean
+            return {"degraded": other, "unpaired": clean}
+        if not self.noise_sigma:
+            return {"degraded": degraded, "clean": clean}
+        noise, level = self._white(degraded.shape, number)
+        return {"degraded": as_unit(degraded) + level * noise, "clean": clean} | self._told(level)
+
+    def _undone(self, drawn: Drawn, number: int, beside: Batch) -> DrawnSample:
+        sample = DrawnSample(self.synthesis.undone(drawn), drawn.cut, None, 0.0, beside)
+        if not self.noise_sigma:
+            return sample
+        noise, level = self._white(sample.degraded_shape, number)
+        return sample._replace(white=noise, level=level, beside=beside | self._told(level))
+
+    def _white(self, shape: Sequence[int], number: int) -> tuple[Tensor, float]:
+        """Noise of sigma 1, and its level."""
+        generator = sample_generator(self.synthesis.seed, number, epoch=_NOISE)
+        noise, level = torch.randn(tuple(shape), generator=generator), self.noise_sigma
+        if isinstance(level, tuple):
+            low, high = level
+            level = low + (high - low) * float(torch.rand((), generator=generator))
+        return noise, level
+
+    def _told(self, level: float) -> Batch:
+        return {"sigma": torch.full((1, 1, 1), level)} if isinstance(self.noise_sigma, tuple) else {}
 
     def photos(self, number: int) -> list[str]:
         """The names of the photos that a sample is made of."""
@@ -113,22 +131,25 @@ def batches(
     rounds: int = 1,
     rank: int = 0,
     n_ranks: int = 1,
-) -> Iterator[Batch]:
+    in_step: bool = False,
+    pinned: bool = False,
+) -> Iterator[Batch | DrawnBatch]:
     """Samples start ... stop - 1 of a run in batches: by name (n, channels, H, W), named and typed as in `Stream`; the
-    last may be smaller.
+    last may be smaller.  in_step: batches are drawn and not made;  pinned: in memory that a GPU copies from by itself.
 
     A run that saw `start` samples goes on exactly there: nothing but that number needs to be stored.  Of several
     processes each gets its share of every batch; `rounds` batches come as one.  Raises what a sample raises, and
     ResourceError for a worker that died.
     """
     loader = DataLoader(
-        Stream(synthesis, noise_sigma=noise_sigma, degraded=degraded, noise=noise),
+        Stream(synthesis, noise_sigma=noise_sigma, degraded=degraded, noise=noise, in_step=in_step),
         batch_sampler=_Share(range(start, stop), batch_size, rounds, rank, n_ranks),
         num_workers=n_workers,
         worker_init_fn=_begin_worker,
         multiprocessing_context="spawn" if n_workers else None,
         prefetch_factor=4 if n_workers else None,
-        collate_fn=_together,
+        collate_fn=_drawn_together if in_step else _together,
+        pin_memory=pinned,
         generator=torch.Generator(),  # the loader draws a seed; it shall not take it from the global generator
     )
     with ctrl_c_waits():
@@ -157,6 +178,14 @@ def _begin_worker(number: int) -> None:
     del number
     alone_on_one_core()
     atexit.register(os._exit, 0)  # multiprocessing has sent all results by then
+
+
+def _drawn_together(samples: Sequence[DrawnSample | ResharpError]) -> DrawnBatch | ResharpError:
+    """The same of samples that are drawn and not made."""
+    try:
+        return next((one for one in samples if isinstance(one, ResharpError)), None) or batch_of(samples)  # type: ignore[arg-type]
+    except ResharpError as error:
+        return error
 
 
 def _together(samples: Sequence[Batch | ResharpError]) -> Batch | ResharpError:

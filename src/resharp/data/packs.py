@@ -3,14 +3,15 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from resharp.errors import DatasetError
 from resharp.files import REFUSED, reason_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1
 KINDS = ("blur", "sharp")
@@ -48,8 +49,10 @@ class Pack:
         self.fingerprint = str(file.attrs["fingerprint"])
         self.counts = {kind: len(file[kind]) for kind in KINDS if kind in file}
 
-    def read(self, kind: str, index: int) -> Tensor:
+    def read(self, kind: str, index: int) -> "Tensor":
         """Patch `index` of "blur" or "sharp": uint8 (3, patch, patch)."""
+        import torch
+
         return torch.from_numpy(self._rows(kind)[index])
 
     def origin(self, kind: str, index: int) -> tuple[str, int, int]:
@@ -116,7 +119,7 @@ class PackPatches:
         del index
         return self.pack.patch, self.pack.patch
 
-    def read(self, index: int) -> tuple[Tensor | None, Tensor]:
+    def read(self, index: int) -> "tuple[Tensor | None, Tensor]":
         """(blurred patch or None, sharp patch)."""
         return self.pack.read("blur", index) if self.is_real else None, self.pack.read(self._kind, index)
 

@@ -22,7 +22,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from resharp.degradations import DEGRADATIONS, DegradationStep, Downscale, Mosaicked, Shake, make_degradation
-from resharp.degradations.kernels import load_kernel, names_shape
+from resharp.degradations.kernels import load_kernel
+from resharp.degradations.naming import names_shape
 from resharp.degradations.steps import in_a_sentence
 from resharp.errors import KernelError, RecipeError, did_you_mean
 from resharp.files import reason_of

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ def check_counts(listing: Listing, source: Path) -> None:
     wrong = [split for split in sorted({*found, *published}) if found[split] != published.get(split, 0)]
     if not wrong:
         return
-    said = [f"{split or 'no split'} {found[split]} of {published.get(split, 0)}" for split in wrong]
+    said = [_count_in_words(split, found[split], published) for split in wrong]
     groups = collections.Counter(group for split, group, _ in photos if split in wrong and group)
     counts = [f"{group} {groups[group]}" for group in sorted(groups, key=natural)]
     held = f" ({', '.join(counts[:40])}{', ...' if len(counts) > 40 else ''})" if counts else ""
@@ -107,6 +107,12 @@ def check_counts(listing: Listing, source: Path) -> None:
         f"{source}: holds other numbers of photos than published: {', '.join(said)}{held}; "
         "get the missing ones, or allow a partial set (--partial)"
     )
+
+
+def _count_in_words(split: str, count: int, published: Mapping[str, int]) -> str:
+    if split or "" in published:
+        return f"{split} {count} of {published.get(split, 0)}".strip()
+    return f"{count} in none of its parts {' and '.join(published)}, which folders or lists of these names tell"
 
 
 def checked_sizes(listing: Listing, source: Path, on_item: OnItem) -> tuple[list[Size], int]:

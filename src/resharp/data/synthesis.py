@@ -14,8 +14,8 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from resharp.degradations import DegradationStep, Frame, Resize, apply_steps, step_from_json
-from resharp.degradations.noise import checked_seed
+from resharp.degradations import DegradationStep, Frame, Resize, Undone, apply_steps, step_from_json
+from resharp.degradations.ranges import checked_seed
 from resharp.errors import ArgumentError, DatasetError, RecipeError
 
 from .beside import Beside
@@ -186,22 +186,29 @@ class Synthesis:
 
     def replay(self, drawn: Drawn) -> Sample:
         """The sample that was drawn so.  Raises DatasetError where the source does not hold its photo."""
-        cut = drawn.cut
+        cut, (degraded, region) = drawn.cut, self._regions(drawn.cut)
+        if degraded is not None:
+            return Sample(_inner(degraded, cut), _inner(region, cut), drawn)
+        try:
+            spoiled, sharp = apply_steps(drawn.steps, as_unit(region), frame=cut.frame)
+        except (ArgumentError, RecipeError) as error:
+            raise type(error)(f"{cut.photo}: {error}") from None
+        spoiled, sharp = (stored_as(region, image) for image in (spoiled, sharp))
+        return Sample(_inner(spoiled, cut, cut.factor), _inner(sharp, cut), drawn)
+
+    def undone(self, drawn: Drawn) -> Undone:
+        """What a sample of a clean photo is made of, for whoever does it: the pixels around its crop, and its steps."""
+        return Undone(self._regions(drawn.cut)[1], drawn.steps, drawn.cut.frame)
+
+    def _regions(self, cut: Cut) -> tuple[Tensor | None, Tensor]:
+        """(degraded or None, clean): what is taken of a photo, turned and flipped."""
         if cut.source not in range(len(self.sources)) or cut.number not in range(len(self.sources[cut.source])):
             raise DatasetError(f"{cut.photo}: its photo is not among these sources")
         source = self.sources[cut.source]
         if source.name(cut.number) != cut.photo:
             raise DatasetError(f"{source.name(cut.number)}: stands where the sample means {cut.photo}")
         degraded, clean = source.read(cut.number)
-        region = _region(clean, cut)
-        if degraded is not None:
-            return Sample(_inner(_region(degraded, cut), cut), _inner(region, cut), drawn)
-        try:
-            spoiled, sharp = apply_steps(drawn.steps, as_unit(region), frame=cut.frame)
-        except (ArgumentError, RecipeError) as error:
-            raise type(error)(f"{cut.photo}: {error}") from None
-        spoiled, sharp = (_stored_as(region, image) for image in (spoiled, sharp))
-        return Sample(_inner(spoiled, cut, cut.factor), _inner(sharp, cut), drawn)
+        return None if degraded is None else _region(degraded, cut), _region(clean, cut)
 
     def beside(self, drawn: Drawn) -> dict[str, Tensor]:
         """What lies beside the photo of a sample, cut, turned and flipped as its clean half is."""
@@ -266,7 +273,7 @@ def _halved(photo: Tensor, top: int, bottom: int, left: int, right: int) -> Tens
     first_row, first_column = max(0, top - _CONTEXT), max(0, left - _CONTEXT)
     last_row, last_column = min(height, bottom + _CONTEXT), min(width, right + _CONTEXT)
     pixels = photo[:, 2 * first_row : 2 * last_row, 2 * first_column : 2 * last_column]
-    small = _stored_as(photo, Resize(0.5)(as_unit(pixels)))
+    small = stored_as(photo, Resize(0.5)(as_unit(pixels)))
     return small[:, top - first_row : bottom - first_row, left - first_column : right - first_column]
 
 
@@ -275,7 +282,7 @@ def as_unit(pixels: Tensor) -> Tensor:
     return pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
 
 
-def _stored_as(photo: Tensor, image: Tensor) -> Tensor:
+def stored_as(photo: Tensor, image: Tensor) -> Tensor:
     """An image in [0, 1] on the levels of the photo that it was made of, and in its type."""
     if photo.dtype == torch.uint8:
         return image.mul(255).round_().clamp_(0, 255).byte()

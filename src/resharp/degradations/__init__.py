@@ -1,50 +1,51 @@
 """How clean images become bad: y = A x + n."""
 
-from .base import LinearDegradation
-from .blur import Blur, blurred
-from .blur_field import BlurField, read_field, uniform_field, write_field
-from .compression import Jpeg
-from .kernels import (
-    Kernel,
-    as_kernel,
-    checked_kernel,
-    disk_kernel,
-    gaussian_kernel,
-    load_kernel,
-    motion_kernel,
-    parse_kernel,
-    write_kernel,
-)
-from .margin import edge_padded, reflect_padded, without_margin
-from .mask import Mask
-from .mosaic import DEMOSAICKERS, Mosaic, demosaic_bilinear, demosaic_malvar
-from .noise import Noise
-from .optics import Defocus, GaussianBlur, KernelBlur
-from .realistic import Realistic
-from .resample import Resize, resize_as_matlab
-from .sampling import Downscale, Mosaicked
-from .shake import Frame, Shake
-from .steps import (
-    DEGRADATIONS,
-    Degradation,
-    DegradationStep,
-    apply_steps,
-    make_degradation,
-    parameter_names,
-    read_steps,
-    step_from_json,
-    steps_from_text,
-    write_steps,
-)
-from .trajectory import TrajectoryBlur, centred_psf
-from .varying_blur import VaryingBlur
+from typing import TYPE_CHECKING
 
-LINEAR: dict[str, type[LinearDegradation]] = {
-    "blur": Blur,
-    "mosaic": Mosaic,
-    "resize": Resize,
-    "varying-blur": VaryingBlur,
-}
+from resharp.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from .base import LinearDegradation
+    from .blur import Blur, blurred
+    from .blur_field import BlurField, read_field, uniform_field, write_field
+    from .compression import Jpeg
+    from .drawing import check_in_batches, drawn_together
+    from .in_batches import Chain, Undone, cut_out, done
+    from .kernels import (
+        Kernel,
+        as_kernel,
+        checked_kernel,
+        disk_kernel,
+        gaussian_kernel,
+        load_kernel,
+        motion_kernel,
+        parse_kernel,
+        write_kernel,
+    )
+    from .linear import LINEAR
+    from .margin import edge_padded, reflect_padded, without_margin
+    from .mask import Mask
+    from .mosaic import DEMOSAICKERS, Mosaic, demosaic_bilinear, demosaic_malvar
+    from .noise import Noise
+    from .optics import Defocus, GaussianBlur, KernelBlur
+    from .realistic import Realistic
+    from .resample import Resize, resize_as_matlab
+    from .sampling import Downscale, Mosaicked
+    from .shake import Frame, Shake
+    from .steps import (
+        DEGRADATIONS,
+        Degradation,
+        DegradationStep,
+        apply_steps,
+        make_degradation,
+        parameter_names,
+        read_steps,
+        step_from_json,
+        steps_from_text,
+        write_steps,
+    )
+    from .trajectory import TrajectoryBlur, centred_psf
+    from .varying_blur import VaryingBlur
 
 __all__ = [
     "DEGRADATIONS",
@@ -52,6 +53,7 @@ __all__ = [
     "LINEAR",
     "Blur",
     "BlurField",
+    "Chain",
     "Defocus",
     "Degradation",
     "DegradationStep",
@@ -70,15 +72,20 @@ __all__ = [
     "Resize",
     "Shake",
     "TrajectoryBlur",
+    "Undone",
     "VaryingBlur",
     "apply_steps",
     "as_kernel",
     "blurred",
     "centred_psf",
+    "check_in_batches",
     "checked_kernel",
+    "cut_out",
     "demosaic_bilinear",
     "demosaic_malvar",
     "disk_kernel",
+    "done",
+    "drawn_together",
     "edge_padded",
     "gaussian_kernel",
     "load_kernel",
@@ -98,3 +105,6 @@ __all__ = [
     "write_kernel",
     "write_steps",
 ]
+
+if not TYPE_CHECKING:  # a type checker must not take any name for one of ours
+    __getattr__ = on_first_use(__name__)

@@ -1,6 +1,5 @@
-"""What degradations take, checked at their doors."""
+"""Images that degradations take, checked at their doors."""
 
-import operator
 from typing import Any
 
 import torch
@@ -8,8 +7,6 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError
 from resharp.image import checked_scale
-
-_SHOWN = 60  # characters of a text that a message repeats
 
 
 def checked_image(image: Any, *, n_channels: tuple[int, ...] = ()) -> Tensor:
@@ -32,27 +29,3 @@ def checked_scene(image: Any) -> Tensor:
     if not bool(torch.isfinite(scene.sum())) and not bool(torch.isfinite(scene).all()):  # the sum is faster
         raise ArgumentError("the image holds NaN or infinite values; its values lie in [0, 1]")
     return checked_scale(scene)
-
-
-def checked_whole(name: str, value: Any, low: int, high: int) -> int:
-    """`value` if it is a whole number between two others.  Raises ArgumentError."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ArgumentError(f"{name} is {shortened(str(value))}; it must be a whole number")
-    if not low <= value <= high:
-        raise ArgumentError(f"{name} is {shortened(str(value))}; it must lie between {low} and {high}")
-    return operator.index(value)
-
-
-def checked_photons(photons: float) -> float:
-    """`photons` if it is a mean count at white: below a thousandth nothing is left of a picture.  Raises ArgumentError.
-
-    0 means no shot noise.
-    """
-    if not (photons == 0 or 1e-3 <= photons <= 1e9):
-        raise ArgumentError(f"photons is {photons:g}; it is 0 (no shot noise) or lies between 0.001 and 1e9")
-    return photons
-
-
-def shortened(text: str) -> str:
-    """A text of the user's for a message of one line, its end left out where it is long."""
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

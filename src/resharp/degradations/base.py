@@ -69,9 +69,10 @@ class LinearDegradation(nn.Module):
         is `tolerance` times that at the estimate.  Half precision is solved in single.
         """
         exact = estimate.to(torch.promote_types(estimate.dtype, torch.float32))
-        ratios = torch.as_tensor(ratio, dtype=exact.dtype, device=exact.device)[..., None, None, None]
-        if not bool((ratios >= 0).all()):  # also NaN
+        numbers = torch.as_tensor(ratio, dtype=exact.dtype)
+        if not bool((numbers >= 0).all()):  # also NaN; a plain number asks no device
             raise ArgumentError(f"the ratio of a least-squares solution is {ratio}; it must be 0 or more")
+        ratios = numbers.to(exact.device, non_blocking=True)[..., None, None, None]
         misfit = measurement.to(exact) - self(exact)
         if self.adjoint(misfit).shape != exact.shape:
             raise ArgumentError("several sizes of images give this measurement; build the resize with image_size")

@@ -83,7 +83,7 @@ class Blur(LinearDegradation):
         height, width = estimate.shape[-2:]
         grid = fast_length(height), fast_length(width)
         gain = self._kernel_spectrum(grid, estimate).abs().square()
-        share = 1.0 if weight is None else float(weight.mean())
+        share = 1.0 if weight is None else weight.mean()
         inverse = 1 / (share * gain + ratios).clamp(min=1e-6)  # zeros of the kernel's spectrum, at a ratio of 0
 
         def invert(image: Tensor) -> Tensor:
@@ -104,13 +104,21 @@ class Blur(LinearDegradation):
 
     def _kernel_spectrum(self, grid: tuple[int, int], like: Tensor) -> Tensor:
         """The kernel's transform on this grid, kept for the next call: iterations ask for the same one."""
-        key = (grid, like.dtype, like.device, torch.is_inference_mode_enabled())
-        if self._kept is None or self._kept[0] != key or not torch.equal(self._kept[1], self.kernel):
+        key = (grid, like.dtype, like.device, torch.is_inference_mode_enabled(), self._kernel_version())
+        if self._kept is None or self._kept[0] != key or not self._is_kept_kernel(self._kept[1]):
             spectrum: Tensor = torch.fft.rfft2(self.kernel.to(like), s=grid)
             if self.kernel.requires_grad:
                 return spectrum
-            self._kept = key, self.kernel.clone(), spectrum
+            self._kept = key, self.kernel.clone() if self.kernel.device.type == "cpu" else self.kernel, spectrum
         return self._kept[2]
+
+    def _kernel_version(self) -> int:
+        """How often it was written to, where torch counts that."""
+        return -1 if self.kernel.is_inference() else self.kernel._version
+
+    def _is_kept_kernel(self, kept: Tensor) -> bool:
+        """By its values on the CPU; comparing them on an accelerator would wait for it in each iteration."""
+        return torch.equal(kept, self.kernel) if kept.device.type == "cpu" else kept is self.kernel
 
 
 def blurred(image: Tensor, kernel: Tensor, *, gamma: float = 1.0) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor
 from resharp.errors import ArgumentError
 from resharp.photo import through_jpeg
 
-from .arguments import checked_image, checked_whole
+from .arguments import checked_image
+from .ranges import checked_whole
 
 
 @dataclasses.dataclass(frozen=True)

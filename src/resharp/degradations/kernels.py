@@ -15,7 +15,7 @@ from resharp.errors import KernelError, PhotoError
 from resharp.matlab import read_mat
 from resharp.photo import Photo, read_photo, write_photo
 
-from .arguments import shortened
+from .naming import SHAPE_EXAMPLES, file_and_number, names_shape, shape_and_numbers
 
 Kernel = Tensor | NDArray[Any] | str | Path
 """A kernel as the Python API takes it: tensor, array, or the text that `--kernel` takes."""
@@ -106,38 +106,20 @@ def _to_pixels(fine: Tensor) -> Tensor:
     return pixels
 
 
-SHAPES: dict[str, tuple[int, Callable[..., Tensor]]] = {
-    "gaussian": (1, gaussian_kernel),
-    "disk": (1, disk_kernel),
-    "motion": (2, motion_kernel),
-}
-SHAPE_EXAMPLES = "gaussian:1.6, disk:3, motion:15,30"
-
-
-def names_shape(text: str) -> bool:
-    """Whether `text` names a shape such as `disk:3`, and no file."""
-    shape, colon, _ = text.partition(":")
-    return bool(colon) and shape in SHAPES
+_SHAPES: dict[str, Callable[..., Tensor]] = {"gaussian": gaussian_kernel, "disk": disk_kernel, "motion": motion_kernel}
 
 
 def parse_kernel(text: str) -> Tensor:
     """A kernel from the command line: `gaussian:1.6`, `disk:3`, `motion:15,30` or a file (see `load_kernel`)."""
     if not names_shape(text):
         return load_kernel(text)
-    shape, _, numbers = text.partition(":")
-    n_arguments, make = SHAPES[shape]
-    try:
-        arguments = [float(number) for number in numbers.split(",")]
-    except ValueError:
-        arguments = []
-    if len(arguments) != n_arguments:
-        raise KernelError(f"{shortened(text)!r}: not understood; write it like {SHAPE_EXAMPLES}")
-    return make(*arguments)
+    shape, numbers = shape_and_numbers(text)
+    return _SHAPES[shape](*numbers)
 
 
 def load_kernel(text: str | Path) -> Tensor:
     """A kernel from an image file, `.npy`, or `.mat` of any version; `FILE.mat#2` names the second of several."""
-    path, number = _file_and_number(str(text))
+    path, number = file_and_number(str(text))
     suffix = Path(path).suffix.lower()
     if suffix == ".mat":
         return _choose(_mat_arrays(path), number, path)
@@ -163,19 +145,6 @@ def write_kernel(kernel: Tensor, path: str | Path) -> None:
     """A picture of a kernel that `load_kernel` reads: grey, of 16 bits where its format has them, its peak white."""
     shade = (kernel / kernel.max()).cpu().float().expand(3, -1, -1)
     write_photo(Photo(shade, grey=True, depth=16), path)
-
-
-def _file_and_number(text: str) -> tuple[str, str]:
-    """("FILE.mat", "2") of "FILE.mat#2", which may also be the file's name.  Raises KernelError for no file."""
-    try:
-        path, _, number = (text, "", "") if Path(text).exists() else text.partition("#")
-        what = "is a folder" if Path(path).is_dir() else "no such kernel file"
-        if Path(path).is_file():
-            return path, number
-    except OSError as error:  # of a name that is too long, or in a folder that may not be read
-        path, what = text, f"no such kernel file ({error.strerror})"
-    way_out = f"name a PNG, .npy or .mat file, or a shape such as {SHAPE_EXAMPLES}"
-    raise KernelError(f"{shortened(path)}: {what}; {way_out}")
 
 
 def as_kernel(kernel: Kernel) -> Tensor:

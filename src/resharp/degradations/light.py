@@ -4,11 +4,12 @@ Blur and noise happen in linear light; a photo stores light ** (1 / gamma).  2.2
 light, as DeblurGAN's synthetic blur and GoPro's usual `blur` subset do.
 """
 
-from typing import Annotated
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated
 
 from resharp.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Gamma = Annotated[float, "The camera's response: 1 takes pixel values for light, 2.2 is usual."]
 
@@ -20,11 +21,11 @@ def checked_gamma(gamma: float) -> float:
     return gamma
 
 
-def to_light(image: Tensor, gamma: float) -> Tensor:
+def to_light(image: "Tensor", gamma: float) -> "Tensor":
     """Pixel values in [0, 1] to linear light in [0, 1]."""
     return image if gamma == 1 else image.clamp(min=0).pow(gamma)
 
 
-def to_pixels(light: Tensor, gamma: float) -> Tensor:
+def to_pixels(light: "Tensor", gamma: float) -> "Tensor":
     """Linear light to pixel values; what is brighter than 1 stays so for whoever clips it."""
     return light if gamma == 1 else light.clamp(min=0).pow(1 / gamma)

@@ -22,12 +22,12 @@ def without_margin(image: Tensor, margin: tuple[int, int]) -> Tensor:
 
 def reflect_padded(image: Tensor, margin: tuple[int, int]) -> Tensor:
     """(..., H, W) mirrored at its edge pixels by (rows, columns) on each side, as often as a small image needs it."""
-    rows, columns = (_mirrored(size, reach) for size, reach in zip(image.shape[-2:], margin, strict=True))
-    return image.index_select(-2, rows.to(image.device)).index_select(-1, columns.to(image.device))
+    rows, columns = (_mirrored(size, reach, image.device) for size, reach in zip(image.shape[-2:], margin, strict=True))
+    return image.index_select(-2, rows).index_select(-1, columns)
 
 
-def _mirrored(size: int, reach: int) -> Tensor:
+def _mirrored(size: int, reach: int, device: torch.device) -> Tensor:
     """Indices -reach ... size + reach - 1 folded back into 0 ... size - 1."""
     period = max(1, 2 * (size - 1))
-    indices = torch.arange(-reach, size + reach).remainder(period)
+    indices = torch.arange(-reach, size + reach, device=device).remainder(period)
     return torch.minimum(indices, period - indices) if size > 1 else torch.zeros_like(indices)

@@ -12,20 +12,21 @@ from .base import LinearDegradation
 class Mask(LinearDegradation):
     """What is left of an image (..., C, H, W): lost pixels are 0 in the measurement, which is of the same size.
 
-    lost: (H, W), true or above 1/2 where nothing is known of a pixel.  Raises ArgumentError for another shape, where
-    nothing is left, and for images of another size.
+    lost: (H, W), true or above 1/2 where nothing is known of a pixel;  name: what messages call it.  Raises
+    ArgumentError for another shape, where nothing is left, and for images of another size.
     """
 
     kept: Tensor
     is_exact = True
 
-    def __init__(self, lost: Tensor) -> None:
+    def __init__(self, lost: Tensor, *, name: str = "the mask") -> None:
         super().__init__()
+        self._name = name
         if lost.ndim != 2:
-            raise ArgumentError(f"a mask is (height, width), not {tuple(lost.shape)}")
+            raise ArgumentError(f"{name} has the shape {tuple(lost.shape)}; a mask is (height, width)")
         kept = (lost <= 0.5 if lost.is_floating_point() else lost == 0).float()
         if not kept.any():
-            raise ArgumentError("the mask covers the whole photo; nothing is left to fill it from")
+            raise ArgumentError(f"{name} covers the whole photo; nothing is left to fill it from (white is filled)")
         self.register_buffer("kept", kept)
 
     @property
@@ -37,7 +38,7 @@ class Mask(LinearDegradation):
         if image.shape[-2:] != self.kept.shape:
             height, width = self.kept.shape
             found = f"{image.shape[-1]}x{image.shape[-2]}"
-            raise ArgumentError(f"the mask is {width}x{height}, the photo {found}; give one of the photo's size")
+            raise ArgumentError(f"{self._name} is {width}x{height}, the photo {found}; give one of the photo's size")
         return image * self.kept.to(image.dtype)
 
     def adjoint(self, measurement: Tensor) -> Tensor:

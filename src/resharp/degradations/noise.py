@@ -6,15 +6,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from resharp.errors import ArgumentError
-
-from .arguments import checked_image, checked_photons, checked_whole
+from .arguments import checked_image
 from .light import Gamma, checked_gamma, to_light, to_pixels
+from .ranges import checked_photons, checked_sigma
 
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """Read noise, white and Gaussian, and shot noise, by which each pixel follows a Poisson law.
+    """Read noise, white and Gaussian, and shot noise.  By that each pixel follows a Poisson law.
 
     gamma: other than 1, both happen in linear light, as in a camera, which reads nothing below black; the result is not
     clipped otherwise.
@@ -37,19 +36,3 @@ class Noise:
             light = torch.poisson(counts, generator=generator).to(image) / self.photons
         noise = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=generator.device)
         return to_pixels(light + self.sigma * noise.to(image.device), self.gamma)
-
-
-def checked_sigma(sigma: float) -> float:
-    """`sigma` if it is a noise level on the [0, 1] scale.  Raises ArgumentError."""
-    if not sigma >= 0:
-        raise ArgumentError(f"noise sigma is {sigma:g}; it must be 0 or above, on the [0, 1] scale")
-    if sigma > 1:
-        raise ArgumentError(
-            f"noise sigma is {sigma:g}; it is on the [0, 1] scale: {sigma:g} levels = {sigma / 255:.4g}"
-        )
-    return sigma
-
-
-def checked_seed(seed: int) -> int:
-    """`seed` if torch's generator on the CPU tells it from every other one: it uses 32 bits.  Raises ArgumentError."""
-    return checked_whole("seed", seed, 0, 2**32 - 1)

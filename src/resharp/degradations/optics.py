@@ -13,15 +13,16 @@ from resharp.errors import KernelError
 
 from .arguments import checked_image
 from .blur import blurred
-from .kernels import as_kernel, disk_kernel, gaussian_kernel, names_shape
+from .kernels import as_kernel, disk_kernel, gaussian_kernel
 from .light import Gamma, checked_gamma
+from .naming import names_shape
 
 Rows = tuple[tuple[float, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class KernelBlur:
-    """Blur by one kernel: `gaussian:1.6`, `disk:3`, `motion:15,30`, a file, or its rows of numbers, both sides odd.
+    """Blur by one kernel.  `gaussian:1.6`, `disk:3`, `motion:15,30`, a file, or its rows of numbers, both sides odd.
 
     A file is read here, once, and kept as rows: what was written down does not change with the file.
     """
@@ -53,7 +54,7 @@ class KernelBlur:
 
 @dataclasses.dataclass(frozen=True)
 class Defocus:
-    """A lens out of focus: light spread over a disk, by default in linear light."""
+    """A lens out of focus: light spread over a disk.  By default in linear light."""
 
     radius: Annotated[float, "Of the disk that a point becomes, in pixels."] = 3.0
     gamma: Gamma = 2.2

@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from resharp.errors import ArgumentError, WeightsError
-from resharp.models import Contract, check_task, load_model, model_path, read_card
+from resharp.models import Contract, load_model, model_path, read_card
 from resharp.networks import noise_for
 from resharp.tiling import run_in_tiles, run_whole, smallest_side
 
@@ -20,7 +19,7 @@ _SIDE = 512  # pixels of the parts of large photos
 
 @dataclasses.dataclass(frozen=True)
 class Realistic:
-    """Blur as a trained BGAN makes it: of one photo as many ways as there are seeds."""
+    """Blur as a trained BGAN makes it.  Of one photo as many ways as there are seeds."""
 
     model: Annotated[str, "A BGAN, by name or file; `resharp train bgan` makes one."] = ""
 
@@ -62,7 +61,7 @@ def _in_parts(network: nn.Module, contract: Contract, seen: Tensor) -> Tensor:
 
 def _stamp(model: str) -> tuple[int, int]:
     """Of the model's file, that it may be read again when it changes.  Raises WeightsError where there is none."""
-    found = Path(model_path(model)).stat()
+    found = model_path(model, task="degrade").stat()
     return found.st_mtime_ns, found.st_size
 
 
@@ -70,8 +69,7 @@ def _stamp(model: str) -> tuple[int, int]:
 def _checked(model: str, stamp: tuple[int, int]) -> None:
     """Raises WeightsError for a model that does something else, or wants to be told more than what to draw by."""
     del stamp
-    card = read_card(model)
-    check_task(card, "degrade")
+    card = read_card(model, task="degrade")
     if more := set(card.contract.takes) - {"image", "noise"}:
         raise WeightsError(f"{model}: takes {', '.join(sorted(more))} beside the photo; take a model of photos alone")
 

@@ -187,7 +187,7 @@ class _Along(torch.autograd.Function):
         result = values.new_zeros(shape)
         with torch.autocast(values.device.type, enabled=False):  # which would take products in half precision
             for block, start in enumerate(bands.starts):
-                piece = bands.matrix[block * _BLOCK : (block + 1) * _BLOCK].to(values)
+                piece = bands.matrix[block * _BLOCK : (block + 1) * _BLOCK].to(values, non_blocking=True)
                 source, target = (start, length), (block * _BLOCK, len(piece))
                 if transposed:
                     piece, source, target = piece.T, target, source

@@ -8,14 +8,15 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError
 
-from .arguments import checked_image, checked_whole
+from .arguments import checked_image
 from .mosaic import DEMOSAICKERS, Mosaic
+from .ranges import checked_whole
 from .resample import Resize, resize_as_matlab
 
 
 @dataclasses.dataclass(frozen=True)
 class Downscale:
-    """The photo `factor` times smaller, antialiased; its sides are multiples of the factor.
+    """The photo `factor` times smaller, antialiased.  Its sides are multiples of the factor.
 
     rounding: to 8 bits after either axis.
     """
@@ -54,7 +55,7 @@ class Downscale:
 
 @dataclasses.dataclass(frozen=True)
 class Mosaicked:
-    """One colour a pixel, as a sensor's Bayer pattern lets through; demosaicked again, or one plane ("none")."""
+    """One colour a pixel, as a Bayer pattern lets through.  Demosaicked again, or one plane ("none")."""
 
     pattern: Annotated[Literal["RGGB", "BGGR", "GRBG", "GBRG"], "Bayer's."] = "RGGB"
     demosaic: Annotated[Literal["malvar", "bilinear", "none"], "Bring the colours back, or leave one grey plane."] = (

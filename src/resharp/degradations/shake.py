@@ -18,14 +18,15 @@ from torch import Tensor
 
 from resharp.errors import ArgumentError
 
-from .arguments import checked_image, checked_photons, checked_whole
+from .arguments import checked_image
 from .light import Gamma, checked_gamma, to_light, to_pixels
+from .ranges import checked_photons, checked_whole
 
 Array = NDArray[np.float64]
 Picture = NDArray[np.float32]  # (H, W, C), linear light
 
 _N_WAVES = 6  # cosines in a path: the exposure holds up to three swings
-_CLIPPED = 0.9  # linear light from which on a pixel may have been brighter in the scene
+CLIPPED = 0.9  # linear light from which on a pixel may have been brighter in the scene
 _MAX_FRAMES = 256
 _LONGEST = 32000  # OpenCV's warps count pixels in 16 bits
 _N_TIMES = 1024  # instants of the exposure at which the camera's pose is known
@@ -51,7 +52,7 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class Shake:
-    """Blur of a moving camera, which changes over the frame; moving objects, streaks and noise.
+    """Blur of a moving camera, which changes over the frame.  Moving objects, streaks and noise.
 
     extent: the longer side of the box around the path of the frame's centre;  roll: from end to end;  focal: focal
     length in units of the frame's longer side;  photons: their noise as Gaussian.  Objects move beside the camera's
@@ -107,25 +108,33 @@ class Shake:
         """
         if checked_image(image, n_channels=(1, 3)).ndim != 3:
             raise ArgumentError(f"a shake takes one image (1 or 3, H, W), not {tuple(image.shape)}")
-        height, width = image.shape[-2:]
-        if max(height, width) > _LONGEST:
-            raise ArgumentError(f"a shake takes photos of up to {_LONGEST} pixels a side, not {width}x{height}; cut it")
-        frame = frame or Frame(height, width)
-        poses = self._poses(frame, generator)
-        ways = [_smooth_path(_N_TIMES, 2, generator) * self.object_extent for _ in range(self.n_objects)]
-        times, shares = self._instants(poses, ways, height, width)
+        drawn = self.drawn(tuple(image.shape), generator=generator, frame=frame)
         scene = np.ascontiguousarray(to_light(image.detach().float().cpu(), self.gamma).permute(1, 2, 0).numpy())
         if self.highlights:
             scene = _with_lamps(scene, self.highlights)
-        cutouts = [_cut_out(scene, generator) for _ in ways]
+        cutouts = [_cut_out(scene, one) for one in drawn.objects]
         exposed = np.zeros_like(scene)
-        for time, share in zip(times, shares, strict=True):
-            view = _seen(scene, cutouts, poses[time], [way[time] for way in ways])
+        for number, (pose, share) in enumerate(zip(drawn.poses, drawn.shares, strict=True)):
+            view = _seen(scene, cutouts, pose, [one.way[number] for one in drawn.objects])
             exposed = cv2.scaleAdd(view, share, exposed).reshape(scene.shape)
         sharp = _seen(scene, cutouts, np.eye(3), [np.zeros(2)] * len(cutouts))
         light, sharp_light = (torch.from_numpy(picture).permute(2, 0, 1) for picture in (exposed, sharp))
-        blurred = to_pixels(self._with_noise(light, generator).clamp(0, 1), self.gamma)  # a sensor clips what it reads
+        if drawn.noise is not None:
+            light = light + drawn.noise * self._noise_sigma(light)
+        blurred = to_pixels(light.clamp(0, 1), self.gamma)  # a sensor clips what it reads
         return blurred.to(image), to_pixels(sharp_light.clamp(0, 1), self.gamma).to(image)
+
+    def drawn(self, shape: tuple[int, ...], *, generator: torch.Generator, frame: Frame | None = None) -> "Exposure":
+        """All that an exposure of a photo (C, H, W) draws, none of whose pixels are needed for it."""
+        height, width = shape[-2:]
+        if max(height, width) > _LONGEST:
+            raise ArgumentError(f"a shake takes photos of up to {_LONGEST} pixels a side, not {width}x{height}; cut it")
+        poses = self._poses(frame or Frame(height, width), generator)
+        ways = [_smooth_path(_N_TIMES, 2, generator) * self.object_extent for _ in range(self.n_objects)]
+        times, shares = self._instants(poses, ways, height, width)
+        objects = tuple(_object((height, width), way[times], generator) for way in ways)
+        noise = torch.randn(shape, generator=generator) if self.photons or self.read_noise else None
+        return Exposure(poses[times], shares, objects, noise)
 
     def camera_path(self, frame: Frame, generator: torch.Generator) -> Array:
         """Where the centre of a piece of a photo is seen over the exposure: (n, 2), x and y, 0 in the sharp photo."""
@@ -156,19 +165,41 @@ class Shake:
         plane[:, 2, 2] += zoom[:, 0] * self.zoom
         return np.asarray(np.linalg.inv(to_ray) @ (turn @ plane) @ to_ray)
 
-    def _with_noise(self, light: Tensor, generator: torch.Generator) -> Tensor:
-        variance: Tensor | float = self.read_noise**2
-        if self.photons:
-            variance = light.clamp(min=0) / self.photons + variance
-        elif not self.read_noise:
-            return light
-        noise = torch.randn(light.shape, generator=generator)
-        return light + noise * torch.as_tensor(variance).sqrt()
+    def _noise_sigma(self, light: Tensor) -> Tensor:
+        """Of the sensor's noise at each pixel."""
+        shot = light.clamp(min=0) / self.photons if self.photons else torch.zeros(())
+        return (shot + self.read_noise**2).sqrt()
+
+
+@dataclasses.dataclass(frozen=True)
+class MovingObject:
+    """A cut-out that moves on its own: from (top, left) of the sharp frame on, with the texture that lies at
+    `texture_at`.  opacity: float32 (h, w);  way: (n, 2), where it is in each view, x and y."""
+
+    opacity: NDArray[np.float32]
+    top: int
+    left: int
+    texture_at: tuple[int, int]
+    way: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Exposure:
+    """What is drawn for one shake.
+
+    poses: homographies (n, 3, 3) from the pixels of the sharp photo to those of each view;  shares: of the exposure,
+    of each, sum 1;  noise: (C, H, W) of sigma 1, or None.
+    """
+
+    poses: Array
+    shares: list[float]
+    objects: tuple[MovingObject, ...]
+    noise: Tensor | None
 
 
 def _with_lamps(scene: Picture, highlights: float) -> Picture:
     """Small clipped spots made up to 1 + highlights times as bright; a white wall or sky stays as it is."""
-    clipped = np.clip((scene - _CLIPPED) / (1 - _CLIPPED), 0, 1)
+    clipped = np.clip((scene - CLIPPED) / (1 - CLIPPED), 0, 1)
     window = max(1, min(scene.shape[:2]) // 8)
     share = cv2.blur(clipped, (window, window), borderType=cv2.BORDER_REFLECT).reshape(scene.shape)
     return np.asarray(scene * (1 + highlights * clipped * np.clip(1 - 4 * share, 0, 1)), dtype=np.float32)
@@ -234,9 +265,9 @@ class _CutOut:
     top: int
 
 
-def _cut_out(scene: Picture, generator: torch.Generator) -> _CutOut:
+def _object(size: tuple[int, int], way: Array, generator: torch.Generator) -> MovingObject:
     """A soft-edged blob with the texture of another place of the photo."""
-    height, width = scene.shape[:2]
+    height, width = size
     share, aspect, *places = torch.rand(6, generator=generator, dtype=torch.float64).tolist()
     size = (0.15 + 0.3 * share) * min(height, width)
     rows, columns = (min(n, max(1, round(size * f))) for n, f in ((height, 1.6 - aspect), (width, 0.6 + aspect)))
@@ -250,9 +281,15 @@ def _cut_out(scene: Picture, generator: torch.Generator) -> _CutOut:
         waves[0, k] * np.cos((k + 2) * angle) + waves[1, k] * np.sin((k + 2) * angle) for k in range(4)
     )
     softness = 3 / max(1.0, min(rows, columns) / 2)  # the edge takes about three pixels
-    opacity = np.clip((outline - np.hypot(x, y)) / softness, 0, 1).astype(np.float32)[..., None]
-    texture = scene[from_top : from_top + rows, from_left : from_left + columns]
-    return _CutOut(np.concatenate([texture * opacity, opacity], axis=2), left, top)
+    opacity = np.clip((outline - np.hypot(x, y)) / softness, 0, 1).astype(np.float32)
+    return MovingObject(opacity, top, left, (from_top, from_left), way)
+
+
+def _cut_out(scene: Picture, one: MovingObject) -> _CutOut:
+    (rows, columns), (top, left) = one.opacity.shape, one.texture_at
+    opacity = one.opacity[..., None]
+    texture = scene[top : top + rows, left : left + columns]
+    return _CutOut(np.concatenate([texture * opacity, opacity], axis=2), one.left, one.top)
 
 
 def _seen(scene: Picture, cutouts: list[_CutOut], pose: Array, shifts: list[Array]) -> Picture:

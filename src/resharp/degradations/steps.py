@@ -23,10 +23,11 @@ from torch import Tensor
 from resharp.errors import ArgumentError, KernelError, RecipeError, WeightsError, did_you_mean
 from resharp.files import reason_of, written_whole
 
-from .arguments import checked_scene, shortened
+from .arguments import checked_scene
 from .compression import Jpeg
-from .noise import Noise, checked_seed
+from .noise import Noise
 from .optics import Defocus, GaussianBlur, KernelBlur
+from .ranges import checked_seed, shortened
 from .realistic import Realistic
 from .sampling import Downscale, Mosaicked
 from .shake import Frame, Shake
@@ -53,7 +54,7 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
     "realistic": Realistic,
 }
 FORMAT = 1
-_KIND = {made: kind for kind, made in DEGRADATIONS.items()}
+KIND_OF = {made: kind for kind, made in DEGRADATIONS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ class DegradationStep:
     @property
     def kind(self) -> str:
         """Its name in DEGRADATIONS."""
-        return _KIND[type(self.degradation)]
+        return KIND_OF[type(self.degradation)]
 
     def as_json(self) -> dict[str, Any]:
         """{"kind", "parameters", "seed"}; `step_from_json` is the inverse."""

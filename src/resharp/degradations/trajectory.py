@@ -16,9 +16,10 @@ from torch.nn import functional
 
 from resharp.errors import ArgumentError
 
-from .arguments import checked_image, checked_whole
+from .arguments import checked_image
 from .blur import Blur, blurred
 from .light import Gamma, checked_gamma, to_light, to_pixels
+from .ranges import checked_whole
 
 _PUBLISHED_LENGTH = 60.0  # pixels; no such path leaves the canvas of 64
 EXPOSURES = (0.01, 0.1, 0.5, 1.0)  # fractions of the trajectory that the published code exposes
@@ -28,7 +29,7 @@ Points = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class TrajectoryBlur:
-    """Blur by one random trajectory, the same over the whole frame; the published constants are the defaults.
+    """Blur by one random trajectory, everywhere alike.  The published constants are the defaults.
 
     n_points samples of a path;  anxiety scales pull, tremble and the chance of a jerk (the script
     that was published draws it from 0.003 to 0.01; the paper's Algorithm 1 writes p_s = 0.001 in its place).  The

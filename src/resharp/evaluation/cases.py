@@ -181,6 +181,13 @@ def _named(items: Sequence[tuple[Item, tuple[Path, ...]]], root: Path, protocol:
     return cases
 
 
+def names_of(listing: Listing, root: Path) -> dict[str, Item]:
+    """The items of a dataset by the names that `evaluate` gives them; of one with several splits those of its test."""
+    if len({item.split for item in listing.items} - {""}) > 1:
+        listing = listing.only("test")
+    return {_name(item, root): item for item in listing.items}
+
+
 def _name(item: Item, root: Path) -> str:
     path = item.degraded or item.clean
     assert path is not None

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from resharp.data.folders import natural, photos_below, some
 from resharp.device import checked_device
 from resharp.errors import ArgumentError, DatasetError, WeightsError, did_you_mean
-from resharp.models import LIGHT_DENOISER, SHIPPED, Card, read_card
+from resharp.models import BLIND, LIGHT_DENOISER, SHIPPED, Card, finds_blur, read_card
 from resharp.own_code import imported, is_own
 from resharp.photo import SUFFIXES
 from resharp.provenance import file_sha256, files_sha256
 from resharp.restorers import (
-    BLIND,
     BayesRestorer,
     BlindRestorer,
     FunctionRestorer,
@@ -29,7 +28,7 @@ from resharp.restorers import (
     open_denoiser,
     open_restorer,
 )
-from resharp.restorers.opening import TELLABLE, finds_blur
+from resharp.restorers.opening import TELLABLE
 from resharp.restorers.precision import checked_precision
 
 from .baselines import BASELINES, baseline

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resharp.degradations import Mosaic, parse_kernel, steps_from_text
-from resharp.degradations.arguments import checked_whole, shortened
-from resharp.degradations.noise import checked_seed, checked_sigma
+from resharp.degradations.ranges import checked_seed, checked_sigma, checked_whole, shortened
 from resharp.errors import ArgumentError, did_you_mean
 from resharp.metrics import METRICS
 from resharp.provenance import path_sha256

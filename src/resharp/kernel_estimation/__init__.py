@@ -4,7 +4,7 @@ from .drawing import draw_field
 from .explaining import explained, missing
 from .field import FoundBlur, find_blur
 from .sharpness import sharpness
-from .single import estimate_kernel, estimate_kernels, largest_named
+from .single import estimate_kernel, estimate_kernels
 
 __all__ = [
     "FoundBlur",
@@ -13,7 +13,6 @@ __all__ = [
     "estimate_kernels",
     "explained",
     "find_blur",
-    "largest_named",
     "missing",
     "sharpness",
 ]

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,15 +26,15 @@ def points(shape: torch.Size, like: Tensor) -> Tensor:
 
 def without_islands(kernels: Tensor, share: float) -> Tensor:
     """Kernels without the separate pieces that hold less than a share of their light."""
-    return torch.stack([_without_islands(kernel, share) for kernel in kernels])
+    there = kernels.cpu().double().numpy()  # one copy for all
+    islands = torch.from_numpy(np.stack([_islands(kernel, share) for kernel in there])).to(kernels.device)
+    return torch.stack([kernel / kernel.sum() for kernel in kernels.masked_fill(islands, 0)])
 
 
-def _without_islands(kernel: Tensor, share: float) -> Tensor:
-    n_pieces, piece = cv2.connectedComponents((kernel > 0).cpu().numpy().astype(np.uint8), connectivity=8)
-    light = np.bincount(piece.ravel(), kernel.cpu().double().numpy().ravel(), minlength=n_pieces)
-    small = torch.from_numpy((light < min(share, float(light.max())))[piece]).to(kernel.device)
-    kernel = kernel.masked_fill(small, 0)
-    return kernel / kernel.sum()
+def _islands(kernel: NDArray[np.float64], share: float) -> NDArray[np.bool_]:
+    n_pieces, piece = cv2.connectedComponents((kernel > 0).astype(np.uint8), connectivity=8)
+    light = np.bincount(piece.ravel(), kernel.ravel(), minlength=n_pieces)
+    return np.asarray((light < min(share, float(light.max())))[piece])
 
 
 def centre_of_light(kernels: Tensor) -> Tensor:

@@ -1,11 +1,9 @@
 """One kernel: for each window on its own, or for all of a photo."""
 
-import re
-
 import torch
 from torch import Tensor
 
-from resharp.errors import ArgumentError, KernelError
+from resharp.errors import ArgumentError
 
 from .noise import smoothed
 from .pyramid import first_guess, refined, scales
@@ -61,14 +59,3 @@ def estimate_kernel(photo: Tensor, *, gamma: float = 1.0, largest: int | None = 
     kernels = refined(view.windows, start, levels, largest=view.side, closeness=alike).kernels
     check_reach(kernels)
     return trimmed(enlarged(normalised(kernels.mean(0, keepdim=True), _FAINTEST), view.shrink))[0]
-
-
-def largest_named(text: object) -> int | None:
-    """The largest side that `estimate` (0) or `estimate:31` asks for, None of any other kernel.  Raises KernelError."""
-    if not isinstance(text, str) or text.partition(":")[0] != "estimate":
-        return None
-    match = re.fullmatch(r"estimate(?::(\d{1,4}))?", text)
-    largest = int(match[1] or 0) if match else -1
-    if largest < 3 and text != "estimate":
-        raise KernelError(f"{text!r}: not understood; write estimate, or estimate:31 for kernels of up to 31 pixels")
-    return largest

@@ -67,7 +67,11 @@ def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
         raise NoBlurError("the photo shows too few edges to find a blur from")
     if steepest > SHARP:
         raise NoBlurError("the photo is sharp: it has edges that no blur would leave so steep")
-    wanted = largest_kernel(luma) if largest is None else odd(min(largest, min(size) // _PHOTO_IN_KERNELS))
+    most = odd(min(size) // _PHOTO_IN_KERNELS)
+    if largest is not None and largest > most:
+        found = f"a photo of {size[1]}x{size[0]}"
+        raise KernelError(f"kernels of up to {largest} pixels cannot be found in {found}; {most} is the most")
+    wanted = largest_kernel(luma) if largest is None else odd(largest)
     if wanted is None:
         raise NoBlurError("the blur is wider than can be found in a photo of this size")
     shrink = max(1.0, wanted / _WIDEST)

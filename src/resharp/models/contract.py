@@ -3,11 +3,12 @@ nothing."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from resharp.errors import ArgumentError, WeightsError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
 
 TASKS: dict[str, str] = {
     "deblur": "a blurred photo in, a sharp one out",
@@ -78,7 +79,7 @@ class Contract:
 
 
 def contract_of(
-    network: nn.Module,
+    network: "nn.Module",
     task: str,
     *,
     takes: tuple[str, ...] = ("image",),

@@ -20,8 +20,9 @@ from resharp.files import REFUSED, reason_of
 from resharp.matlab import read_mat
 from resharp.networks import DAE, NETWORKS, DeblurGAN
 
+from .cards import Card, model_path, read_card, stored_card
 from .contract import contract_of
-from .files import Card, last_line, model_path, read_card, read_state, save_model, stored_card
+from .files import last_line, read_state, save_model
 from .published import PUBLISHED
 
 

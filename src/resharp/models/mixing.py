@@ -10,7 +10,8 @@ from torch import nn
 
 from resharp.errors import ArgumentError, WeightsError
 
-from .files import Card, load_model, read_card, save_model
+from .cards import Card, read_card
+from .files import load_model, save_model
 
 
 def mix_models(

@@ -5,12 +5,18 @@ was coded.  The EXIF orientation is applied to the pixels and its tag set to 1. 
 profile: nothing is converted.
 """
 
-from .content import FORMATS, SUFFIXES, Photo
-from .decoding import decode_photo, read_photo, read_pixels
-from .encoding import check_encodable, encode_photo, output_format, write_photo
-from .jpeg import JpegCoding, through_jpeg
-from .screen import screen_photo
-from .size import photo_size
+from typing import TYPE_CHECKING
+
+from resharp.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from .content import Photo
+    from .decoding import decode_photo, read_photo, read_pixels
+    from .encoding import check_encodable, encode_photo, write_photo
+    from .formats import FORMATS, SUFFIXES, output_format
+    from .jpeg import JpegCoding, through_jpeg
+    from .screen import screen_photo
+    from .size import photo_size
 
 __all__ = [
     "FORMATS",
@@ -28,3 +34,6 @@ __all__ = [
     "through_jpeg",
     "write_photo",
 ]
+
+if not TYPE_CHECKING:  # a type checker must not take any name for one of ours
+    __getattr__ = on_first_use(__name__)

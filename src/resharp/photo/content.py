@@ -1,4 +1,4 @@
-"""What a photo holds besides its pixels, and the formats it comes in."""
+"""What a photo holds besides its pixels."""
 
 import dataclasses
 from typing import Any
@@ -8,16 +8,6 @@ from torch import Tensor
 
 from .exif import with_size, xmp_with_size
 from .jpeg import JpegCoding
-
-FORMATS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
-SUFFIXES = frozenset(FORMATS)
 
 Pixels = NDArray[Any]  # uint8 or uint16, (H, W), (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA
 

@@ -18,7 +18,8 @@ from resharp.errors import ArgumentError, PhotoError, ResourceError, did_you_mea
 from resharp.files import written_whole
 from resharp.image import as_image
 
-from .content import FORMATS, SUFFIXES, Photo, Pixels
+from .content import Photo, Pixels
+from .formats import FORMATS, output_format
 from .jpeg import iptc_segment
 from .png import colours_of_png_alone, png_chunks
 from .tiff import encode_tiff
@@ -53,15 +54,6 @@ def check_encodable(photo: Photo, path: str | Path) -> None:
     _check_size(photo, name, str(path))
     alpha = None if photo.alpha is None else photo.alpha.min().reshape(1, 1)
     encode_photo(dataclasses.replace(photo, image=photo.image[:, :1, :1], alpha=alpha), name, name=str(path))
-
-
-def output_format(path: str | Path) -> str:
-    """The format that a file's name asks for.  Raises PhotoError for a name that asks for none."""
-    try:
-        return FORMATS[Path(path).suffix.lower()]
-    except KeyError:
-        known = ", ".join(sorted(SUFFIXES))
-        raise PhotoError(f"{path}: its name does not end in a format that is written here ({known})") from None
 
 
 def encode_photo(

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from resharp.degradations import Blur, LinearDegradation, Mask, Mosaic, as_kernel, without_margin
 from resharp.degradations.light import checked_gamma
-from resharp.degradations.noise import checked_seed, checked_sigma
+from resharp.degradations.naming import largest_named
+from resharp.degradations.ranges import checked_seed, checked_sigma
 from resharp.device import free_memory
 from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.image import as_image
-from resharp.kernel_estimation import estimate_kernel, largest_named
+from resharp.kernel_estimation import estimate_kernel
+from resharp.kernel_estimation.view import NoBlurError
 from resharp.models import Contract
 from resharp.priors import MeanShift
 from resharp.solvers import (
@@ -193,7 +195,10 @@ class BayesRestorer:
         if degraded.ndim > 3 and degraded.shape[:-3].numel() != 1:
             raise ArgumentError("a kernel is estimated of one photo at a time; give one, or name the kernel")
         photo = degraded.reshape(degraded.shape[-3:]).cpu()
-        return Blur(estimate_kernel(photo, gamma=self._gamma, largest=largest or None))
+        try:
+            return Blur(estimate_kernel(photo, gamma=self._gamma, largest=largest or None))
+        except NoBlurError as error:
+            raise KernelError(f"{error}; name the kernel, such as motion:15,30, or leave the photo as it is") from None
 
     def _solved(
         self,

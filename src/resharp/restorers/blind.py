@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from resharp.degradations import BlurField, VaryingBlur, edge_padded, without_margin
 from resharp.degradations.light import to_light, to_pixels
-from resharp.degradations.noise import checked_seed
+from resharp.degradations.ranges import checked_seed
 from resharp.errors import ArgumentError
 from resharp.image import as_image
 from resharp.kernel_estimation import FoundBlur, find_blur

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from resharp.degradations import Blur, DegradationStep, Downscale, Kernel, Noise, apply_steps, as_kernel, blurred
-from resharp.degradations.noise import checked_seed
+from resharp.degradations.ranges import checked_seed
 from resharp.errors import ArgumentError, KernelError
 from resharp.image import Picture, as_image, like_input
 from resharp.photo import Photo

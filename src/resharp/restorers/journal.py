@@ -58,6 +58,9 @@ class Journal:
                 yield
             finally:
                 self._file = None
+                with contextlib.suppress(OSError):
+                    if not self.path.stat().st_size:  # it says nothing
+                        self.path.unlink()
 
     def _seize(self, until_done: contextlib.ExitStack, folders: Iterable[Path]) -> None:
         """Takes the lock, and clears the folders if nobody else is writing there."""
@@ -97,7 +100,8 @@ class Journal:
             stamp = stamp_of(job.photo)
             if line is None or line != line | self._identity(job, stamp) or stamp_of(job.output)[0] != line["written"]:
                 return None
-            return Row(job, seconds=line["seconds"], megapixels=line["megapixels"], kept=True, stamp=stamp)
+            told = {name: line[name] for name in ("seconds", "megapixels", "facts")}
+            return Row(job, **told, kept=True, stamp=stamp)
         except (PhotoError, KeyError):
             return None
 
@@ -109,6 +113,7 @@ class Journal:
             "written": stamp_of(row.job.output)[0],
             "seconds": round(row.seconds, 3),
             "megapixels": row.megapixels,
+            "facts": dict(row.facts),
             "at": time.time(),
         }
         assert self._file is not None, "a journal is written while it is held"

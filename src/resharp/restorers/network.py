@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from resharp.degradations.noise import checked_seed, checked_sigma
+from resharp.degradations.ranges import checked_seed, checked_sigma
 from resharp.device import checked_device, free_memory, is_out_of_memory
 from resharp.errors import ArgumentError, ResourceError, WeightsError
 from resharp.image import as_image

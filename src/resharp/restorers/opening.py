@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resharp.degradations.noise import checked_seed
+from resharp.degradations.ranges import checked_seed
 from resharp.device import is_out_of_memory
 from resharp.errors import ArgumentError, ResharpError, WeightsError, did_you_mean
 from resharp.image import as_image
 from resharp.models import (
+    BLIND,
     DEFAULT_DENOISER,
     LIGHT_DENOISER,
     Card,
     Contract,
-    check_task,
     contract_of,
+    finds_blur,
     load_model,
-    read_card,
 )
 from resharp.own_code import imported, is_own, told
 
@@ -36,9 +36,6 @@ TELLABLE = ("kernel", "noise_sigma", "scale", "pattern", "segmentation")
 
 _SETTINGS = {"tile", "samples"}  # of a NetworkRestorer
 _BLIND_SETTINGS = {"gamma", "largest"}
-
-BLIND = "blind"
-"""The name of the restorer that finds a photo's blur and undoes it, wherever a model's name could stand."""
 
 
 def open_restorer(
@@ -86,13 +83,6 @@ def open_restorer(
     return cast(Restorer, found)
 
 
-def finds_blur(what: object) -> bool:
-    """Whether it is "blind", or a model by name or file that refines what that makes.  Raises WeightsError."""
-    if not isinstance(what, str | Path) or is_own(str(what)):
-        return False
-    return what == BLIND or "undone" in read_card(what).contract.takes
-
-
 def _named(what: object) -> str:
     return what if isinstance(what, str) else getattr(what, "__qualname__", type(what).__name__)
 
@@ -135,9 +125,8 @@ def _from_file(
     task: str | None,
     settings: dict[str, Any],
 ) -> Restorer:
-    built, card = load_model(what, network=network)
+    built, card = load_model(what, network=network, task=task)
     check_rgb(card)
-    check_task(card, task)
     if "undone" not in card.contract.takes:
         return NetworkRestorer(built, card.contract, device=device, precision=precision, name=str(what), **settings)
     refiner = TiledNetwork(built, card.contract, device=device, precision=precision)
@@ -157,9 +146,8 @@ def open_denoiser(
         if device != "auto" or precision != "auto" or network is not None:
             raise ArgumentError("an opened denoiser has a device and a precision already; leave them out")
         return what
-    built, card = load_model(what, network=network)
+    built, card = load_model(what, network=network, task="denoise")
     check_rgb(card)
-    check_task(card, "denoise")
     return NetworkDenoiser(built, card.contract, device=device, precision=precision, name=str(what))
 
 

@@ -61,7 +61,9 @@ class Report:
                 raise
             except ResharpError as error:  # a photo that went away meanwhile
                 problems.append((str(row.job.photo), str(error)))
+        untouched = sum(bool(one["untouched"]) for one in shown)
         context = {"title": self.title, "shown": shown, "problems": problems, "n_rows": len(rows)}
+        context |= {"n_restored": len(shown) - untouched, "n_untouched": untouched}
         write_page(self.page, "resharp.restorers", "restored.html", context, script="compare.js")
 
     def _shown(self, row: Row) -> dict[str, Any]:
@@ -73,6 +75,8 @@ class Report:
             "name": str(job.photo),
             "links": [("before", self._link(job.photo)), ("after", self._link(job.output))],
             "facts": _in_words(row, facts),
+            "untouched": row.left_as_it_was,
+            "resized": _resized(facts["size"]),
             "change": facts["change"],
             "pictures": {kind: self._link(path) for kind, path in pictures.items()},
             "sizes": {kind: photo_size(pictures[kind]) for kind in ("after", "crop-after")},
@@ -164,5 +168,10 @@ def _cut(image: Tensor, square: tuple[int, int, int, int], after: Tensor) -> Ten
 
 def _in_words(row: Row, facts: dict[str, Any]) -> str:
     height, width = facts["size"]
-    words = [f"{width}x{height}", f"changed by {100 * facts['change']:.2f} %"]
+    words = [f"{width}x{height}", row.left_as_it_was or f"changed by {100 * facts['change']:.2f} %"]
     return " · ".join(words + ([f"{row.seconds:.1f} s"] if row.seconds else []))
+
+
+def _resized(size: list[int]) -> str:
+    """How a photo of (height, width) is shown."""
+    return ", made smaller" if max(size) > PREVIEW else ", enlarged" if max(size) < PREVIEW else ""

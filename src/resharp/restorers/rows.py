@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from resharp.device import is_out_of_memory
 from resharp.errors import PhotoError, ResharpError
 from resharp.photo import photo_size
 
@@ -20,7 +19,7 @@ class Row:
     problem: why there is no result, "" where there is one;  exit_code: of the problem, as its error has it;
     trace: where it arose, of a problem that nobody expects;  seconds: of the restorer alone;
     megapixels: of the photo;  kept: an earlier run had done it;  stamp: of the photo when it was read;
-    facts: what the restorer found or did.
+    facts: what the restorer found or did; "untouched" is why the photo came back as it was.
     """
 
     job: Job
@@ -33,6 +32,12 @@ class Row:
     stamp: tuple[int, int] = (0, 0)
     facts: Mapping[str, float | str] = dataclasses.field(default_factory=dict, hash=False)
 
+    @property
+    def left_as_it_was(self) -> str:
+        """Why, "" of a photo that was restored."""
+        reason = self.facts.get("untouched")
+        return f"left as it was ({reason})" if reason else ""
+
 
 def failed_row(job: Job, error: Exception) -> Row:
     """What a row says of an error; whatever a photo or somebody's own network raises ends no other photo's work."""
@@ -40,6 +45,8 @@ def failed_row(job: Job, error: Exception) -> Row:
         message = str(error)  # in one line, but for what names of files hold
         names_it = str(job.photo) in message or str(job.output) in message
         return Row(job, message if names_it else f"{job.photo}: {message}", error.exit_code)
+    from resharp.device import is_out_of_memory  # torch is slow to load, and a missing photo needs none
+
     if is_out_of_memory(error):
         return Row(job, f"{job.photo}: not enough memory; close other programs or take a smaller photo", 1)
     message = " ".join(f"{type(error).__name__}: {error}".split())

@@ -21,9 +21,16 @@ from resharp.data.workers import in_order
 from resharp.errors import DatasetError
 from resharp.files import clear_unfinished, refusals_named, written_whole
 from resharp.locks import exclusive
+from resharp.models import LIGHT_DENOISER
 from resharp.photo import Photo, write_photo
 
 from .blind import BlindRestorer, undone
+from .opening import open_denoiser
+
+
+def open_plain(device: str, precision: str) -> BlindRestorer:
+    """Blind deblurring without a refiner."""
+    return BlindRestorer(open_denoiser(LIGHT_DENOISER, device=device, precision=precision))
 
 
 def undo_pairs(

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from resharp.degradations import Kernel, Mask, Mosaic
 from resharp.errors import ArgumentError
 from resharp.image import Picture, as_image, like_input
-from resharp.models import DEFAULT_DENOISER, DEFAULT_UPSCALER, LIGHT_DENOISER
+from resharp.models import DEFAULT_DEBLUR, DEFAULT_DENOISER, DEFAULT_UPSCALER, LIGHT_DENOISER
 
 from .base import Progress, Restorer
 from .bayes import DEFAULT_SOLVER, BayesRestorer, Solver
 from .network import NetworkDenoiser
-from .opening import BLIND, open_denoiser, open_restorer
+from .opening import open_denoiser, open_restorer
 from .photos import restore_planes
 
 Model = str | Path | nn.Module | Restorer
@@ -35,7 +35,7 @@ def restore(
 def deblur(
     image: Picture,
     *,
-    model: Model = BLIND,
+    model: Model = DEFAULT_DEBLUR,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
@@ -48,7 +48,8 @@ def deblur(
 
     image: as `restore` takes it;  model: by name or file, or what `open_restorer` made of it, once for many photos; it
     then has its device and settings already.  "blind" finds the blur and undoes it (`BlindRestorer`, whose `gamma` this
-    is; a photo without blur comes back as it was); names and files are networks.  tile, samples: see `NetworkRestorer`.
+    is; a photo without blur comes back as it was), "blind-refined" has a network refine that; all others are networks
+    alone.  tile, samples: see `NetworkRestorer`.
 
     Returns the restored image in the form of the input, the same size.  The same photo, seed and parts give the same
     picture.  Raises ArgumentError, WeightsError or ResourceError.

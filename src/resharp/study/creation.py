@@ -9,8 +9,12 @@ from pathlib import Path
 
 import resharp
 from resharp.data.folders import photo_paths, some
+from resharp.data.layouts import open_listing
+from resharp.data.listing import Item
 from resharp.errors import ArgumentError, DatasetError
+from resharp.evaluation.cases import names_of
 from resharp.evaluation.methods import restored_photos
+from resharp.evaluation.results import RESULTS
 from resharp.files import refusals_named, written_whole
 from resharp.photo import encode_photo, photo_size, read_photo, screen_photo
 from resharp.provenance import files_sha256
@@ -46,7 +50,8 @@ def new_study(
     _check_conditions(outputs, protocol, has_reference=reference is not None)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ArgumentError(f"{folder}: is there already; name a new folder with -o, or `resharp study serve` this one")
-    names = [path.relative_to(images).as_posix() for path in photo_paths(images)]
+    dataset = _dataset(images)
+    names = list(dataset) or [path.relative_to(images).as_posix() for path in photo_paths(images)]
     stems = collections.Counter(str(Path(name).with_suffix("")) for name in names)
     if twins := [stem for stem, count in stems.items() if count > 1]:
         raise DatasetError(f"{images}: two images of one name cannot be told apart; take one out ({some(twins)})")
@@ -87,13 +92,25 @@ def _found(sources: Mapping[str, Path], names: Sequence[str]) -> dict[str, dict[
     for condition, place in sources.items():
         if not place.is_dir():
             raise DatasetError(f"{place}: is no folder; name one with the outputs of {condition}")
-        found[condition] = restored_photos(place, names)
+        dataset = _dataset(place)
+        half = "clean" if condition == REFERENCE else "degraded"
+        own = {name: getattr(dataset[name], half) for name in names if name in dataset}
+        found[condition] = own or restored_photos(place, names)
         if missing := [name for name in names if name not in found[condition]]:
             raise DatasetError(
                 f"{place}: {len(missing)} of the {len(names)} images are missing ({some(missing)}); add them, or take "
                 "them out of --images"
             )
     return found
+
+
+def _dataset(place: Path) -> dict[str, Item]:
+    """The pairs of a dataset in a layout that is known, such as GoPro's, by their names; none of other folders."""
+    try:
+        listing = None if (place / RESULTS).is_file() else open_listing(place)
+    except DatasetError:
+        listing = None
+    return names_of(listing, place) if listing is not None and listing.paired else {}
 
 
 def _size(pictures: Mapping[str, Path]) -> tuple[int, int]:

@@ -31,9 +31,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from resharp.errors import ArgumentError, OutputError
+from resharp.errors import ArgumentError, DatasetError, OutputError
 from resharp.files import reason_of
-from resharp.locks import exclusive
+from resharp.locks import exclusive, holder, is_held
 
 from .definition import PICTURES, Study, read_study
 from .plan import Trial
@@ -218,6 +218,11 @@ def served(folder: Path, host: str, port: int) -> Iterator[tuple[uvicorn.Server,
     Raises DatasetError for what is no study or is served already, ArgumentError where one cannot listen, OutputError.
     """
     study = read_study(folder)
+    if is_held(folder):
+        raise DatasetError(
+            f"{folder}: {holder(folder)} serves it already; raters open the address which that one printed, or end it "
+            "there with Ctrl-C and serve it again"
+        )
     with exclusive(folder), contextlib.closing(Ratings(study, folder)) as ratings, listening(host, port) as place:
         settings = uvicorn.Config(
             application(study, folder, ratings),

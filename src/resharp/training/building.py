@@ -30,7 +30,7 @@ _TABLE: Mapping[str, type[nn.Module]] = {**NETWORKS, **CRITICS}
 def build_cast(recipe: Recipe, device: torch.device) -> TrainerState:
     """The networks of a recipe on their device, as a run begins with them.  Raises RecipeError, WeightsError."""
     optimizers = [optimizer for stage in recipe.stages for optimizer in stage.trains.values()]
-    is_plain = all(optimizer.kind == "adam" for optimizer in optimizers)  # Muon sees weights as matrices
+    is_plain = all(optimizer.kind == "adam" for optimizer in optimizers)  # Muon copies weights into matrices
     players = {}
     others = sorted(name for name in recipe.networks if name != recipe.judged)
     for number, name in enumerate([recipe.judged, *others]):  # each draws its initial weights from a seed of its own
@@ -42,7 +42,7 @@ def build_cast(recipe: Recipe, device: torch.device) -> TrainerState:
             _begin_from(network, settings, f"networks.{name}.init")
         network.to(device).requires_grad_(not settings.frozen)
         channels_first = device.type == "cpu" and getattr(network, "trains_channels_first_on_cpu", False)
-        if is_plain and not channels_first:
+        if (is_plain or device.type == "cuda") and not channels_first:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         run = torch.compile(network) if settings.compile else network
         assert isinstance(run, nn.Module)

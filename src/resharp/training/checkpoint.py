@@ -87,7 +87,7 @@ def latest_state(
             continue
         if changed := identity.differences(theirs):
             raise RecipeError(
-                f"{folder} holds another run ({'; '.join(changed[:5])}); choose another --out, to go on from its "
+                f"{folder} holds another run ({'; '.join(changed[:5])}); choose another -o, to go on from its "
                 "weights with --init, or delete it"
             )
         return state, complaints

@@ -36,6 +36,8 @@ class DataRecipe(_Strict):
     width), which is cut, turned and flipped as the photo is.
     noise_sigma: white noise on the [0, 1] scale that is added in floating point, unclipped, as denoisers are trained;
     [low, high] draws each photo's level between them, and batches hold it as "sigma".
+    degrade: where the plan's steps and that noise are done: by the loader, or, drawn by it, as a "step" on the
+    training's device, where a GPU would starve else; both make the same photos, to rounding.
     """
 
     photos: Annotated[tuple[Path, ...], Field(min_length=1)]
@@ -45,6 +47,7 @@ class DataRecipe(_Strict):
     mix: tuple[Positive, ...] = ()
     plan: Plan
     noise_sigma: Level | tuple[Level, Level] = 0.0
+    degrade: Literal["loader", "step"] = "loader"
     n_holdout: Positive = 10
     n_holdout_groups: Positive = 1  # many where a group is large, such as all pairs that were made of one photo
     n_workers: Annotated[int, Field(ge=0, le=256)] = 0
@@ -206,8 +209,9 @@ class StageRecipe(_Strict):
     identity: of a cycle, the weight of "what is clean already stays as it is" relative to the cycle's;
     realistic: of a dbgan step, the share of the photos that the cast's degrader blurs, the others being as the data
     have them;
-    batch_size counts all processes together;  accumulate: pieces that a batch goes through in, each of which batch
-    norm and relativistic losses, that compare with means, see alone;  jitter: critic and
+    batch_size counts all processes together;  read_every: steps after which losses, gradients and health are read from
+    the device and told; between them nothing waits for a GPU;  accumulate: pieces that a batch goes through in, each
+    of which batch norm and relativistic losses, that compare with means, see alone;  jitter: critic and
     feature losses see windows that are so many pixels smaller, each at a random offset, against the chequered pattern
     that their strides leave; the product of the strides less 1 is enough, 7 for "patchgan", 3 for conv3_3 and fire3.
     """
@@ -217,6 +221,7 @@ class StageRecipe(_Strict):
     n_images: Positive
     batch_size: Positive
     accumulate: Positive = 1
+    read_every: Positive = 1
     trains: Annotated[dict[str, OptimizerRecipe], Field(min_length=1)]
     losses: dict[str, Rate] = {}
     jitter: Annotated[int, Field(ge=0, le=64, strict=True)] = 0
@@ -289,9 +294,13 @@ class WeightsRecipe(_Strict):
 
 
 class Recipe(_Strict):
-    """One training run, whole."""
+    """One training run, whole.
+
+    deterministic: on a GPU, by algorithms that give the same bits again; others are faster.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
+    deterministic: StrictBool = False
     data: DataRecipe
     networks: Annotated[dict[Annotated[str, Field(pattern=_NAME)], NetworkRecipe], Field(min_length=1)]
     features: FeaturesRecipe = FeaturesRecipe()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from resharp.losses import PixelLoss
 from resharp.tiling import mirrored_to_multiple, run_whole
@@ -66,6 +66,22 @@ class Player:
         return self.network if self.average is None else self.average.module
 
     @torch.no_grad()
+    def take_average(self, decay: float) -> None:
+        """One step of the average; torch's own `update_parameters` waits for the device each time."""
+        assert self.average is not None
+        average, network = ([*one.parameters(), *one.buffers()] for one in (self.average.module, self.network))
+        alike: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {}
+        for ours, theirs in zip(average, network, strict=True):
+            alike.setdefault(ours.dtype, []).append((ours.detach(), theirs.detach()))
+        for pairs in alike.values():
+            kept, new = (list(tensors) for tensors in zip(*pairs, strict=True))
+            if int(self.average.n_averaged) == 0:  # it lies on the CPU
+                torch._foreach_copy_(kept, new)
+            else:
+                get_ema_multi_avg_fn(decay)(kept, new, self.average.n_averaged)  # type: ignore[no-untyped-call]
+        self.average.n_averaged += 1
+
+    @torch.no_grad()
     def restored(self, batch: Batch) -> Tensor:
         """What is kept of it makes of degraded photos of any size, in eval mode."""
         network, image = self.kept.eval(), batch["degraded"]
@@ -81,7 +97,8 @@ class StepContext:
     stage: its settings;  losses: those of the stage, with their weights;  mean: averages a tensor over all processes,
     None for a process alone;  leading: the player whose rates a report calls just "learning_rate";  n_seen: images of
     the stage before this step;  factor: on all learning rates, beside the schedule;  seed: of what the step draws, the
-    same in all processes;  place: samples of the whole batch before those of this process.
+    same in all processes;  place: samples of the whole batch before those of this process;  reads: whether its numbers
+    are read now: a step that reads none, and reports none but rates, never waits for the device.
     """
 
     stage: StageRecipe
@@ -94,6 +111,7 @@ class StepContext:
     factor: float = 1.0
     seed: int = 0
     place: int = 0
+    reads: bool = True
 
     def drawn(self, *purpose: int) -> int:
         """A seed for one purpose of this step, unrelated to those for others."""
@@ -131,7 +149,7 @@ class StepContext:
         """One step of some players down the gradient of an objective over a batch, piece by piece.
 
         Returns the objective's parts, and for each player the norm of its gradient and its learning rate.  Raises
-        DivergedError for a part or a gradient that is no number, in every process alike.
+        DivergedError for a part or a gradient that is no number, in every process alike, if it reads them.
         """
         for player in players:
             player.network.zero_grad(set_to_none=True)
@@ -144,7 +162,7 @@ class StepContext:
             (total if self.scaler is None else self.scaler.scale(total)).backward()  # type: ignore[no-untyped-call]
             for name, part in parts.items():
                 sums[name] = sums.get(name, torch.zeros_like(part)) + share * part.detach()
-        return self._told(sums, players) | self._descend(players)
+        return (self._told(sums, players) if self.reads else {}) | self._descend(players)
 
     def finite(self, report: Report) -> Report:
         """Without what is no number where a scaler skips steps whose gradients overflow: that is no illness."""
@@ -170,13 +188,13 @@ class StepContext:
                 _average_gradients(optimizers.parameters, self.mean)
             optimizers.unscale(self.scaler)
             norm = gradient_norm(optimizers.parameters)
-            is_lost = self.scaler is None or self.scaler.get_scale() < _LEAST_SCALE  # else the scaler skips such a step
-            if is_lost and not math.isfinite(norm):
+            told = float(norm) if self.reads else math.nan
+            if self.reads and not math.isfinite(told) and self._loses_such_steps():
                 raise DivergedError(first_non_finite(named_gradients(player.network, player.name)) or "a gradient")
             if self.stage.clip_gradient:
                 torch.nn.utils.clip_grads_with_norm_(optimizers.parameters, self.stage.clip_gradient, norm)
-            if math.isfinite(norm) and optimizers.parameters:
-                report[f"{player.name}_gradient"] = float(norm)
+            if math.isfinite(told) and optimizers.parameters:
+                report[f"{player.name}_gradient"] = told
         for player, optimizers in chosen:
             factor = optimizers.step(self.n_seen, factor=self.factor, scaler=self.scaler)
             if player.name == self.leading:
@@ -186,6 +204,10 @@ class StepContext:
         if self.scaler is not None:
             self.scaler.update()
         return report
+
+    def _loses_such_steps(self) -> bool:
+        """Whether a gradient that is no number moves the weights; a scaler skips such a step while it can."""
+        return self.scaler is None or bool(self.scaler.get_scale() < _LEAST_SCALE)
 
 
 Step = Callable[[Mapping[str, Player], Batch, StepContext], Report]

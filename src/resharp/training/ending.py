@@ -8,8 +8,10 @@ from typing import Any, Self
 import torch
 
 from resharp.data.loading import WORKER_DIED, is_worker_death
-from resharp.device import is_out_of_memory
-from resharp.errors import ResourceError
+from resharp.device import is_device_lost, is_out_of_memory
+from resharp.errors import RecipeError, ResourceError
+
+from .config import StageRecipe
 
 
 class Stop:
@@ -43,6 +45,21 @@ def _is_left_alone(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
+def memory_named(stage: StageRecipe, index: int) -> Iterator[None]:
+    """Turns an allocation that fails in a step into a ResourceError that says in how many pieces to try it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error) or stage.accumulate == stage.batch_size:
+            raise
+        pieces = min(2 * stage.accumulate, stage.batch_size)
+        raise ResourceError(
+            f"not enough memory for {-(-stage.batch_size // stage.accumulate)} images at once; take the batch of "
+            f"{stage.batch_size} in more pieces: stages.{index}.accumulate={pieces}"
+        ) from error
+
+
+@contextlib.contextmanager
 def ends_named() -> Iterator[None]:
     """Turns a failed allocation into a ResourceError that names the knobs; the end of a loader's worker, or of another
     process of the run, into one that says so."""
@@ -55,8 +72,15 @@ def ends_named() -> Iterator[None]:
             raise ResourceError(WORKER_DIED) from error
         if _is_left_alone(error):
             raise ResourceError("another process of this run has ended; its own message says why") from error
+        if is_device_lost(error):
+            reason = str(error).splitlines()[0]
+            raise ResourceError(
+                f"the GPU failed ({reason}); what was saved is intact, and the same command goes on from there"
+            ) from error
+        if "does not have a deterministic implementation" in str(error):
+            raise RecipeError(f"deterministic: {str(error).split('. ')[0]}; leave it out") from error
         if not is_out_of_memory(error):
             raise
         raise ResourceError(
-            "not enough memory for a step; raise stages.N.accumulate, or lower stages.N.batch_size or data.plan.crop"
+            "not enough memory; raise stages.N.accumulate, or lower stages.N.batch_size or data.plan.crop"
         ) from error

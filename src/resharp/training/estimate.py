@@ -18,8 +18,8 @@ from resharp.errors import RecipeError
 from .building import build_stage
 from .config import Recipe
 from .context import Batch, DivergedError, WeightedLosses
-from .ending import ends_named
-from .launching import launched
+from .ending import ends_named, memory_named
+from .launching import algorithms, launched
 from .loop import begun_from, prepared, take_step
 from .sampler import Sampler
 from .state import TrainerState
@@ -58,7 +58,7 @@ def dry_run(
     """
     recipe = begun_from(recipe, init)
     accelerator = launched(device, recipe)
-    with ends_named():
+    with ends_named(), algorithms(recipe):
         sampler, state, losses = prepared(recipe, accelerator.device)
         PhotoJudge(recipe, sampler.held_out, accelerator.device)
         stages = [
@@ -109,7 +109,8 @@ def _measured(
         started = time.perf_counter()
         with counter if count == 0 else contextlib.nullcontext():
             try:
-                take_step(stage, batch, dataclasses.replace(stage.context, seed=count))
+                with memory_named(recipe.stages[index], index):
+                    take_step(stage, batch, dataclasses.replace(stage.context, seed=count))
             except DivergedError as error:
                 raise RecipeError(
                     f"stages.{index}: step {count + 1} diverged: {error}; lower the learning rate"

@@ -13,7 +13,7 @@ from .config import Recipe
 
 _SAID_ONLY: dict[str, Any] = {  # what a recipe only says, or where things lie
     "weights": True,
-    "stages": {"__all__": {"name"}},
+    "stages": {"__all__": {"name", "read_every"}},
     "networks": {"__all__": {"init"}},
     "data": {"photos", "degraded", "beside", "n_workers", "kept_megabytes"},
     "features": {"weights"},

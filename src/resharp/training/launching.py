@@ -1,6 +1,7 @@
 """The processes of a run: how they start together, share a run folder, and part."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,22 @@ def _check_stages(recipe: Recipe, accelerator: Accelerator) -> None:
             )
         if stage.precision == "float16" and accelerator.device.type == "cpu":
             raise RecipeError(f"stages.{index}.precision: float16 needs an accelerator; on the CPU take bfloat16")
+
+
+@contextlib.contextmanager
+def algorithms(recipe: Recipe) -> Iterator[None]:
+    """The fastest algorithms of cuDNN, found by trying, or those that give the same bits; as it was afterwards."""
+    cudnn, exact = torch.backends.cudnn, recipe.deterministic
+    before = cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
+    if exact:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn.benchmark, cudnn.deterministic = not exact, exact
+    torch.use_deterministic_algorithms(exact or before[2])
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before[:2]
+        torch.use_deterministic_algorithms(before[2])
 
 
 @contextlib.contextmanager

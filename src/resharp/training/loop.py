@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from resharp.device import has_fast_bfloat16
 from resharp.errors import RecipeError, ResourceError
 from resharp.files import refusals_named
 
 from .building import build_cast, build_losses, check_networks, check_stages, noise_of
-from .config import Recipe
+from .config import Recipe, StageRecipe
 from .context import Batch, DivergedError, Report, StepContext, WeightedLosses
-from .ending import Stop, ends_named
-from .health import HealthMonitor
-from .launching import held, launched
+from .ending import Stop, ends_named, memory_named
+from .health import HealthMonitor, first_non_finite
+from .launching import algorithms, held, launched
 from .sampler import Sampler, open_sampler
 from .state import Stage, TrainerState
 from .trainer import Ears, OnStep, Say, Trainer
@@ -63,10 +62,14 @@ def train_weights(
     with refusals_named(out):
         out.mkdir(parents=True, exist_ok=True)
     ears = Ears(on_step, say or (lambda _: None))
-    slow = [f"stages.{i}.precision=float32" for i, one in enumerate(recipe.stages) if one.precision == "bfloat16"]
+    slow = [
+        f"stages.{i}.precision={_instead_of_bfloat16(one, accelerator.device)}"
+        for i, one in enumerate(recipe.stages)
+        if one.precision == "bfloat16"
+    ]
     if slow and accelerator.is_main_process and not has_fast_bfloat16(accelerator.device):
         ears.say(f"bfloat16 is slow on this processor; {' '.join(slow)} may be several times as fast")
-    with ends_named(), held(out, accelerator), Stop() as stop:
+    with ends_named(), held(out, accelerator), algorithms(recipe), Stop() as stop:
         trainer = Trainer(recipe, out, accelerator, stop, sampler, judge, (state, losses), ears)
         try:
             train(trainer)
@@ -90,6 +93,13 @@ def prepared(recipe: Recipe, device: torch.device) -> tuple[Sampler, TrainerStat
     check_stages(recipe, state, sampler.gives)
     check_networks(state, {name: part.to(device) for name, part in sampler.held_out.items()}, recipe)
     return sampler, state, [build_losses(stage.losses, recipe.features, device) for stage in recipe.stages]
+
+
+def _instead_of_bfloat16(stage: StageRecipe, device: torch.device) -> str:
+    """What is fast where bfloat16 is not."""
+    return (
+        "float16" if device.type == "cuda" and all(one.kind == "adam" for one in stage.trains.values()) else "float32"
+    )
 
 
 def _check_tracking(recipe: Recipe) -> None:
@@ -137,18 +147,22 @@ def _train_on(trainer: Trainer, state: dict[str, Any] | None) -> None:
         if run.n_seen == stage.start:
             run.monitor = HealthMonitor()  # losses and gradients of other stages are no measure for these
         batches = trainer.draw(stage)
+        started, waited, n_steps = time.perf_counter(), 0.0, 0
         while run.n_seen < stage.stop:
-            started = time.perf_counter()
             # draw
+            drawing = time.perf_counter()
             batch = _drawn(trainer, stage, batches)
-            waited = time.perf_counter() - started
+            waited += time.perf_counter() - drawing
             # step
-            record = _stepped(trainer, stage, batch)
-            before, run.n_seen = run.n_seen, run.n_seen + stage.batch_size
+            reads = _reads(trainer, stage)
+            record = _stepped(trainer, stage, batch, reads=reads)
+            before, run.n_seen, n_steps = run.n_seen, run.n_seen + stage.batch_size, n_steps + 1
+            if not reads:
+                continue
             # report
             record["n_seen"] = run.n_seen
             record["warnings"] = [warning.message for warning in run.monitor.update(run.n_seen, _numbers(record))]
-            record |= {"seconds": time.perf_counter() - started, "waited": waited}
+            record |= {"seconds": (time.perf_counter() - started) / n_steps, "waited": waited / n_steps}
             # judge
             is_last, is_best = run.n_seen == recipe.n_images, False
             if is_last or _passed(before, run.n_seen, recipe.judge.every):
@@ -160,8 +174,21 @@ def _train_on(trainer: Trainer, state: dict[str, Any] | None) -> None:
             if stops or is_best or run.n_seen == stage.stop or _passed(before, run.n_seen, recipe.checkpoints.every):
                 trainer.save(run.state() | {"stage": stage.state()})
             if stops:
+                trainer.write_weights_so_far()
                 raise KeyboardInterrupt
+            started, waited, n_steps = time.perf_counter(), 0.0, 0
         state = None  # later stages begin with fresh optimisers
+
+
+def _reads(trainer: Trainer, stage: Stage) -> bool:
+    """Whether the next step's numbers are read: each so many, and wherever the run is judged, saved or told to stop, so
+    that nothing is kept of which nobody knows whether it is sound."""
+    recipe, before = trainer.recipe, trainer.state.n_seen
+    after, every = before + stage.batch_size, stage.context.stage.read_every
+    if (after - stage.start) // stage.batch_size % every == 0 or after == stage.stop:
+        return True
+    saves = any(_passed(before, after, one) for one in (recipe.judge.every, recipe.checkpoints.every))
+    return saves or (trainer.accelerator.num_processes == 1 and trainer.is_told_to_stop())
 
 
 def _drawn(trainer: Trainer, stage: Stage, batches: Iterator[Batch]) -> Batch:
@@ -170,11 +197,13 @@ def _drawn(trainer: Trainer, stage: Stage, batches: Iterator[Batch]) -> Batch:
     except ResourceError:  # a scheduler's SIGTERM reaches the loader's workers too
         if trainer.accelerator.num_processes > 1 or not trainer.is_told_to_stop():
             raise
-        trainer.save(trainer.state.state() | {"stage": stage.state()})
+        parameters = (one for player in stage.players.values() for one in player.network.named_parameters())
+        if first_non_finite(parameters) is None:  # the last step may not have been read
+            trainer.save(trainer.state.state() | {"stage": stage.state()})
         raise KeyboardInterrupt from None
 
 
-def _stepped(trainer: Trainer, stage: Stage, batch: Batch) -> dict[str, Any]:
+def _stepped(trainer: Trainer, stage: Stage, batch: Batch, *, reads: bool) -> dict[str, Any]:
     """One step of the stage and of the averages of what it trains; a DivergedError names the samples."""
     run, accelerator = trainer.state, trainer.accelerator
     context = dataclasses.replace(
@@ -183,21 +212,22 @@ def _stepped(trainer: Trainer, stage: Stage, batch: Batch) -> dict[str, Any]:
         factor=run.factor,
         seed=(trainer.recipe.seed * _MIX + run.n_seen * 0x2545F491) % 2**31,
         place=accelerator.process_index * (stage.batch_size // accelerator.num_processes),
+        reads=reads,
     )
     try:
-        record = take_step(stage, batch, context)
+        with memory_named(stage.context.stage, trainer.recipe.stages.index(stage.context.stage)):
+            record = take_step(stage, batch, context)
     except DivergedError as error:
-        first = stage.position(run.n_seen)
-        last = first + stage.drawn_per_step - 1
+        unread = context.n_seen // stage.batch_size % stage.context.stage.read_every  # steps before this one
+        last = stage.position(run.n_seen) + stage.drawn_per_step - 1
+        first = last + 1 - (unread + 1) * stage.drawn_per_step
         names = trainer.sampler.photos(first, last)
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
         made_of = f"samples {first:,} to {last:,} ({', '.join(names[:4])}{more})"
         raise DivergedError(f"{error} is no number in the step on {made_of}") from None
     for name, player in stage.players.items():
         if player.average is not None and player.optimizers is not None:
-            decay = trainer.recipe.networks[name].ema ** stage.batch_size
-            player.average.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-            player.average.update_parameters(player.network)
+            player.take_average(trainer.recipe.networks[name].ema ** stage.batch_size)
     return dict(record)
 
 

@@ -109,31 +109,46 @@ class ConvMuon(torch.optim.Optimizer):
         """One step on the gradients of the weights."""
         del closure
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._move(weight, group)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            for alike in _taken_together(weights):
+                self._move(alike, group)
 
-    def _move(self, weight: nn.Parameter, group: dict[str, Any]) -> None:
-        gradient, momentum = weight.grad.reshape(len(weight), -1), group["momentum"]  # type: ignore[union-attr]
-        average = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(gradient))
-        average.lerp_(gradient, 1 - momentum)
-        direction = nearest_orthogonal(gradient.lerp(average, momentum))
-        tall = max(1.0, direction.shape[0] / direction.shape[1]) ** 0.5
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(direction.reshape(weight.shape), alpha=-group["lr"] * tall)
+    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """Weights of one shape."""
+        gradients, momentum = [weight.grad.reshape(len(weight), -1) for weight in weights], group["momentum"]  # type: ignore[union-attr]
+        averages = [
+            self.state[weight].setdefault("momentum_buffer", torch.zeros_like(gradient))
+            for weight, gradient in zip(weights, gradients, strict=True)
+        ]
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
+        ahead = torch._foreach_lerp(gradients, averages, momentum)
+        directions = nearest_orthogonal(torch.stack(ahead) if len(ahead) > 1 else ahead[0])
+        tall = max(1.0, directions.shape[-2] / directions.shape[-1]) ** 0.5
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        steps = [direction.view_as(weights[0]) for direction in directions.reshape(len(weights), -1)]
+        torch._foreach_add_(weights, steps, alpha=-group["lr"] * tall)
+
+
+def _taken_together(weights: Iterable[Tensor]) -> Iterable[list[Tensor]]:
+    """On a GPU all of one shape, whose small products it makes at once; processors are as fast one by one."""
+    alike: dict[Any, list[Tensor]] = {}
+    for number, weight in enumerate(weights):
+        alike.setdefault(weight.shape if weight.is_cuda else number, []).append(weight)
+    return alike.values()
 
 
 def nearest_orthogonal(matrix: Tensor) -> Tensor:
-    """(m, n), as large as it: all singular values are moved to about 1 by five steps of a Newton-Schulz iteration,
-    x <- a x + b (x x^T) x + c (x x^T)^2 x, with the coefficients of Muon's authors."""
+    """(m, n), or several of them, as large as they are: all singular values are moved to about 1 by five steps of a
+    Newton-Schulz iteration, x <- a x + b (x x^T) x + c (x x^T)^2 x, with the coefficients of Muon's authors."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide = matrix if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT
     x = wide.to(torch.bfloat16 if has_fast_bfloat16(matrix.device) else torch.float32)
-    x = x / x.norm().clamp(min=1e-7)
+    x = x / (x.norm() if x.ndim == 2 else x.norm(dim=(-2, -1), keepdim=True)).clamp(min=1e-7)
+    plus = torch.addmm if x.ndim == 2 else torch.baddbmm
     for _ in range(5):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x if wide is matrix else x.T).to(matrix.dtype)
+        gram = x @ x.mT
+        x = plus(x, plus(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x if wide is matrix else x.mT).to(matrix.dtype)
 
 
 def build_optimizers(
@@ -192,7 +207,9 @@ def _torch_groups(groups: Iterable[_Group], rate: float) -> list[dict[str, Any]]
 def _adam(
     groups: Iterable[_Group], rate: float, betas: tuple[float, float], weight_decay: float
 ) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(_torch_groups(groups, rate), lr=rate, betas=betas, weight_decay=weight_decay)
+    torch_groups = _torch_groups(groups, rate)
+    fused = bool(torch_groups) and all(one.is_cuda for group in torch_groups for one in group["params"])
+    return torch.optim.AdamW(torch_groups, lr=rate, betas=betas, weight_decay=weight_decay, fused=fused or None)
 
 
 def _has_gradients(optimizer: torch.optim.Optimizer) -> bool:

@@ -4,8 +4,6 @@ Unknown keys and values out of range are errors that say where they stand.
 """
 
 import json
-import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from resharp.errors import RecipeError, did_you_mean
 from resharp.shipped import found
 
 from .config import OPTIMIZER_KINDS, Recipe
+from .overriding import apply_override, read_toml
 
 
 def load_recipe(what: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -25,19 +24,13 @@ def load_recipe(what: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
     `data.plan` may name a TOML plan, too; a file is seen from the recipe's folder.  Raises RecipeError with one line
     per problem, each naming the key and, for a misspelt one, the nearest name.
     """
-    path = found(what, "recipe")
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read as a recipe ({error})") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    path, values = read_toml(what)
     plan_file: Path | None = None
     # A plan in a file of its own is overridden as one in the recipe.
     for override in sorted(overrides, key=lambda override: override.startswith("data.plan.")):
         if override.startswith("data.plan."):
             plan_file = _read_plan(values, path.parent) or plan_file
-        _apply(values, override)
+        apply_override(values, override)
     plan_file = _read_plan(values, path.parent) or plan_file
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("plan"), dict):
@@ -71,37 +64,6 @@ def recipe_schema() -> dict[str, Any]:
     del step["properties"]["parameters"]  # they stand beside the kind
     step["additionalProperties"] = True
     return schema
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    """Set one `dotted.key=value`; the value is TOML, and a bare word counts as a string.  Numbers name list items."""
-    key, equals, text = override.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key):
-        raise RecipeError(f"{override!r} is not an override; write key=value, such as stages.0.batch_size=16")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        value = text
-    *tables, last = key.split(".")
-    place: Any = values
-    for depth, table in enumerate(tables):
-        if isinstance(place, list):
-            place = _list_item(place, table, override)
-        elif isinstance(place, dict):
-            place = place.setdefault(table, {})
-        if not isinstance(place, dict | list):
-            raise RecipeError(f"{override!r}: {'.'.join(tables[: depth + 1])} is a value, not a table of settings")
-    if isinstance(place, list):
-        _list_item(place, last, override)
-        place[int(last)] = value
-    else:
-        place[last] = value
-
-
-def _list_item(items: list[Any], number: str, override: str) -> Any:
-    if not number.isdigit() or int(number) >= len(items):
-        raise RecipeError(f"{override!r}: {number!r} is none of the {len(items)} items there, which count from 0")
-    return items[int(number)]
 
 
 def _explain(error: Any) -> str:

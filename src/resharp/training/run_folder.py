@@ -185,6 +185,8 @@ class RunSummary:
 
 def list_runs(folder: Path) -> list[RunSummary]:
     """The runs in `folder`, itself one or below it, by name.  Raises DatasetError where there are none."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; `resharp train` makes runs in runs/")
     found = sorted(path.parent for path in folder.rglob(RECIPE) if (path.parent / LOG).is_file())
     if not found:
         raise DatasetError(f"{folder}: holds no run folders; `resharp train` makes them in runs/")

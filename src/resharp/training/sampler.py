@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from resharp.data.beside import Beside
+from resharp.data.in_step import DrawnBatch, finished
 from resharp.data.loading import Noise, Stream, batches
 from resharp.data.plan import Plan
 from resharp.data.sources import Source
 from resharp.data.synthesis import Synthesis, as_unit, open_sources
+from resharp.degradations import check_in_batches, make_degradation
 from resharp.errors import ArgumentError, RecipeError, ResharpError
 
 from .config import Recipe
@@ -68,9 +70,12 @@ class Sampler:
             rounds=rounds,
             rank=rank,
             n_ranks=n_ranks,
+            in_step=self.stream.in_step,
+            pinned=device.type == "cuda",
         )
         for batch in stream:
-            yield {name: on_device(part, device) for name, part in batch.items()}
+            made = finished(batch, device) if isinstance(batch, DrawnBatch) else batch
+            yield {name: on_device(part, device) for name, part in made.items()}
 
     def photos(self, first: int, last: int) -> list[str]:
         """The names of the photos that samples first ... last are made of, each once."""
@@ -98,6 +103,8 @@ def open_sampler(recipe: Recipe, noise: Noise | None = None) -> Sampler:
             "data: nothing is done to these clean photos, so that there is nothing to learn; give data.plan steps, a "
             "data.noise_sigma, or name pairs"
         )
+    if data.degrade == "step" and any(source.is_real for source in clean):
+        raise RecipeError('data.degrade: pairs are degraded already, and "step" has nothing to do; leave it out')
     beside = {name: Beside(name, folder, clean[0]) for name, folder in data.beside.items()}
     spoiled = None
     if data.degraded is not None:
@@ -113,7 +120,8 @@ def open_sampler(recipe: Recipe, noise: Noise | None = None) -> Sampler:
         training = training if blurs else clean
     weights = data.mix or (1,) * len(training)
     synthesis = Synthesis(list(zip(weights, training, strict=True)), plan, seed=recipe.seed, beside=beside)
-    stream = Stream(synthesis, noise_sigma=data.noise_sigma, degraded=degraded, noise=noise)
+    in_step = data.degrade == "step"
+    stream = Stream(synthesis, noise_sigma=data.noise_sigma, degraded=degraded, noise=noise, in_step=in_step)
     photos = _fixed(kept, recipe, beside, noise)
     if degraded is not None:
         photos["degraded"] = photos.pop("clean")
@@ -138,11 +146,25 @@ def _check_data(recipe: Recipe) -> None:
             "data.degraded: these photos are degraded already, and the clean ones stay so: leave the plan's steps "
             "(variants = [{ steps = [] }]) and data.noise_sigma out"
         )
+    if data.degraded is not None and data.degrade == "step":
+        raise RecipeError('data.degrade: photos of data.degraded are so already; leave "step" out')
+    _check_in_step(recipe)
     if data.degraded is not None and data.beside:
         raise RecipeError("data.beside: lies beside photos that are paired or spoiled here, not beside data.degraded")
     if data.beside and (len(data.photos) > 1 or plan.half):
         what = "half size, which would blend the values of a map" if plan.half else "several sources"
         raise RecipeError(f"data.beside: second inputs do not go with {what}; take one source at its size")
+
+
+def _check_in_step(recipe: Recipe) -> None:
+    """Raises RecipeError for steps of the plan that the loader alone can do."""
+    for v, variant in enumerate(recipe.data.plan.variants if recipe.data.degrade == "step" else ()):
+        for s, step in enumerate(variant.steps):
+            for parameters in step.extremes():
+                try:
+                    check_in_batches(make_degradation(step.kind, parameters))
+                except RecipeError as error:
+                    raise RecipeError(f"data.plan.variants.{v}.steps.{s}: {error}") from None
 
 
 def _fixed(source: Source, recipe: Recipe, beside: dict[str, Beside], noise: Noise | None) -> dict[str, Tensor]:
@@ -160,6 +182,7 @@ def _fixed(source: Source, recipe: Recipe, beside: dict[str, Beside], noise: Noi
         sample = stream[number]
         if isinstance(sample, ResharpError):
             raise sample
+        assert isinstance(sample, dict), "they are made here"
         samples.append({name: as_unit(part) for name, part in sample.items()})
     return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 

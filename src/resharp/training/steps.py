@@ -97,7 +97,8 @@ def _played(game: Game, players: Mapping[str, Player], batch: Batch, context: St
         scores.clear()
         pictures = {"real": now[game.real], "fake": fakes}
         report = context.update([critic], pictures, telling_apart(critic, context, scores, turn))
-    report |= picture_health(fakes, now[game.target], stride=stride_of(generator))
+    if context.reads:
+        report |= picture_health(fakes, now[game.target], stride=stride_of(generator))
     context.reseed(*([settings.critic_steps] if settings.fresh_batches else []))
     pulls: dict[str, Tensor] = {}
 
@@ -109,6 +110,8 @@ def _played(game: Game, players: Mapping[str, Player], batch: Batch, context: St
 
     with held(critic):
         report |= context.update([generator], rounds[-1], objective)
+    if not context.reads:
+        return report
     report["adversarial_share"] = float(adversarial_share(pulls["adversarial"], pulls["fidelity"]))
     measured = critic_measures(fakes, now[game.real], scores, report, context, (game.generator, game.critic))
     return context.finite(report | measured)
@@ -149,6 +152,8 @@ def cycle(players: Mapping[str, Player], batch: Batch, context: StepContext) -> 
             scores[name].clear()
             telling = telling_apart(critics[name], context, scores[name], turn)
             report |= context.update([critics[name]], {"real": real, "fake": fake}, telling)
+    if not context.reads:
+        return report
     report |= picture_health(restored, batch["degraded"], stride=stride_of(generator))
     return context.finite(report | critic_measures(restored, batch["unpaired"], scores["clean"], report, context))
 
@@ -262,11 +267,12 @@ def realistic(players: Mapping[str, Player], batch: Batch, context: StepContext)
     chosen = torch.tensor([int((one + 1) * share) > int(one * share) for one in range(first, first + n)])
     if not chosen.any():
         return batch
-    picked = {name: part[chosen.to(part.device)] for name, part in batch.items()}
+    rows = chosen.nonzero()[:, 0].to(batch["degraded"].device, non_blocking=True)
+    picked = {name: part[rows] for name, part in batch.items()}
     with torch.no_grad(), context.autocast():
         blurred = players["degrader"](picked["clean"], picked)
     degraded = batch["degraded"].clone()
-    degraded[chosen.to(degraded.device)] = blurred.clamp(0, 1)
+    degraded[rows] = blurred.clamp(0, 1)
     return {**batch, "degraded": degraded}
 
 

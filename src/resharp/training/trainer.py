@@ -78,7 +78,7 @@ class Trainer:
         n_seen, n_images = 0 if state is None else state["n_seen"], self.recipe.n_images
         if n_seen == n_images:
             finished = self.folder / f"{self.recipe.weights.name}.safetensors"
-            self.ears.say(f"finished at {n_images:,} images; to train on from there: --init {finished} --out ANOTHER")
+            self.ears.say(f"finished at {n_images:,} images; to train on from there: --init {finished} -o ANOTHER")
         elif n_seen:
             self.ears.say(f"goes on at {n_seen:,} of {n_images:,} images")
         forget_after(self.folder, n_seen)
@@ -199,6 +199,11 @@ class Trainer:
                     self._write_weights(path.with_stem(f"{path.stem}-best"), self.state.scores)
         self.wait()
         return path
+
+    def write_weights_so_far(self) -> None:
+        """The networks to keep as they are, in so-far/ of the run folder, once they were judged."""
+        if self.accelerator.is_main_process and self.state.scores:
+            self._write_weights(self.folder / "so-far" / f"{self.recipe.weights.name}.safetensors", self.state.scores)
 
     def _write_weights(self, path: Path, scores: dict[str, float]) -> None:
         for name in self.recipe.weights.keep:

@@ -13,7 +13,7 @@ from .undo import undo
 
 @click.group(cls=Group)
 def data() -> None:
-    """Bring, make, pack, check and look at photos to train and test with."""
+    """Bring, make, pack, check and look at photos for trainings."""
 
 
 for command in (prepare, synthesize, pack, undo, check, show):

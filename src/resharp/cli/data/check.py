@@ -32,12 +32,13 @@ def check(folder: Path, pairs: tuple[str, str] | None, subset: str | None, worke
     Unreadable, unpaired, swapped, shifted, wrongly scaled and encoded photos, leaks between splits, and more.
     Exit code 1 where a finding is an error, 0 for none and for warnings.
     """
-    import tqdm
-
-    from resharp.data.doctor import examine
     from resharp.data.layouts import open_listing
 
     listing = open_listing(folder, subset=subset, pairs=pairs, strict=False)
+    import tqdm
+
+    from resharp.data.doctor import examine
+
     workers = os.cpu_count() or 1 if workers is None else workers
     with tqdm.tqdm(total=len(listing.items), unit="item", disable=True if as_json else None, leave=False) as bar:
         findings = examine(listing, on_item=lambda n_done: bar.update(n_done - bar.n), workers=workers)

@@ -35,22 +35,23 @@ def pack(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Cut the photos of a folder or manifest into patches and pack them for fast training.
+    """Cut photos into patches and pack them for fast training.
 
-    Stopped, the same command goes on.
+    SRC is a folder of photos or a manifest.  Stopped, the same command goes on.
     """
-    import tqdm
-
     from resharp.data.folders import unpaired as unpaired_folders
     from resharp.data.layouts import open_listing
-    from resharp.data.packing import pack as pack_listing
-    from resharp.data.sources import one_split
 
     if unpaired:
         degraded, clean = pairs or ("blur", "sharp")
         listing = unpaired_folders(source / degraded, source / clean)
     else:
         listing = open_listing(source, pairs=pairs, subset=subset)
+    import tqdm
+
+    from resharp.data.packing import pack as pack_listing
+    from resharp.data.sources import one_split
+
     listing = one_split(listing, split, source)
     try:
         with tqdm.tqdm(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .._terminal import PLACE, InterruptedRunError, json_option, say
+from .._terminal import PLACE, InterruptedRunError, check_there, json_option, say
 
 if TYPE_CHECKING:
     from resharp.data.manifest import Manifest
@@ -53,11 +53,17 @@ def prepare(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Check the dataset in SRC and write its manifest; the photos stay where they are, unless --half.
+    """Check the dataset in SRC and write its manifest.  The photos stay where they are, unless --half.
 
     LAYOUT is gopro, realblur, kohler, rwbi, coco, div2k, clean, pairs (two folders such as blur and sharp), or
     side-by-side (A|B in one photo, which is cut apart).
+
+    A group is what one video, scene or burst gave; trainings hold out whole groups to judge by.
     """
+    from resharp.data.layouts import row_of
+
+    row_of(layout)
+    check_there(source)
     import tqdm
 
     from resharp.data.manifest import MANIFEST

@@ -6,7 +6,7 @@ import click
 
 from resharp.errors import PhotoError
 
-from .._terminal import PLACE, is_same, say
+from .._terminal import PLACE, check_there, is_same, say
 
 
 @click.command()
@@ -16,11 +16,14 @@ from .._terminal import PLACE, is_same, say
 @click.option("--pairs", nargs=2, metavar="A B", help="The sub-folders of degraded and of clean photos.")
 @click.option("--subset", metavar="NAME", help="Of gopro: linear or gamma; of realblur: J or R.")
 def show(place: Path, out: Path, count: int, pairs: tuple[str, str] | None, subset: str | None) -> None:
-    """Draw a contact sheet: pairs side by side, with the kernels of synthesised ones."""
-    from resharp.photo import Photo, output_format, write_photo
-    from resharp.showing import dataset_sheet
+    """Draw a contact sheet of pairs.  They lie side by side, synthesised ones with their kernels."""
+    from resharp.photo import output_format
 
     output_format(out)
+    check_there(place)
+    from resharp.photo import Photo, write_photo
+    from resharp.showing import dataset_sheet
+
     _refuse_loss(out, place, pairs, subset)
     write_photo(Photo(dataset_sheet(place, n_samples=count, pairs=pairs, subset=subset)), out)
     say(f"contact sheet in {out}")

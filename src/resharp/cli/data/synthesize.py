@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .._terminal import PLACE, InterruptedRunError, json_option, say
+from .._terminal import PLACE, InterruptedRunError, check_there, json_option, say
 
 
 @click.command()
@@ -34,11 +34,17 @@ def synthesize(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Make pairs of clean photos: OUT/blur, OUT/sharp, OUT/drawn how each was made; the same bytes by any --workers.
+    """Make pairs of clean photos, by a plan of what spoils them.
+
+    OUT/blur and OUT/sharp hold them, OUT/drawn how each was made; the same bytes by any --workers.
 
     CLEAN is a folder of photos, a manifest or a pack; folders of real pairs are cut, turned and flipped only. Several
     are mixed by --weight. Stopped, the same command goes on; a larger --count adds to what is there.
     """
+    from resharp.shipped import found
+
+    found(plan, "plan")
+    check_there(*clean)
     import tqdm
 
     from resharp.data.plan import load_plan

@@ -17,7 +17,7 @@ from .._terminal import PLACE, InterruptedRunError, device_option, json_option, 
 @precision_option
 @json_option
 def undo(pairs: Path, out: Path, split: str | None, workers: int, device: str, precision: str, as_json: bool) -> None:
-    """Deblur the blurred halves of pairs, for training a network that refines that.
+    """Deblur the blurred halves of pairs, to train what refines that.
 
     PAIRS is a folder, a manifest or a pack of small photos (some 10 s each of 350x350). Pairs in which no blur is found
     are left out. Stopped, the same command goes on. Then: resharp train deblur-refine data.photos=OUT
@@ -28,11 +28,10 @@ def undo(pairs: Path, out: Path, split: str | None, workers: int, device: str, p
     import tqdm
 
     from resharp.data.sources import open_source
-    from resharp.restorers import open_restorer
-    from resharp.restorers.undoing import undo_pairs
+    from resharp.restorers.undoing import open_plain, undo_pairs
 
     source = open_source(pairs, split=split)
-    opened = functools.partial(open_restorer, "blind", device=device, precision=precision)
+    opened = functools.partial(open_plain, device=device, precision=precision)
     try:
         with tqdm.tqdm(total=len(source), desc="undoing", unit="pair", disable=True if as_json else None) as bar:
             n_kept = undo_pairs(source, out, opened, n_workers=workers, on_pair=lambda: bar.update() and None)
