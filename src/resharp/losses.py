@@ -4,6 +4,7 @@ Images: float RGB (..., 3, H, W) in [0, 1].  Every loss is a scalar, in float32 
 come in bfloat16 or under autocast.  Its weight in a sum belongs to the recipe.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,15 @@ def edge(restored: Tensor, target: Tensor, *, epsilon: float = 1e-3) -> Tensor:
     return _charbonnier(_laplacian(_difference(restored, target)), epsilon)
 
 
+def colour(restored: Tensor, target: Tensor, *, sigma: float = 3.0) -> Tensor:
+    """Mean squared difference behind a Gaussian of `sigma` pixels: of brightness and colours, not of edges and
+    texture (Ignatov et al. 2017, arXiv 1704.02470, section 3.1.1)."""
+    assert sigma > 0, "a Gaussian of no width compares pixels, which `l2` does"
+    reach = math.ceil(3 * sigma)
+    line = torch.exp(-torch.arange(-reach, reach + 1).square() / (2 * sigma**2))
+    return _smoothed(_difference(restored, target), (line / line.sum()).tolist()).square().mean()
+
+
 def total_variation(image: Tensor) -> Tensor:
     """Absolute differences of neighbours along both axes, summed, over the number of entries; of one image alone.
 
@@ -97,10 +107,11 @@ def _laplacian(image: Tensor) -> Tensor:
     return image - _smoothed(sampled)
 
 
-def _smoothed(image: Tensor) -> Tensor:
-    """Burt and Adelson's five taps (1983) along both axes, borders repeated."""
-    line = image.new_tensor((0.05, 0.25, 0.4, 0.25, 0.05))
-    planes = functional.pad(image.reshape(-1, 1, *image.shape[-2:]), (2, 2, 2, 2), mode="replicate")
+def _smoothed(image: Tensor, taps: Sequence[float] = (0.05, 0.25, 0.4, 0.25, 0.05)) -> Tensor:
+    """By taps along both axes, Burt and Adelson's five (1983); borders repeated."""
+    line = image.new_tensor(taps)
+    around = (len(taps) // 2,) * 4
+    planes = functional.pad(image.reshape(-1, 1, *image.shape[-2:]), around, mode="replicate")
     with _full_precision(image):
         planes = functional.conv2d(functional.conv2d(planes, line[None, None, :, None]), line[None, None, None, :])
     return planes.reshape(image.shape)
@@ -118,6 +129,7 @@ LOSSES: dict[str, PixelLoss] = {
     "rmse": rmse,
     "charbonnier": charbonnier,
     "edge": edge,
+    "colour": colour,
 }
 
 # --- features ---------------------------------------------------------------------------------------------------------
