@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -27,6 +28,7 @@ from resharp.restorers import (
     restore_photo,
 )
 from resharp.restorers.blind import trust_in, undone
+from resharp.restorers.laying import laid_onto, moved
 from resharp.restorers.undoing import undo_pairs
 from resharp.solvers import estimated_noise_sigma, half_quadratic, unclipped
 from tests.conftest import rand
@@ -81,18 +83,32 @@ def test_what_was_undone_is_refined(tmp_path: Path) -> None:
 
 
 def test_pairs_are_kept_with_what_was_undone_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for half, strength in (("blur", 0.5), ("sharp", 1.0)):
+    smooth = demo_inputs()[0][:, 100:160, 130:194]
+    for half, image in (("blur", smooth), ("sharp", moved(smooth, -1.25, 2.5))):
         (tmp_path / "pairs" / half).mkdir(parents=True)
         for name in ("a", "b"):
-            write_photo(resharp.Photo(photo() * strength, grey=False), tmp_path / "pairs" / half / f"{name}.png")
+            write_photo(resharp.Photo(image, grey=False), tmp_path / "pairs" / half / f"{name}.png")
     found = [FoundBlur(None, "the photo is sharp"), FoundBlur(uniform_field(KERNEL, (60, 64)))]
     monkeypatch.setattr("resharp.restorers.blind.find_blur", lambda *_, **__: found.pop(0))
     source, out = open_source(tmp_path / "pairs"), tmp_path / "undone"
     restorer = BlindRestorer(denoiser(), n_iterations=1)
     for _ in range(2):  # the second time nothing is done again
         assert undo_pairs(source, out, lambda: restorer) == 1
-    assert np.load(out / "undone" / "000001.npy").shape == (4, 60, 64)
+    assert np.load(out / "undone" / "000001.npy").shape == (4, 36, 40)
     assert (out / "untouched" / "000000").read_text() == "the photo is sharp\n"
+
+
+def test_a_sharp_photo_is_laid_where_its_restoration_lies() -> None:
+    """Against OpenCV's warp of the same photo; what lies too far away is told."""
+    photo = resharp.blur(demo_inputs()[0][:, 60:180, 60:180], resharp.parse_kernel("gaussian:1"))
+    there = np.array([[1, 0, 2.5], [0, 1, -1.25]], dtype=np.float32)
+    warped = cv2.warpAffine(photo.permute(1, 2, 0).numpy(), there, (120, 120), flags=cv2.INTER_CUBIC)
+    restored = torch.from_numpy(warped).permute(2, 0, 1)
+    laid = laid_onto(restored, photo)
+    assert laid is not None
+    inner = (slice(None), slice(12, -12), slice(12, -12))
+    assert float(psnr(laid[inner], restored[inner])) > 45
+    assert laid_onto(moved(photo, 0, 9), photo) is None
 
 
 def test_a_photo_without_blur_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

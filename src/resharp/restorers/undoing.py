@@ -2,8 +2,9 @@
 
     FOLDER/blur/000000.png  FOLDER/sharp/000000.png  FOLDER/undone/000000.npy  ...  FOLDER/manifest.json
 
-A pair is done when its array is there, which is written last; one in which no blur is found is noted in
-FOLDER/untouched.
+Borders of 12 pixels are left out, and the sharp photo is moved to where the undone one lies (`laying`): no network can
+know that shift, and one that is asked to hedges and draws edges twice.  A pair is done when its array is there, which
+is written last; one in which no blur is found, or whose halves do not meet, is noted in FOLDER/untouched.
 """
 
 import functools
@@ -18,6 +19,7 @@ import resharp
 from resharp.data.manifest import MANIFEST, Entry, Manifest, save_manifest
 from resharp.data.sources import Source
 from resharp.data.workers import in_order
+from resharp.degradations import without_margin
 from resharp.errors import DatasetError
 from resharp.files import clear_unfinished, refusals_named, written_whole
 from resharp.locks import exclusive
@@ -25,6 +27,7 @@ from resharp.models import LIGHT_DENOISER
 from resharp.photo import Photo, write_photo
 
 from .blind import BlindRestorer, undone
+from .laying import BORDER, FARTHEST, laid_onto
 from .opening import open_denoiser
 
 
@@ -83,29 +86,32 @@ class _Undoing:
             return None
         if not array.exists() and not self._made(number, array, mark):
             return None
-        height, width = self._source.size(number)
+        height, width = (side - 2 * BORDER for side in self._source.size(number))
         halves = {"degraded": f"blur/{name}.png", "clean": f"sharp/{name}.png"}
         return Entry(**halves, group=self._source.group(number), height=height, width=width)
 
     def _made(self, number: int, array: Path, mark: Path) -> bool:
         """Writes the pair and what was undone of it; False, and the reason in `mark`, where nothing was."""
         degraded, clean = self._source.read(number)
+        name, least = self._source.name(number), 2 * (FARTHEST + BORDER) + 1
         if degraded is None or degraded.shape[-2:] != clean.shape[-2:]:
-            raise DatasetError(
-                f"{self._source.name(number)}: has no degraded photo of its size; name a folder of pairs"
-            )
-        halves = {"blur": degraded, "sharp": clean}
-        images = {half: (pixels.float() / 255).expand(3, -1, -1) for half, pixels in halves.items()}
-        made = self._restorer(images["blur"])
-        if "untouched" in made.facts:
+            raise DatasetError(f"{name}: has no degraded photo of its size; name a folder of pairs")
+        if min(clean.shape[-2:]) < least:
+            raise DatasetError(f"{name}: is smaller than {least} pixels; leave it out")
+        blurry, sharp = ((pixels.float() / 255).expand(3, -1, -1) for pixels in (degraded, clean))
+        made = self._restorer(blurry)
+        laid = None if "untouched" in made.facts else laid_onto(made.image.cpu(), sharp)
+        if laid is None:
             with written_whole(mark) as file:
-                file.write(f"{made.facts['untouched']}\n".encode())
+                file.write(f"{made.facts.get('untouched', 'the halves do not meet')}\n".encode())
             return False
-        for half, image in images.items():
-            write_photo(Photo(image), self._folder / half / f"{array.stem}.png", png_compression=1)
-        planes = undone(made.image, made.maps["trust"]).clamp(0, 1).mul(255).round().to(torch.uint8)
+        margin = (BORDER, BORDER)
+        for half, image in (("blur", blurry), ("sharp", laid)):
+            inner = Photo(without_margin(image, margin))
+            write_photo(inner, self._folder / half / f"{array.stem}.png", png_compression=1)
+        planes = without_margin(undone(made.image, made.maps["trust"]), margin).clamp(0, 1).mul(255).round()
         buffer = io.BytesIO()
-        np.save(buffer, planes.cpu().numpy())
+        np.save(buffer, planes.to(torch.uint8).cpu().numpy())
         with written_whole(array) as file:
             file.write(buffer.getvalue())
         return True
