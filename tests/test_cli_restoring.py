@@ -287,7 +287,7 @@ MISTAKES = {
     f"{KNOWN} --kernel-out photo.png": "is the photo or its result",
     "deblur photo.png -o out.png --trust-out out.png": "is the photo or its result",
     "deblur photo.png alpha.png -o out --trust-out trust.png": "is of one photo",
-    f"{DEBLUR} --trust-out trust.png": "are of `blind`",
+    f"{DEBLUR} --trust-out trust.png": "are of blind deblurring",
     f"{KNOWN} --noise-sigma 2.55": "2.55 levels = 0.01",
     f"{KNOWN} --noise-sigma -1": "0 or above",
     f"{KNOWN} --iterations 0": "at least 1",

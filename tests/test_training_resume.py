@@ -175,7 +175,7 @@ def test_a_finished_run_only_writes_its_weights_again(photos: Path, tmp_path: Pa
     again = train_weights(recipe, tmp_path / "run", device="cpu", on_step=steps.append, say=said.append)
     assert again.read_bytes() == first
     assert steps == []
-    assert said == [f"finished at 8 images; to train on from there: --init {again} --out ANOTHER"]
+    assert said == [f"finished at 8 images; to train on from there: --init {again} -o ANOTHER"]
 
 
 def test_the_best_weights_are_written_where_the_last_ones_are_others(
