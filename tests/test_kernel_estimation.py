@@ -85,6 +85,19 @@ def test_most_of_the_light_reaches_as_far_as_a_closed_form_says() -> None:
     assert float(extent(even, share=0.97)) == 10
 
 
+def test_the_kernel_is_the_same_on_any_number_of_threads() -> None:
+    before, window = torch.get_num_threads(), seen(scene(320, 320, seed=3), motion_kernel(9, 30), 0.01)
+    try:
+        found = []
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            found.append(estimate_kernels(window, largest=21))
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+
+
 def test_windows_are_estimated_as_alone() -> None:
     windows = torch.stack([seen(scene(96, 96, seed), motion_kernel(7, 90 * seed)) for seed in range(2)])
     together = estimate_kernels(windows, largest=11)

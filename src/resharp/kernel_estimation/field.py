@@ -18,6 +18,7 @@ from .planes import resized
 from .pyramid import Guess, evidence_of, first_guess, refined, scales
 from .shapes import enlarged, resampled
 from .sharpness import sharpness_through
+from .threads import one_thread
 from .view import NoBlurError, View, check_reach, viewed
 
 _NEAR = 0.2  # of the photo's longer side: as far windows share their evidence
@@ -47,11 +48,12 @@ class FoundBlur:
     missing: Tensor | None = None
 
 
+@one_thread()
 def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None = None) -> FoundBlur:
     """The blur of a photo (3 or 1, H, W) in [0, 1], looked for in pixel values ** gamma.
 
     gamma: None: 1, unless kernels that are found in light (2.2) fit clearly better;  largest: side of the largest
-    kernel in pixels; None: found.  Deterministic.
+    kernel in pixels; None: found.  Deterministic, on any number of threads.
     """
     try:
         gamma, view, kernels = (

@@ -8,6 +8,7 @@ from resharp.errors import ArgumentError
 from .noise import smoothed
 from .pyramid import first_guess, refined, scales
 from .shapes import enlarged, extent, normalised, odd, resampled, trimmed
+from .threads import one_thread
 from .view import check_reach, viewed
 
 _SIZES = (31, 51, 81, 121)  # tried in turn, until the border of the kernel is dark
@@ -16,6 +17,7 @@ _FAINTEST = 0.02  # share of the peak of a photo's kernel
 _IN_WINDOW = 3  # how many times as long as the kernel a window must be
 
 
+@one_thread()
 def estimate_kernels(windows: Tensor, *, largest: int | None = None) -> Tensor:
     """The kernels (N, side, side) of blurred windows (N, H, W), or (side, side) of one (H, W); grey, in [0, 1].
 
@@ -48,6 +50,7 @@ def _of_size(windows: Tensor, size: int) -> Tensor:
     return resampled(found, 1.0, size)
 
 
+@one_thread()
 def estimate_kernel(photo: Tensor, *, gamma: float = 1.0, largest: int | None = None) -> Tensor:
     """One kernel (side, side) for all of a photo, as `find_blur` takes it: the evidence of its windows added up.
 
