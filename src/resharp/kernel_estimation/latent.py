@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from .planes import gradient_power, gradients, gradients_transposed, kernel_spectra, made_periodic
+from .threads import side_by_side
 
 _SPLIT_FOR_KERNELS = 10.0  # of the splitting's weight: beyond it kernels get no better; measured on Levin's photos
 
@@ -16,9 +17,12 @@ def few_edges(blurred: Tensor, kernels: Tensor, price: float, *, largest_split: 
     """
     if blurred.device.type != "cpu":
         return _few_edges(blurred, kernels, price, largest_split)
-    # One by one they fit into a processor's cache.
-    windows = range(len(blurred))
-    return torch.cat([_few_edges(blurred[n : n + 1], kernels[n : n + 1], price, largest_split) for n in windows])
+
+    def one(number: int) -> Tensor:  # which fits into a processor's cache
+        only = slice(number, number + 1)
+        return _few_edges(blurred[only], kernels[only], price, largest_split)
+
+    return torch.cat(side_by_side(one, len(blurred)))
 
 
 def _few_edges(blurred: Tensor, kernels: Tensor, price: float, largest_split: float) -> Tensor:

@@ -23,8 +23,8 @@ from .base import Progress, Restored, StoppedError, check_known
 from .memory import memory_named
 from .network import NetworkDenoiser, TiledNetwork
 
-N_ITERATIONS = 8
-TOLERANCE = 1e-3  # of the least-squares steps; kernels that were found are not worth a finer one
+N_ITERATIONS = 6
+TOLERANCE = 1e-2  # of the least-squares steps; kernels that were found are not worth a finer one
 _AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 KERNEL_ERRORS = (0.025, 0.05, 0.1)  # noise that is believed at least: what kernels that were found are wrong by
