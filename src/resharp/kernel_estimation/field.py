@@ -21,7 +21,7 @@ from .sharpness import sharpness_through
 from .threads import one_thread
 from .view import NoBlurError, View, check_reach, viewed
 
-_NEAR = 0.2  # of the photo's longer side: as far windows share their evidence
+_NEAR = 0.1  # of the photo's longer side: as far windows share their evidence
 _SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels of their own as well
 _MUCH_LESS = 0.85  # of what the shared kernel leaves unexplained: what one's own must leave at most
 _ALIKE = 0.7  # correlation of kernels that may belong to one motion
