@@ -15,7 +15,7 @@ from resharp.data.workers import start_context
 
 
 def begun(do: Callable[..., object], *arguments: Any, folder: Path, label: str = "") -> BaseProcess:
-    """A process that does `do(*arguments)` in the folder; what it prints is in its files stdout + label, stderr + label."""
+    """A process that does `do(*arguments)` in the folder; what it prints is in stdout + label, stderr + label there."""
     context = start_context()
     multiprocessing.set_forkserver_preload(["resharp.data.loading", "torch._dynamo"])  # which an optimiser loads
     process = context.Process(target=_done_in, args=(folder, label, do, *arguments), daemon=True)  # type: ignore[attr-defined]

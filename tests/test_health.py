@@ -361,7 +361,7 @@ def trained(
     critic_steps: int = 1,
     degrade: Callable[[Tensor, torch.Generator], Tensor] = blurred,
     residual: bool = True,
-    n_steps: int = 220,
+    n_steps: int = 120,
 ) -> list[str]:
     """The kinds of warnings of steps on batches of 8 photos of 8x8 pixels; kind None trains without a critic."""
     torch.manual_seed(0)
@@ -426,10 +426,18 @@ def test_a_sound_training_with_a_gradient_penalty_stays_silent() -> None:
     assert trained("wasserstein", penalty=10, residual=False, n_steps=280) == []
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults may warn from the first full window on."""
+    monkeypatch.setattr("resharp.training.health.monitor.SETTLING", 64)
+
+
+@pytest.mark.usefixtures("soon")
 def test_a_generator_that_steps_too_far_collapses() -> None:
     assert trained("least squares", rate=0.3, residual=False) == ["collapse"]
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_critic_without_any_hold_explodes() -> None:
     settings = {"weight": 1e-6, "rate": 1e-4, "critic_rate": 0.02}
     assert trained("wasserstein", **settings, degrade=roughened) == ["exploding-critic"]
@@ -437,15 +445,17 @@ def test_a_critic_without_any_hold_explodes() -> None:
 
 def test_the_gradient_of_a_saturating_loss_vanishes_under_a_sure_critic() -> None:
     settings = {"weight": 1e-3, "rate": 1e-6, "critic_rate": 5e-3, "critic_steps": 2}
-    *before, last = trained("saturating", **settings, degrade=roughened)
+    *before, last = trained("saturating", **settings, degrade=roughened, n_steps=220)
     assert last == "vanishing-generator"
     assert set(before) <= {"critic-too-strong"}, "which it may show first"
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_critic_of_no_weight_teaches_nothing() -> None:
     assert trained("wasserstein", penalty=10, weight=1e-6) == ["vanishing-generator"]
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_critic_that_is_always_right_is_too_strong() -> None:
     settings = {"weight": 0.1, "rate": 1e-6, "critic_rate": 5e-3, "critic_steps": 2}
     assert trained("logistic", **settings, degrade=roughened) == ["critic-too-strong"]
