@@ -19,7 +19,7 @@ demo: $(VENV)/installed  ## restore a shipped photo, print the numbers, leave th
 	$(BIN)/resharp demo -o demo
 
 test: $(VENV)/installed  ## lint, types, tests; the types while the tests are being loaded
-	$(MAKE) --no-print-directory --jobs=2 --output-sync check suite
+	$(MAKE) --no-print-directory --jobs=2 check suite
 
 suite: $(VENV)/installed  ## tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal

@@ -62,7 +62,7 @@ def checked_workers(n_workers: int) -> int:
 def start_context() -> multiprocessing.context.BaseContext:
     """How processes are started: forked from one that has loaded what they need and used none of it.
 
-    Children of a process that has used torch's threads may hang, and fresh ones cost two seconds and 200 MB each.
+    Children of a process that has used torch's threads may hang, and fresh ones cost two seconds and 160 MB each.
     """
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
