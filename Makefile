@@ -5,7 +5,7 @@ PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check suite format clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "resharp needs Python 3.11 or newer; set PYTHON=")'
@@ -18,7 +18,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed  ## restore a shipped photo, print the numbers, leave the pictures in demo/
 	$(BIN)/resharp demo -o demo
 
-test: check  ## lint, types, tests
+test: $(VENV)/installed  ## lint, types, tests; the types while the tests are being loaded
+	$(MAKE) --no-print-directory --jobs=2 check suite
+
+suite: $(VENV)/installed  ## tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/installed  ## lint and types

@@ -4,22 +4,26 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from torch import Tensor
 
 from resharp.cli import main
 
+if TYPE_CHECKING:
+    import torch
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each, and for what they start
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
-def rand(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+def rand(*shape: int, seed: int = 0, dtype: "torch.dtype | None" = None) -> "torch.Tensor":
+    """Of doubles, where nothing else is wanted."""
+    import torch  # not on top: the process that hands out the tests needs none of it
+
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype or torch.float64)
 
 
 def reference(*parts: str) -> Path:
@@ -28,6 +32,14 @@ def reference(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"reference data not there: {'/'.join(parts)}")
     return path
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six crops of the demo photo, to be read alone."""
+    from tests.toy_training import cut_photos
+
+    return cut_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture

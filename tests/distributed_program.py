@@ -1,14 +1,12 @@
 """What test_distributed.py does on several processes: two steps of a GAN, one of a run, then `resharp train`."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from resharp.__main__ import main
 from resharp.losses import LOSSES
 from resharp.networks import DeblurGAN, PatchCritic
 from resharp.training import load_recipe, train_weights
@@ -17,6 +15,7 @@ from resharp.training.context import Player, StepContext
 from resharp.training.launching import launched
 from resharp.training.optimizers import Optimizers
 from resharp.training.steps import gan
+from tests.processes import command
 
 
 def gradients(accelerator: Accelerator, accumulate: int) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def gradients(accelerator: Accelerator, accumulate: int) -> dict[str, Any]:
     return {"gradients": found, "loss": report["loss"], "critic": report["critic"]}
 
 
-if __name__ == "__main__":
+def main() -> None:
     torch.set_num_threads(1)
     plain = ("networks.generator.arguments.batch_norm=false", "stages.0.n_images=4", "tracking=[]")
     accelerator = launched("cpu", load_recipe(Path("recipe.toml")))
@@ -70,5 +69,4 @@ if __name__ == "__main__":
     results = {accumulate: gradients(accelerator, accumulate) for accumulate in (1, 2)}
     if accelerator.is_main_process:
         torch.save(results, "gradients.pt")
-    sys.argv = ["resharp", "train", "recipe.toml", "--device", "cpu", "--out", "run"]
-    main()
+    command("train", "recipe.toml", "--device", "cpu", "--out", "run")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import resharp
+from resharp.data.workers import ctrl_c_waits
 from tests.conftest import Run, rand
 
 PLAN = 'crop = 16\n[[variants]]\nsteps = [{ kind = "shake", extent = [2, 6] }]\n'
@@ -109,12 +110,11 @@ def test_a_damaged_photo_is_named_and_what_was_done_stays(run: Run, photos: Path
     assert (tmp_path / "out" / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
-def test_ctrl_c_leaves_a_state_to_go_on_with(photos: Path, plan: Path, tmp_path: Path, workers: str) -> None:
+def test_ctrl_c_leaves_a_state_to_go_on_with(photos: Path, plan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["data", "synthesize", str(photos), "-o", str(out), "--plan", str(plan), "--count", "100000"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "resharp", *words, "--workers", workers],
+        [sys.executable, "-m", "resharp", *words, "--workers", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -134,12 +134,7 @@ def test_ctrl_c_leaves_a_state_to_go_on_with(photos: Path, plan: Path, tmp_path:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_processes_are_started_deaf_to_ctrl_c() -> None:
     """They would each report it, in the middle of their imports."""
-    program = """
-import signal, subprocess, sys
-from resharp.data.workers import ctrl_c_waits
-code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
-with ctrl_c_waits():
-    assert subprocess.check_output([sys.executable, "-c", code]) == b"True\\n"
-assert subprocess.check_output([sys.executable, "-c", code]) == b"False\\n"
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
+    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    with ctrl_c_waits():
+        assert subprocess.check_output([sys.executable, "-c", code]) == b"True\n"
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"False\n"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import resharp
 from resharp.cli.degrade import _table, degrade, described
 from resharp.degradations import DEGRADATIONS
 from tests.conftest import Run, rand, reference
+from tests.processes import command, ended
 from tests.toy_networks import toy_bgan
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -277,22 +277,28 @@ def test_an_endless_kernel_text_is_a_mistake_in_one_short_line(run: Run, photo: 
 
 
 def test_closed_outputs_do_not_stop_the_work(photo: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "resharp", "degrade", "noise", str(photo), "-o", str(tmp_path / "out.png")]
-    done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *words], capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert ended(without_outputs, "degrade", "noise", photo, "-o", tmp_path / "out.png", folder=tmp_path) == 0
     assert (tmp_path / "out.png").exists()
 
 
+def without_outputs(*words: object) -> None:
+    """A command behind `>&- 2>&-`."""
+    os.close(1)
+    os.close(2)
+    sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    command(*words)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
-def test_a_name_of_any_bytes_is_printed_and_kept_in_recipes(photo: Path, tmp_path: Path) -> None:
+def test_a_name_of_any_bytes_is_printed_and_kept_in_recipes(run: Run, photo: Path, tmp_path: Path) -> None:
+    """On outputs that are strict about UTF-8, as pytest's are."""
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
     odd.write_bytes(photo.read_bytes())
+    assert sys.stdout.errors == "strict"
     for step in (["--plan-out", str(tmp_path / "r.json")], ["--plan", str(tmp_path / "r.json")]):
-        words = [sys.executable, "-m", "resharp", "degrade", "noise", str(odd), "-o", str(tmp_path / step[0]), *step]
-        strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
-        done = subprocess.run(words, capture_output=True, env=strict, check=False)
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert rb"\udcff.png ->" in done.stdout
+        done = run("degrade", "noise", odd, "-o", tmp_path / step[0], *step)
+        assert (done.code, done.err) == (0, "")
+        assert r"\udcff.png ->" in done.out
 
 
 @pytest.mark.parametrize(

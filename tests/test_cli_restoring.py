@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import resharp
 from resharp.models import Card, contract_of, save_model
 from resharp.networks import UNet
 from tests.conftest import Run, rand
+from tests.processes import begun, command
 
 FAST = ("--iterations", "2")
 
@@ -341,16 +340,15 @@ def test_too_little_memory_is_one_line(run: Run, photo: Path, model: Path, tmp_p
 def test_ctrl_c_leaves_whole_files_and_says_how_to_go_on(folder: Path, photo: Path, tmp_path: Path) -> None:
     """A real process and a real signal, in the middle of the iterations of the second photo."""
     out = tmp_path / "out"
-    words = [sys.executable, "-m", "resharp", "deconvolve", folder / "a", folder / "b", "-o", out, "--workers", "0"]
-    words += ["--kernel", "disk:1", "--iterations", "150"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    words = ("deconvolve", folder / "a", folder / "b", "-o", out, "--workers", "0", "--kernel", "disk:1")
+    process = begun(command, *words, "--iterations", "60", folder=tmp_path)
     until = time.monotonic() + 100
     while not list(out.rglob("*.png")) and time.monotonic() < until:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    last = errors.strip().splitlines()[-1]
+    os.kill(process.pid or 0, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
+    last = (tmp_path / "stderr").read_text().strip().splitlines()[-1]
     assert last.startswith("resharp: interrupted; ")
     assert last.endswith("of 3 photos are done, the same command goes on")
     assert not list(out.rglob("*.part"))

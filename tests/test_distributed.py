@@ -1,7 +1,7 @@
 """Several processes against one: the same global batch, the same gradients, WGAN-GP included; and a run that ends."""
 
-import subprocess
-import sys
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import resharp
 from resharp.training import load_recipe, train_weights
 from tests import distributed_program
 from tests.conftest import rand
+from tests.processes import begun
 from tests.toy_training import history
 
 RECIPE = """
@@ -57,12 +58,21 @@ def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     for index in range(5):
         resharp.write_photo(resharp.Photo(rand(3, 40, 40, seed=index).float()), folder / "photos" / f"{index}.png")
     (folder / "recipe.toml").write_text(RECIPE)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*launcher, distributed_program.__file__], cwd=folder, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, done.stdout
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = [begun(ranked, rank, port, folder=folder, label=f"-{rank}") for rank in range(2)]
+    for process in ranks:
+        process.join(120)
+    assert [process.exitcode for process in ranks] == [0, 0], (folder / "stderr-0").read_text()[-3000:]
+    return folder, "".join((folder / f"stdout-{rank}").read_text() for rank in range(2))
+
+
+def ranked(rank: int, port: int) -> None:
+    """What torchrun does: it tells each process its place."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in place.items()} | {"MASTER_ADDR": "127.0.0.1"}
+    distributed_program.main()
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -145,16 +145,14 @@ def test_windows_share_evidence_unless_they_contradict() -> None:
 
 
 @pytest.mark.parametrize("gamma", [1.0, 2.2])
-def test_a_blurred_photo_has_a_field_and_a_sharp_one_none(gamma: float) -> None:
+def test_a_blurred_photo_has_a_field(gamma: float) -> None:
     """A straight blur has dark lines in its spectrum in the values alone in which it happened."""
-    sharp = scene(150, 200, n_boxes=120)
-    photo = blurred(sharp[None], motion_kernel(13, 20), gamma=gamma)
+    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20), gamma=gamma)
     found = find_blur(photo.expand(3, -1, -1))
     assert found.field is not None
     assert found.field.size == (150, 200)
     assert found.field.gamma == gamma
     assert min(similarity(kernel, motion_kernel(13, 20)) for kernel in found.field.kernels.flatten(0, 1)) > 0.7
-    assert "sharp" in find_blur(sharp[None]).reason
 
 
 def test_a_wide_blur_is_found_in_a_shrunk_photo(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Packs: what the windows hold, exactly; stopped and gone on with; damaged and foreign files."""
 
 import dataclasses
+import os
 import pickle
 import shutil
 import signal
@@ -26,6 +27,7 @@ from resharp.errors import ArgumentError, DatasetError, OutputError
 from resharp.locks import exclusive
 from resharp.photo import Photo, read_pixels, write_photo
 from tests.conftest import rand
+from tests.processes import ended
 
 
 @pytest.fixture
@@ -144,17 +146,7 @@ def test_a_killed_process_leaves_a_sound_part(tmp_path: Path, n_done: int) -> No
     for number in range(8):
         write_photo(Photo(rand(3, 64, 64, seed=number, dtype=torch.float32)), tmp_path / "set" / f"{number}.png")
     pack(open_listing(tmp_path / "set"), tmp_path / "whole.h5", patch=16, stride=8)
-    program = f"""
-import os, signal
-from pathlib import Path
-from resharp.data.layouts import open_listing
-from resharp.data.packing import pack
-folder = Path({str(tmp_path)!r})
-pack(open_listing(folder / "set"), folder / "p.h5", patch=16, stride=8,
-     on_photo=lambda done, total: os.kill(os.getpid(), signal.SIGKILL) if done == {n_done} else None)
-"""
-    ended = subprocess.run([sys.executable, "-c", program], check=False)
-    assert ended.returncode == -signal.SIGKILL
+    assert ended(packed_until_killed, n_done, folder=tmp_path) == -signal.SIGKILL
     with pytest.raises(DatasetError, match="was not finished"):
         Pack(tmp_path / "p.h5.part")
     seen: list[int] = []
@@ -167,6 +159,15 @@ pack(open_listing(folder / "set"), folder / "p.h5", patch=16, stride=8,
     )
     assert seen == list(range(n_done + 1, 9))
     assert (tmp_path / "p.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
+def packed_until_killed(n_done: int) -> None:
+    def kill(done: int, _: int) -> None:
+        if done == n_done:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    here = Path.cwd()
+    pack(open_listing(here / "set"), here / "p.h5", patch=16, stride=8, on_photo=kill)
 
 
 def test_a_pack_goes_to_workers_and_feeds_training(pairs: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from tests.test_training_steps import Cast, descend, here, parameters, toy_cast
 from tests.toy_networks import SMALL, saved, segments, shaken, toy_bgan
 from tests.toy_training import history, stretched
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 GENERATOR = '{ width = 4, n_blocks = 1, blocks = "plain", halvings = 1 }'
 CRITIC = "{ width = 4 }"
 TINY = {  # of each recipe; what comes out of it is for this command

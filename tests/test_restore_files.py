@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +15,9 @@ from resharp.restorers.files import restore_files
 from resharp.restorers.jobs import Job, Shard, plan_jobs
 from resharp.restorers.journal import Journal
 from resharp.restorers.rows import Pace, Row
+from tests import restoring
+from tests.processes import ended
 from tests.restoring import Darker, contents, restore, write_photos
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -205,10 +203,9 @@ def test_only_names_and_one_hash_tell_a_photo(tmp_path: Path) -> None:
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     write_photos(tmp_path / "in", 40)
     restore(tmp_path / "in", tmp_path / "whole", None)
-    command = [sys.executable, "-m", "tests.restoring", str(tmp_path), "4", "0"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    n_kills, n_seen = map(int, done.stdout.split())
+    (place := tmp_path / "said").mkdir()
+    assert ended(restoring.main, str(tmp_path), "4", "0", folder=place) == 0
+    n_kills, n_seen = map(int, (place / "stdout").read_text().split())
     assert n_kills == 4
     assert 40 <= n_seen <= 40 + 5 * n_kills  # what was on its way, and nothing else, is done again
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

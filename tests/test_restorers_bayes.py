@@ -41,7 +41,7 @@ def test_it_sharpens_with_and_without_the_noise_level() -> None:
     sharp, blurred = blurred_patch()
     before = float(resharp.psnr(blurred, sharp))
     for noise_sigma in (0.005, None):
-        restored = resharp.deconvolve(blurred, KERNEL, noise_sigma, n_iterations=40)
+        restored = resharp.deconvolve(blurred, KERNEL, noise_sigma, n_iterations=20)
         assert float(resharp.psnr(restored, sharp)) > before + 1.5
         assert 0 <= float(restored.min()) <= float(restored.max()) <= 1
 
@@ -50,9 +50,9 @@ def test_the_noise_estimate_is_near_the_truth_above_its_floor() -> None:
     sigma, kernel = 0.03, resharp.gaussian_kernel(3.0)
     floor = (2 * float(kernel.square().sum())) ** 0.5 * 11 / 255
     noisy = resharp.blur(blurred_patch()[0], kernel, sigma, seed=3)
-    restored = BayesRestorer(open_denoiser(), n_iterations=25)(noisy, kernel=kernel)
+    restored = BayesRestorer(open_denoiser(), n_iterations=15)(noisy, kernel=kernel)
     assert restored.facts["noise_sigma"] == pytest.approx((sigma**2 + floor**2) ** 0.5, rel=0.1)
-    assert restored.facts["iterations"] == 25
+    assert restored.facts["iterations"] == 15
     assert 0 < float(restored.facts["data_weight"]) < 1
 
 

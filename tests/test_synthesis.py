@@ -5,8 +5,6 @@ import functools
 import hashlib
 import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -28,6 +26,7 @@ from resharp.degradations import resize_as_matlab
 from resharp.errors import ArgumentError, DatasetError, PhotoError, RecipeError
 from resharp.photo import Photo, write_photo
 from tests.conftest import rand
+from tests.processes import begun, command
 
 SHAKEN = {"kind": "shake", "extent": [2.0, 10.0], "n_objects": 1, "read_noise": 0.01}
 PLAN: dict[str, Any] = {
@@ -227,15 +226,13 @@ def test_workers_a_kill_and_a_restart_change_no_byte(photos: Path, tmp_path: Pat
         write_samples(
             open_synthesis([photos], load_plan(plan)), tmp_path / f"{n_workers}", count=24, n_workers=n_workers
         )
-    words = ["data", "synthesize", str(photos), "-o", str(tmp_path / "killed"), "--plan", str(plan), "--count", "24"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "resharp", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    words = ("data", "synthesize", photos, "-o", tmp_path / "killed", "--plan", plan, "--count", 24)
+    process = begun(command, *words, folder=tmp_path)
     until = time.monotonic() + 60
     while len(list((tmp_path / "killed" / "drawn").glob("*.json"))) < 4 and time.monotonic() < until:
         time.sleep(0.001)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (tmp_path / "killed" / "manifest.json").exists()
     write_samples(open_synthesis([photos], load_plan(plan)), tmp_path / "killed", count=24)
     expected = hashes(tmp_path / "0")

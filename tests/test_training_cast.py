@@ -20,14 +20,10 @@ from resharp.training.context import Batch, Player, StepContext
 from resharp.training.validation import PhotoJudge, Scores
 from tests.conftest import rand
 from tests.feature_stacks import stack_of, state_of
-from tests.toy_training import ADAM, cut_photos, cycle, gan, history, stretched, tiny, trained
+from tests.toy_training import ADAM, cycle, gan, history, stretched, tiny, trained
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 MINE = "tests.test_training_cast"
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return cut_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,9 @@ from resharp.errors import RecipeError, ResharpError, ResourceError
 from resharp.training import train_weights
 from resharp.training.checkpoint import checkpoints, read_checkpoint
 from resharp.training.loop import take_step
-from tests.toy_training import ADAM, cut_photos, gan, history, killed_at, tiny, trained
+from tests.toy_training import ADAM, gan, history, killed_at, tiny, trained
 
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return cut_photos(tmp_path_factory.mktemp("photos"))
+pytestmark = pytest.mark.usefixtures("no_curves")
 
 
 class Fragile(torch.nn.Module):

@@ -1,9 +1,8 @@
 """Exact resume: a run cut anywhere, as often as one likes, ends in the same bits."""
 
+import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,10 @@ from resharp.training.checkpoint import checkpoints, read_checkpoint, save_check
 from resharp.training.identity import Identity
 from resharp.training.validation import PhotoJudge, Scores
 from tests.feature_stacks import stack_of, state_of
-from tests.toy_training import ADAM, cut_photos, cycle, gan, history, killed_at, stretched, tiny, trained
-
-ROOT = Path(__file__).parent.parent
-
+from tests.processes import ended
+from tests.toy_training import ADAM, cycle, gan, history, killed_at, stretched, tiny, trained
 
 pytestmark = pytest.mark.usefixtures("no_curves")
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return cut_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.mark.parametrize(("changes", "batch_norm"), [({}, "true"), ({"stages.0.trains.generator": ADAM}, "false")])
@@ -92,43 +84,37 @@ class Tinted(torch.nn.Module):
         return result
 
 
-def test_a_run_warns_of_what_ails_it_and_does_so_after_a_resume_alike(photos: Path, tmp_path: Path) -> None:
+def test_a_run_warns_of_what_ails_it_and_does_so_after_a_resume_alike(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resharp.training.health.monitor.SETTLING", 64)
     network = {"kind": "tests.test_training_resume:Tinted", "arguments": {}}
     plan = {"crop": 24, "variants": [{"steps": [{"kind": "noise", "sigma": 0.001}]}]}
     data = {"photos": [str(photos)], "n_holdout": 2, "plan": plan}
-    often = {"judge": {"every": 2000}, "checkpoints": {"every": 400}}
-    recipe = gan(photos, accumulate=1, network=network, n_images=820, critic_steps=1, data=data, **often)
+    often = {"judge": {"every": 2000}, "checkpoints": {"every": 100}}
+    recipe = gan(photos, accumulate=1, network=network, n_images=300, critic_steps=1, data=data, **often)
     said: list[str] = []
     train_weights(recipe, tmp_path / "whole", device="cpu", say=said.append)
     assert any("colour-cast: the outputs' mean red minus the photos' is" in line for line in said)
     with pytest.raises(ResourceError):
-        train_weights(recipe, tmp_path / "cut", device="cpu", on_step=killed_at(600))
+        train_weights(recipe, tmp_path / "cut", device="cpu", on_step=killed_at(220))
     train_weights(recipe, tmp_path / "cut", device="cpu")
     assert history(tmp_path / "cut") == history(tmp_path / "whole")
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from resharp.training import train_weights
-from tests.toy_training import gan
+def trained_until_killed(photos: Path) -> None:
+    def kill(record: dict[str, Any]) -> None:
+        if record["n_seen"] == 20:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def kill(record):
-    if record["n_seen"] == 20:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-train_weights(gan(Path(sys.argv[1])), sys.argv[2], device="cpu", on_step=kill)
-"""
+    train_weights(gan(photos), "cut", device="cpu", on_step=kill)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_a_run_that_was_really_killed_has_lost_nothing(photos: Path, tmp_path: Path) -> None:
     """Nobody closes its log or frees its lock; the checkpoint of 16 images stands, and the step after it was told."""
     whole = train_weights(gan(photos), tmp_path / "whole", device="cpu").read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(photos), str(tmp_path / "cut")], cwd=ROOT, timeout=120, check=False
-    )
-    assert done.returncode == -signal.SIGKILL
+    assert ended(trained_until_killed, photos, folder=tmp_path) == -signal.SIGKILL
     assert [record["n_seen"] for record in history(tmp_path / "cut")][:4] == [4, 8, 12, 16]
     assert train_weights(gan(photos), tmp_path / "cut", device="cpu").read_bytes() == whole
     assert history(tmp_path / "cut") == history(tmp_path / "whole")

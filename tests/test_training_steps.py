@@ -25,18 +25,13 @@ from resharp.training.optimizers import ConvMuon, Optimizers, build_optimizers, 
 from resharp.training.schedule import rate_factor
 from resharp.training.steps import STEPS, cycle, fidelity, gan, supervised, telling_apart
 from tests.conftest import rand
-from tests.toy_training import cut_photos, history, tiny
 from tests.toy_training import gan as gan_recipe
+from tests.toy_training import history, tiny
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 pytestmark = pytest.mark.usefixtures("no_curves")
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return cut_photos(tmp_path_factory.mktemp("photos"))
 
 
 CPU = torch.device("cpu")

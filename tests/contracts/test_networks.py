@@ -22,6 +22,7 @@ CHEAP: dict[str, dict[str, Any]] = {  # of networks whose defaults take seconds,
     "dbgan": {"width": 16, "n_blocks": 1, "growth": 8, "halvings": 1},
     "mprnet": {"width": 16, "widening": 8, "n_blocks": 1, "reduction": 1},
     "sftnet": {"width": 16, "n_blocks": 1},
+    "deblurgan": {"width": 16, "n_blocks": 1},
 }
 SHORT_SIGHTED: dict[str, dict[str, Any]] = {
     "msrresnet": {"width": 4, "n_blocks": 1},

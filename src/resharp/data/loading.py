@@ -14,7 +14,7 @@ from resharp.networks import noise_map
 
 from .in_step import DrawnBatch, DrawnSample, batch_of
 from .synthesis import Drawn, Synthesis, as_unit, sample_generator
-from .workers import alone_on_one_core, ctrl_c_waits
+from .workers import begin_beside, ctrl_c_waits, start_context
 
 WORKER_DIED = "a worker process died (out of memory?); lower data.n_workers and run it again"
 Batch = dict[str, Tensor]
@@ -146,7 +146,7 @@ def batches(
         batch_sampler=_Share(range(start, stop), batch_size, rounds, rank, n_ranks),
         num_workers=n_workers,
         worker_init_fn=_begin_worker,
-        multiprocessing_context="spawn" if n_workers else None,
+        multiprocessing_context=start_context() if n_workers else None,
         prefetch_factor=4 if n_workers else None,
         collate_fn=_drawn_together if in_step else _together,
         pin_memory=pinned,
@@ -176,7 +176,7 @@ def is_worker_death(error: RuntimeError) -> bool:
 def _begin_worker(number: int) -> None:
     """One thread; and an end without the destructors of torch's libraries, which now and then abort a process."""
     del number
-    alone_on_one_core()
+    begin_beside()
     atexit.register(os._exit, 0)  # multiprocessing has sent all results by then
 
 

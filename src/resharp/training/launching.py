@@ -61,12 +61,14 @@ def algorithms(recipe: Recipe) -> Iterator[None]:
     if exact:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     cudnn.benchmark, cudnn.deterministic = not exact, exact
-    torch.use_deterministic_algorithms(exact or before[2])
+    if changes := exact and not before[2]:  # not asked for what it is: it would load torch's compiler, for two seconds
+        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         cudnn.benchmark, cudnn.deterministic = before[:2]
-        torch.use_deterministic_algorithms(before[2])
+        if changes:
+            torch.use_deterministic_algorithms(False)
 
 
 @contextlib.contextmanager

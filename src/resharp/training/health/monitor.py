@@ -177,9 +177,7 @@ class HealthMonitor:
             if not math.isfinite(value) or limit.unless in measures:
                 continue
             self._remember(limit, value)
-            raised_before = self._is_raised(limit.kind)
-            message = self._judge(limit, images_seen)
-            if message and not raised_before:
+            if message := self._judge(limit, images_seen):
                 warnings.append(HealthWarning(limit.kind, message))
         return warnings
 
@@ -211,12 +209,13 @@ class HealthMonitor:
         self._counts[limit.measure] = self._counts.get(limit.measure, 0) + 1
 
     def _judge(self, limit: Limit, images_seen: int) -> str | None:
-        """Raises or clears a limit; the message where it is raised now."""
+        """Raises or clears a limit; the message where it is the first of its kind to be raised."""
         values = list(self._history[limit.measure])
         if len(values) < limit.window:
             return None
-        scale = self._scale(limit, statistics.median(values))
-        value = statistics.median(values) / scale
+        median = statistics.median(values)
+        scale = self._scale(limit, median)
+        value = median / scale
         raised = limit.name in self._raised
         if limit.excess(value, CLEARED if raised else 1.0) <= 0:
             self._calm_down(limit)
@@ -232,11 +231,10 @@ class HealthMonitor:
         causes = WARNINGS[limit.kind].causes
         if any(self._is_raised(cause) for cause in causes) or (causes and earlier <= 0):  # a cause may be on its way
             return None
+        is_first = not self._is_raised(limit.kind)
         self._raised.add(limit.name)
-        return (
-            f"{limit.kind}: {limit.words} is {value:.3g} (median of {limit.window}), {limit.side} {limit.bound:.3g} "
-            f"since {since:,} images; {WARNINGS[limit.kind].remedy}"
-        )
+        told = f"{limit.kind}: {limit.words} is {value:.3g} (median of {limit.window}), {limit.side} {limit.bound:.3g} "
+        return f"{told}since {since:,} images; {WARNINGS[limit.kind].remedy}" if is_first else None
 
     def _calm_down(self, limit: Limit) -> None:
         """One more judgement within the limit; a raised one is over after a window of them."""
