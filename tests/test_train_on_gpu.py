@@ -25,7 +25,8 @@ def tool() -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    "name", ["deblur-gpu", "deblur-unet-gpu", "denoiser-gpu", "srresnet-gpu", "srgan-gpu", "deblur-2core"]
+    "name",
+    ["deblur-gpu", "deblur-refine-gpu", "deblur-unet-gpu", "denoiser-gpu", "srresnet-gpu", "srgan-gpu", "deblur-2core"],
 )
 def test_a_recipe_is_fitted_to_the_time(tool: ModuleType, name: str) -> None:
     """100 images a second for 600 s: that many images, in the recipe's proportions, the warm-up with them."""

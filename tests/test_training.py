@@ -193,9 +193,11 @@ def test_a_network_is_compiled_where_the_recipe_says_so(
 ) -> None:
     """What a compiler makes of it is torch's to test; here the steps run through it, the weights are the network's."""
     compiled: list[torch.nn.Module] = []
+    modes: list[str | None] = []
 
-    def compile_(network: torch.nn.Module) -> torch.nn.Module:
+    def compile_(network: torch.nn.Module, *, mode: str | None) -> torch.nn.Module:
         compiled.append(network)
+        modes.append(mode)
         return torch.nn.Sequential(network)
 
     monkeypatch.setattr(torch, "compile", compile_)
@@ -206,6 +208,27 @@ def test_a_network_is_compiled_where_the_recipe_says_so(
     weights = trained(recipe, tmp_path / "compiled")
     assert len(compiled) == 1
     assert all(torch.equal(weights[name], plain[name]) for name in plain)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)
+    build_cast(tiny(photos, **{"networks.generator.compile": "graphs"}), torch.device("cuda"))
+    assert modes == [None, "reduce-overhead"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "words"),
+    [
+        ({}, "cpu", "CUDA, and this runs on cpu"),
+        ({"stages.0.accumulate": 2}, "cuda", "one pass a step, and accumulate takes more"),
+        ({"data.plan.crop": 0}, "cuda", r"one shape, and whole photos \(data"),
+        ({"stages.0.step": "dbgan-pretrain"}, "cuda", "one pass a step, and only supervised"),
+    ],
+)
+def test_what_is_in_the_way_of_cuda_graphs_is_told(
+    photos: Path, changes: dict[str, Any], device: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)
+    recipe = tiny(photos, **{"networks.generator.compile": "graphs"}, **changes)
+    with pytest.raises(RecipeError, match=f"generator.compile: graphs want {words}.*; take true"):
+        build_cast(recipe, torch.device(device))
 
 
 def test_a_disk_that_is_full_leaves_the_checkpoints_before(

@@ -36,6 +36,15 @@ class _EnoughError(Exception):
     """The smoke run has seen what it wanted."""
 
 
+def sources(recipe: str, bundle: Path) -> Overrides:
+    """Where the bundle holds what a recipe trains on: photos, or pairs and what lies beside them."""
+    beside = load_recipe(recipe).data.beside
+    if not beside:
+        return (f"data.photos={bundle / 'photos'}",)
+    pairs = bundle / "pairs"
+    return (f"data.photos={pairs}", *(f"data.beside.{name}={pairs / name}" for name in beside))
+
+
 def smoke(recipe: str, overrides: Overrides, folder: Path, device: str, seconds: float) -> dict[str, Any]:
     """Images per second, peak memory in bytes and the last record of some real steps, in a folder that is removed."""
     wanted = Recipe.model_validate(load_recipe(recipe, overrides)).stages[0].batch_size
@@ -177,8 +186,8 @@ def main(
     started = started or time.time()
     deadline = started + 60 * minutes - min(SPARE, 10 * minutes)
     run, kept = out / "run", out / "fitted.json"
-    photos = () if any(one.startswith("data.photos=") for one in overrides) else (f"data.photos={bundle / 'photos'}",)
     try:
+        photos = () if any(one.startswith("data.photos=") for one in overrides) else sources(recipe, bundle)
         if kept.is_file():
             chosen, speed, memory = (json.loads(kept.read_text())[name] for name in ("overrides", "speed", "memory"))
         else:
