@@ -181,7 +181,9 @@ def test_what_the_loader_draws_is_done_in_the_step(tmp_path: Path, n_workers: in
     whole = list(batches(synthesis, **settings))
     apart = list(batches(synthesis, **settings, in_step=True, n_workers=n_workers))
     devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
-    pairs = ((theirs, drawn) for device in devices for theirs, drawn in zip(whole, copied_ahead(apart, device), strict=True))
+    pairs = (
+        (theirs, drawn) for device in devices for theirs, drawn in zip(whole, copied_ahead(apart, device), strict=True)
+    )
     for theirs, drawn in pairs:
         ours = {name: part.cpu() for name, part in finished(drawn).items()}
         assert ours.keys() == theirs.keys() == {"degraded", "clean", "sigma", "noise"}

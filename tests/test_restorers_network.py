@@ -318,6 +318,16 @@ def test_out_of_memory_in_the_smallest_parts_is_named(monkeypatch: pytest.Monkey
         restorer(image_of(3, 300, 500))
 
 
+def test_a_gpu_that_is_lost_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure\nmore")
+
+    restorer = small("unet")
+    monkeypatch.setattr(UNet, "forward", lost)
+    with pytest.raises(ResourceError, match=r"^the GPU failed \(CUDA error: unspecified launch failure\); run it again"):
+        restorer(image_of(3, 30, 30))
+
+
 @pytest.mark.parametrize("words", ["a bug", "could not create a primitive descriptor for a convolution"])
 def test_other_failures_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     def broken(*_: object) -> None:

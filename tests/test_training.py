@@ -6,6 +6,7 @@ import os
 import tomllib
 import types
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -22,6 +23,7 @@ from resharp.networks import NETWORKS
 from resharp.photo import photo_size
 from resharp.restorers import denoise, open_restorer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
+from resharp.training.building import build_cast
 from resharp.training.config import NetworkRecipe
 from resharp.training.loop import _instead_of_bfloat16
 from resharp.training.sampler import held_out, open_sampler
@@ -315,7 +317,7 @@ def test_photos_to_judge_by_come_from_many_groups() -> None:
         ({"data.plan.crop": 0}, RecipeError, "whole photos make no batches"),
         ({"stages.0.losses": "{}"}, RecipeError, "stages.0.losses"),
         ({"stages.0.batch_size": '"4"'}, RecipeError, "stages.0.batch_size: input should be a valid integer"),
-        ({"networks.generator.compile": '"no"'}, RecipeError, "compile: input should be a valid boolean"),
+        ({"networks.generator.compile": '"no"'}, RecipeError, "compile: input should be False, True or 'graphs'"),
         ({"networks.generator": "{ kind = 'torch.nn:Identity' }"}, RecipeError, "has no parameters to train"),
         ({"networks.generator": "{ kind = ':Name' }"}, RecipeError, "is no network"),
         ({"data.n_holdout_groups": 3}, RecipeError, "data: n_holdout is less than the 3 of n_holdout_groups"),

@@ -8,6 +8,7 @@ its transparency.  A pair takes 0.18 MB at 328x328, where the arrays and PNGs of
 
 import io
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -16,12 +17,14 @@ from PIL import Image
 from resharp.data.layouts import open_listing
 from resharp.data.manifest import MANIFEST, Entry, Manifest, save_manifest
 from resharp.files import written_whole
+from resharp.photo import photo_size
 
 
-def encoded(picture: Image.Image, **settings: object) -> bytes:
+def encoded(picture: Image.Image, **settings: Any) -> bytes:
     """The bytes of a file."""
     buffer = io.BytesIO()
-    picture.save(buffer, **settings)
+    with picture:
+        picture.save(buffer, **settings)
     return buffer.getvalue()
 
 
@@ -43,6 +46,8 @@ def main(folder: Path, out: Path, megabytes: float) -> None:
     """Print how many pairs there was room for."""
     entries, left, pairs = [], megabytes * 1e6, open_listing(folder).items
     for pair in pairs:
+        assert pair.degraded is not None, "what is listed here are pairs"
+        assert pair.clean is not None
         files = files_of(folder, pair.degraded, pair.clean)
         left -= sum(map(len, files.values()))
         if left < 0:
@@ -50,7 +55,7 @@ def main(folder: Path, out: Path, megabytes: float) -> None:
         for name, data in files.items():
             with written_whole(out / name) as file:
                 file.write(data)
-        height, width = Image.open(pair.clean).size[::-1]
+        height, width = photo_size(pair.clean)
         degraded, clean, _ = files
         entries.append(Entry(degraded=degraded, clean=clean, group=pair.group, height=height, width=width))
     counts = {"": len(entries)}

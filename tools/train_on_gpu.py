@@ -20,7 +20,8 @@ from typing import Any
 import click
 import torch
 
-from resharp.errors import ResharpError, ResourceError
+from resharp.device import checked_device
+from resharp.errors import ArgumentError, ResharpError, ResourceError
 from resharp.files import written_whole
 from resharp.training import Recipe, load_recipe, shown_score, train_weights
 from resharp.training.checkpoint import checkpoints
@@ -34,6 +35,16 @@ Overrides = tuple[str, ...]
 
 class _EnoughError(Exception):
     """The smoke run has seen what it wanted."""
+
+
+def told_device(device: str) -> None:
+    """Says why "auto" will be no GPU.  Raises ArgumentError for another device that cannot be used."""
+    try:
+        checked_device("cuda" if device == "auto" else device)
+    except ArgumentError as error:
+        if device != "auto":
+            raise
+        click.echo(f"{error}, and is taken")
 
 
 def sources(recipe: str, bundle: Path) -> Overrides:
@@ -187,6 +198,7 @@ def main(
     deadline = started + 60 * minutes - min(SPARE, 10 * minutes)
     run, kept = out / "run", out / "fitted.json"
     try:
+        told_device(device)
         photos = () if any(one.startswith("data.photos=") for one in overrides) else sources(recipe, bundle)
         if kept.is_file():
             chosen, speed, memory = (json.loads(kept.read_text())[name] for name in ("overrides", "speed", "memory"))

@@ -50,10 +50,10 @@ def copied_ahead(batches: Iterable[_Batch], device: torch.device) -> Iterator[_B
     if device.type != "cuda":
         yield from (_each_tensor(batch, lambda one: one.to(device)) for batch in batches)
         return
-    copying, ahead = torch.cuda.Stream(device), None
+    copying, ahead = torch.cuda.Stream(device), None  # type: ignore[no-untyped-call]
     for batch in batches:
         with torch.cuda.stream(copying):
-            following = _each_tensor(batch, lambda one: _pinned(one).to(device, non_blocking=True))
+            following = _each_tensor(batch, lambda one: sent(one, device))
             copied = copying.record_event()
         if ahead is not None:
             yield _arrived(*ahead, device)
@@ -62,8 +62,11 @@ def copied_ahead(batches: Iterable[_Batch], device: torch.device) -> Iterator[_B
         yield _arrived(*ahead, device)
 
 
-def _pinned(tensor: Tensor) -> Tensor:
-    return tensor if tensor.device.type != "cpu" or tensor.is_pinned() else tensor.pin_memory()
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; nobody waits for a GPU that it is copied to."""
+    if device.type == "cuda" and tensor.device.type == "cpu" and not tensor.is_pinned():
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def _arrived(batch: Any, copied: torch.cuda.Event, device: torch.device) -> Any:

@@ -73,4 +73,3 @@ def finished(drawn: DrawnBatch) -> dict[str, Tensor]:
     if drawn.white is not None:
         batch["degraded"].addcmul_(drawn.white, drawn.levels[:, None, None, None])
     return batch | drawn.beside
-

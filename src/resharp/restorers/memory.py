@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from resharp.device import is_out_of_memory
+from resharp.device import is_device_lost, is_out_of_memory
 from resharp.errors import ResourceError
 
 
@@ -17,10 +17,14 @@ from resharp.errors import ResourceError
 def memory_named(
     image: Tensor | None, device: torch.device, *, way_out: str = "restore it in parts or on a larger machine"
 ) -> Iterator[None]:
-    """Turns a failed allocation into a ResourceError that names the photo (..., H, W), or without one the network."""
+    """Turns a failed allocation into a ResourceError that names the photo (..., H, W), or without one the network; and
+    the failure of a GPU into one that says so."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
+        if is_device_lost(error):
+            reason = str(error).splitlines()[0]
+            raise ResourceError(f"the GPU failed ({reason}); run it again, or on the CPU") from error
         if not is_out_of_memory(error):
             raise
         if image is None:

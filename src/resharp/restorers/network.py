@@ -130,18 +130,14 @@ class TiledNetwork:
                 side = max(least, min(side, height, width) // 2)
             at_once = max(1, at_once // 2)
 
-    def _in_parts(
-        self, image: Tensor, side: int, at_once: int, options: _Options, progress: Progress | None
-    ) -> Tensor:
+    def _in_parts(self, image: Tensor, side: int, at_once: int, options: _Options, progress: Progress | None) -> Tensor:
         multiple_of, scale = self.contract.multiple_of, self.contract.scale
         total = n_tiles(image, side=side, halo=self.reach, multiple_of=multiple_of)
         measured = self._measured(image, side, options) if total > 1 and self.contract.halo is None else None
         run = functools.partial(self._part, measured=measured, options=options)
         done = itertools.count(1)
         layout = {"side": side, "halo": self.reach, "multiple_of": multiple_of, "scale": scale, "at_once": at_once}
-        return run_in_tiles(
-            run, image, device=self.device, on_tile=lambda: told(progress, next(done), total), **layout
-        )
+        return run_in_tiles(run, image, device=self.device, on_tile=lambda: told(progress, next(done), total), **layout)
 
     def _part(self, part: Tensor, *, measured: Sequence[Tensor] | None, options: _Options) -> Tensor:
         shared: dict[str, Any] = {}
@@ -245,7 +241,8 @@ class TiledNetwork:
         channels = 3 + sum(n for name, n in planes.items() if name in takes)
         beside = [torch.full((1,), 0.1, device=self.device)] if "sigma" in takes else []
         options = {"beside": beside, "seed": None, "times": scale if "segmentation" in takes else 1}
-        with PeakBytes() as memory:
+        memory = PeakBytes()
+        with memory:
             part = torch.zeros(1, channels, side, side, device=self.device)
             following = None if self.device.type == "cpu" else part.clone()  # copied meanwhile
             self._part(part, measured=None, options=options)
@@ -372,7 +369,7 @@ class NetworkDenoiser:
 
     def __call__(self, noisy: Tensor, sigma: float) -> Tensor:
         level = checked_level(sigma, self._contract, self.name)
-        beside = [torch.tensor([level])] if self._is_told else []
+        beside = [torch.full((1,), level, device=self.device)] if self._is_told else []
         return self._network(noisy, *beside).to(noisy)
 
     def at_any_level(self, noisy: Tensor, sigma: float) -> Tensor:

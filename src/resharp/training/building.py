@@ -51,8 +51,7 @@ def build_cast(recipe: Recipe, device: torch.device) -> TrainerState:
 
 
 def _compiled(network: nn.Module, recipe: Recipe, name: str, device: torch.device) -> nn.Module:
-    """As the recipe says.  Raises RecipeError where CUDA graphs are asked for, which replay one pass in the same memory,
-    and something is in their way."""
+    """As the recipe says.  CUDA graphs replay one pass in the same memory: raises RecipeError where that is not so."""
     how = recipe.networks[name].compile
     stages = [stage for stage in recipe.stages if name in stage.trains]
     in_the_way = {
