@@ -324,7 +324,9 @@ def test_a_gpu_that_is_lost_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     restorer = small("unet")
     monkeypatch.setattr(UNet, "forward", lost)
-    with pytest.raises(ResourceError, match=r"^the GPU failed \(CUDA error: unspecified launch failure\); run it again"):
+    with pytest.raises(
+        ResourceError, match=r"^the GPU failed \(CUDA error: unspecified launch failure\); run it again"
+    ):
         restorer(image_of(3, 30, 30))
 
 

@@ -105,9 +105,7 @@ def test_pairs_are_bundled(tmp_path: Path) -> None:
         halves = {half: f"{half}/{name}.png" for half in ("blur", "sharp")}
         for path in halves.values():
             write_photo(Photo(planes[:3] / 255), folder / path)
-        entries.append(
-            Entry(degraded=halves["blur"], clean=halves["sharp"], group=f"of {name}", height=24, width=30)
-        )
+        entries.append(Entry(degraded=halves["blur"], clean=halves["sharp"], group=f"of {name}", height=24, width=30))
     made = Manifest(layout="pairs", paired=True, counts={"": 3}, items=tuple(entries))
     save_manifest(made, folder / MANIFEST)
     size = module("bundle_pairs").main.callback
