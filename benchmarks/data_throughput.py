@@ -134,8 +134,7 @@ def _measure(photos: list[Path], folder: Path, workers: int, seconds: float, onl
         return (BATCH for _ in ours(folder / "clean.h5", step, in_step=True))
 
     def done_here(step: str) -> Iterator[int]:
-        here = torch.device("cpu")
-        return (len(finished(batch, here)["clean"]) for batch in ours(folder / "clean.h5", step, in_step=True))
+        return (len(finished(batch)["clean"]) for batch in ours(folder / "clean.h5", step, in_step=True))
 
     def usual(suffix: str) -> Iterator[int]:
         loader = DataLoader(

@@ -31,7 +31,7 @@ from resharp.training.context import TYPES, Batch
 from resharp.training.loop import take_step
 from resharp.training.sampler import open_sampler
 
-RECIPES = ("denoiser-gpu", "deblur-gpu", "deblur-unet-gpu", "srresnet-gpu")
+RECIPES = ("denoiser-gpu", "deblur-gpu", "deblur-unet-gpu", "deblur-refine-gpu", "srresnet-gpu")
 RESTORERS = ("deblur", "deblur-psnr", "upscale")
 TINY = {  # of each recipe, as it is seen to run
     "deblur-gpu": ("networks.generator.arguments.width=8", "networks.generator.arguments.encoder_blocks=[1,1,1,1]"),
@@ -58,6 +58,7 @@ def batch_of(recipe: Recipe, device: torch.device) -> Batch:
     """Noise, as large as the recipe's batches."""
     n, crop, factor = recipe.stages[0].batch_size, recipe.data.plan.crop, recipe.data.plan.factor
     parts = {"clean": (n, 3, crop, crop), "degraded": (n, 3, crop // factor, crop // factor)}
+    parts["undone"] = (n, 4, crop, crop)  # for a network behind the kernels
     made = {name: torch.rand(shape, device=device) for name, shape in parts.items()}
     batch = {name: one.contiguous(memory_format=torch.channels_last) for name, one in made.items()}
     return batch | {"sigma": torch.full((n, 1, 1, 1), 0.1, device=device)}

@@ -1,6 +1,9 @@
 """Batches of what no pair holds: photos that do not belong together, second inputs, 16 bits."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,6 +16,7 @@ from resharp.data.loading import Stream, batches
 from resharp.data.plan import plan_from
 from resharp.data.sources import open_source
 from resharp.data.synthesis import Synthesis, as_unit, open_sources
+from resharp.device import copied_ahead
 from resharp.errors import DatasetError
 from resharp.photo import Photo, write_photo
 from tests.conftest import rand
@@ -122,6 +126,48 @@ SHAKEN = [
 TREMBLED = [{"kind": "trajectory", "length": 9.0, "probability": 0.7}, {"kind": "downscale", "factor": 2}]
 
 
+def test_the_next_batch_is_copied_while_a_step_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams that note what is asked of them: a step waits for its own copies, which were asked for a step before, and
+    each tensor of the batch is the step's from then on."""
+    heard: list[object] = []
+
+    class Copying:
+        def __init__(self, device: object) -> None:
+            self.n_copied = 0
+
+        def record_event(self) -> int:
+            heard.append(f"copied {self.n_copied}")
+            self.n_copied += 1
+            return self.n_copied - 1
+
+    @contextlib.contextmanager
+    def current(stream: Copying) -> Iterator[None]:
+        heard.append("aside")
+        yield
+        heard.append("back")
+
+    working = SimpleNamespace(wait_event=lambda number: heard.append(f"wait {number}"))
+    monkeypatch.setattr(torch.cuda, "Stream", Copying)
+    monkeypatch.setattr(torch.cuda, "stream", current)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: working)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: heard.append("pinned") or self)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, non_blocking: (heard.append("copy"), self.clone())[1])
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: heard.append(stream is working))
+    given = [{"a": rand(2, seed=number), "b": [rand(3, seed=number)]} for number in range(3)]
+    for number, batch in enumerate(copied_ahead(iter(given), torch.device("cuda"))):
+        heard.append(f"step {number}")
+        assert torch.equal(batch["a"], given[number]["a"])
+        assert torch.equal(batch["b"][0], given[number]["b"][0])
+
+    def copy(number: int) -> list[object]:
+        return ["aside", *("pinned", "copy") * 2, f"copied {number}", "back"]
+
+    def step(number: int) -> list[object]:
+        return [f"wait {number}", True, True, f"step {number}"]
+
+    assert heard == [*copy(0), *copy(1), *step(0), *copy(2), *step(1), *step(2)]
+
+
 @pytest.mark.parametrize("n_workers", [0, 1])
 def test_what_the_loader_draws_is_done_in_the_step(tmp_path: Path, n_workers: int) -> None:
     """Crops at borders and in the middle, turned, of two variants, with noise of a level that is told."""
@@ -135,8 +181,11 @@ def test_what_the_loader_draws_is_done_in_the_step(tmp_path: Path, n_workers: in
     whole = list(batches(synthesis, **settings))
     apart = list(batches(synthesis, **settings, in_step=True, n_workers=n_workers))
     devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
-    for theirs, drawn, device in ((*both, device) for both in zip(whole, apart, strict=True) for device in devices):
-        ours = {name: part.cpu() for name, part in finished(drawn, device).items()}
+    pairs = (
+        (theirs, drawn) for device in devices for theirs, drawn in zip(whole, copied_ahead(apart, device), strict=True)
+    )
+    for theirs, drawn in pairs:
+        ours = {name: part.cpu() for name, part in finished(drawn).items()}
         assert ours.keys() == theirs.keys() == {"degraded", "clean", "sigma", "noise"}
         for name, part in ours.items():
             wanted = as_unit(theirs[name])

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import resharp
-from resharp.degradations import Mask, Mosaic, Resize
+from resharp.degradations import Mask, Mosaic, Resize, VaryingBlur
 from resharp.demo import demo_inputs
 from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.models import LIGHT_DENOISER, contract_of
@@ -54,6 +55,40 @@ def test_the_noise_estimate_is_near_the_truth_above_its_floor() -> None:
     assert restored.facts["noise_sigma"] == pytest.approx((sigma**2 + floor**2) ** 0.5, rel=0.1)
     assert restored.facts["iterations"] == 15
     assert 0 < float(restored.facts["data_weight"]) < 1
+
+
+class Reads(TorchDispatchMode):
+    """Counts the values that Python asks tensors for, and with which an accelerator would be waited for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("solver", "degradation", "each"),
+    [("dmsp", None, 0), ("half-quadratic", None, 1), ("half-quadratic", VaryingBlur(), 1)],
+)
+def test_iterations_wait_for_no_device(
+    solver: str, degradation: VaryingBlur | None, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Conjugate gradients look each fifth time there, and are left out here; a step of half-quadratic splitting asks
+    its ratio, a plain number, whether it is one."""
+    monkeypatch.setattr("resharp.degradations.base.conjugate_gradients", lambda system, target, **_: system(target))
+    counts, photo = list[int](), blurred_patch()[1]
+    known = {"kernel": KERNEL} if degradation is None else {}
+    for n_iterations in (1, 2, 5):  # the first keeps where kernels lie
+        options: dict[str, Any] = {"degradation": degradation, "solver": solver, "n_iterations": n_iterations}
+        restorer = BayesRestorer(toy_denoiser(), noise_sigma=0.01, **options)
+        with Reads() as reads:
+            facts = restorer(photo, progress=lambda *_: None, **known).facts
+        counts.append(reads.count)
+        assert facts["iterations"] == n_iterations
+        assert isinstance(facts["data_weight"], float)
+    assert counts[2] - counts[1] == 3 * each
 
 
 def test_all_forms_of_an_image_give_the_same_result() -> None:

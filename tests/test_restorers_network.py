@@ -1,6 +1,7 @@
 """Networks as restorers: what they make of photos, parts against the whole, samples, precision, memory."""
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.testing import assert_close
 import resharp
 from resharp.device import free_memory, has_fast_bfloat16
 from resharp.errors import ArgumentError, ResourceError, WeightsError
-from resharp.models import Contract, contract_of
+from resharp.models import Contract, contract_of, load_model
 from resharp.networks import NETWORKS, UNet, noise_for
 from resharp.networks.blocks import instance_normalised, photo_mean
 from resharp.restorers import NetworkDenoiser, NetworkRestorer, StoppedError, TiledNetwork
@@ -133,6 +134,17 @@ def test_parts_are_the_whole_where_its_statistics_are_known(kind: str, monkeypat
     assert len(parts) >= 4
     whole = small(kind)(image, **told(restorer)).image
     assert_close(cut, whole, rtol=0, atol=1e-4 if kind == "deblurgan" else 2e-5)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_parts_that_go_together_are_those_that_go_one_by_one(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    side, told_ = small(kind).network.smallest_tile, list[tuple[int, int]]()
+    image, restorer = image_of(3, 40, 2 * side), small(kind, tile=side)
+    alone = restorer(image, **told(restorer)).image
+    monkeypatch.setattr(TiledNetwork, "_layout", lambda self, *_: (side, 3))
+    together = restorer(image, progress=lambda *now: told_.append(now), **told(restorer)).image
+    assert told_ == [(n + 1, len(told_)) for n in range(len(told_))]
+    assert_close(together, alone, rtol=0, atol=1e-6)
 
 
 def test_parts_of_an_upscaler_are_the_whole() -> None:
@@ -306,6 +318,18 @@ def test_out_of_memory_in_the_smallest_parts_is_named(monkeypatch: pytest.Monkey
         restorer(image_of(3, 300, 500))
 
 
+def test_a_gpu_that_is_lost_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure\nmore")
+
+    restorer = small("unet")
+    monkeypatch.setattr(UNet, "forward", lost)
+    with pytest.raises(
+        ResourceError, match=r"^the GPU failed \(CUDA error: unspecified launch failure\); run it again"
+    ):
+        restorer(image_of(3, 30, 30))
+
+
 @pytest.mark.parametrize("words", ["a bug", "could not create a primitive descriptor for a convolution"])
 def test_other_failures_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     def broken(*_: object) -> None:
@@ -343,6 +367,33 @@ def test_parts_are_as_large_as_the_free_memory_allows(monkeypatch: pytest.Monkey
         parts.append(told[-1])
     assert parts[:2] == [1, 1]
     assert 1 < parts[2] < parts[3]
+
+
+def allocated(run: Callable[[], object]) -> int:
+    """The most bytes that torch's allocator held at once, by its own account."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        run()
+    assert profile.profiler is not None
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(itertools.accumulate(sizes))
+
+
+@pytest.mark.parametrize("name", ["deblur", "upscale", "denoiser-light", "dae-sigma11", "blind-refined"])
+def test_the_memory_of_shipped_networks_is_foreseen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whole photos, and of parts of two sizes that go through the network one by one and together."""
+    network, card = load_model(name)
+    tiled = TiledNetwork(network, card.contract, precision="float32", device="cpu")
+    least, beside = tiled.smallest_tile, [torch.full((1,), 0.1)] if "sigma" in card.contract.takes else []
+    height, width = 32, 3 * least
+    planes = torch.zeros(4, height, width) if "undone" in card.contract.takes else None
+    for side, at_once in ((least, 1), (least, 2), (least + 63, 1), (width, 1)):
+        monkeypatch.setattr(TiledNetwork, "_layout", lambda *_, layout=(side, at_once): layout)
+        found = allocated(lambda: tiled(torch.zeros(3, height, width), *beside, planes=planes))
+        channels = (side < width) * 3 + (planes is not None) * (3 if side == width else 7)  # that lie there beside it
+        foreseen = tiled.bytes_for(height, width, side, at_once) + 4 * channels * height * width
+        assert found == pytest.approx(foreseen, rel=0.1), (side, at_once)
 
 
 def test_a_network_that_says_nothing_of_its_reach_gets_whole_photos(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,23 @@ def test_no_part_is_larger_than_asked_and_each_is_told() -> None:
     assert len(sizes) == len(told) == n_tiles(image, **layout) > 10
 
 
+@pytest.mark.parametrize("at_once", [2, 3, 100])
+def test_parts_of_one_size_go_together(at_once: int) -> None:
+    """Each part once, none with one of another size, and all but the last of a size in full batches."""
+    image, layout = rand(2, 3, 250, 471), {"side": 120, "halo": 9, "multiple_of": 4}
+    given: list[torch.Size] = []
+
+    def look(parts: Tensor) -> Tensor:
+        given.append(parts.shape)
+        return box_mean(parts, 9)
+
+    assert_close(run_in_tiles(look, image, at_once=at_once, **layout), box_mean(image, 9))
+    assert sum(shape[0] // 2 for shape in given) == n_tiles(image, **layout)
+    assert len({shape[-2:] for shape in given}) == 4
+    assert sum(shape[0] < 2 * at_once for shape in given) <= 4
+    assert max(shape[0] for shape in given) == 2 * min(at_once, 12)
+
+
 def test_differing_parts_pass_into_each_other() -> None:
     """Constants that grow from part to part: the steps between them are ramps as wide as the feather."""
     calls: list[int] = []

@@ -6,26 +6,38 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from resharp.errors import ResourceError
+from resharp.data.beside import Beside
+from resharp.data.layouts import open_listing
+from resharp.data.manifest import MANIFEST, Entry, Manifest, save_manifest
+from resharp.data.sources import open_source
+from resharp.errors import ArgumentError, ResourceError
+from resharp.photo import Photo, write_photo
 from resharp.training import load_recipe
 
 TOOLS = Path(__file__).parent.parent / "tools"
 
 
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_on_gpu", TOOLS / "train_on_gpu.py")
+def module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    made = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    return module("train_on_gpu")
 
 
 @pytest.mark.parametrize(
-    "name", ["deblur-gpu", "deblur-unet-gpu", "denoiser-gpu", "srresnet-gpu", "srgan-gpu", "deblur-2core"]
+    "name",
+    ["deblur-gpu", "deblur-refine-gpu", "deblur-unet-gpu", "denoiser-gpu", "srresnet-gpu", "srgan-gpu", "deblur-2core"],
 )
 def test_a_recipe_is_fitted_to_the_time(tool: ModuleType, name: str) -> None:
     """100 images a second for 600 s: that many images, in the recipe's proportions, the warm-up with them."""
@@ -58,6 +70,58 @@ def test_too_little_memory_is_met_by_more_pieces(tool: ModuleType, tmp_path: Pat
     monkeypatch.setattr(tool, "smoke", lambda *_: (_ for _ in ()).throw(ResourceError("the GPU failed")))
     with pytest.raises(ResourceError, match="the GPU failed"):
         tool.smoke_that_fits("deblur-gpu", (), tmp_path, "cpu", 1.0)
+
+
+def test_a_driver_that_is_too_old_is_told_in_torchs_words(
+    tool: ModuleType, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\nPlease update")
+
+    monkeypatch.setattr(torch, "zeros", refuse)
+    said = "device 'cuda' cannot be used here (The NVIDIA driver on your system is too old (found version 11040).)"
+    tool.told_device("auto")
+    assert capsys.readouterr().out == f"{said}; 'cpu' always can, and is taken\n"
+    with pytest.raises(ArgumentError, match="driver on your system is too old"):
+        tool.told_device("cuda")
+
+
+def test_a_bundle_holds_photos_or_pairs(tool: ModuleType, tmp_path: Path) -> None:
+    assert tool.sources("deblur-gpu", tmp_path) == (f"data.photos={tmp_path}/photos",)
+    pairs = tmp_path / "pairs"
+    expected = (f"data.photos={pairs}", f"data.beside.undone={pairs}/undone")
+    assert tool.sources("deblur-refine-gpu", tmp_path) == expected
+
+
+def test_pairs_are_bundled(tmp_path: Path) -> None:
+    """As many as there is room for, what was undone to the bit, in the groups that they were of."""
+    folder, out = tmp_path / "undone", tmp_path / "pairs"
+    for half in ("blur", "sharp", "undone"):
+        (folder / half).mkdir(parents=True)
+    entries, drawn = [], torch.Generator().manual_seed(0)
+    for name in ("000000", "000003", "000007"):
+        planes = (255 * torch.rand(4, 24, 30, generator=drawn)).byte()
+        np.save(folder / "undone" / f"{name}.npy", planes.numpy())
+        halves = {half: f"{half}/{name}.png" for half in ("blur", "sharp")}
+        for path in halves.values():
+            write_photo(Photo(planes[:3] / 255), folder / path)
+        entries.append(Entry(degraded=halves["blur"], clean=halves["sharp"], group=f"of {name}", height=24, width=30))
+    made = Manifest(layout="pairs", paired=True, counts={"": 3}, items=tuple(entries))
+    save_manifest(made, folder / MANIFEST)
+    size = module("bundle_pairs").main.callback
+    size(folder, out, 1.0)
+    kept = open_listing(out)
+    assert [(pair.degraded.name, pair.group) for pair in kept.items] == [
+        ("000000.jpg", "of 000000"),
+        ("000003.jpg", "of 000003"),
+        ("000007.jpg", "of 000007"),
+    ]
+    source = open_source(out)
+    beside = Beside("undone", out / "undone", source)
+    undone = torch.from_numpy(np.load(folder / "undone" / "000003.npy"))
+    assert torch.equal(beside.read(source.name(1), (24, 30)), undone)
+    size(folder, tmp_path / "less", 0.012)
+    assert 1 <= len(open_listing(tmp_path / "less").items) < 3
 
 
 def test_files_come_back_whole_from_their_pieces(tool: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import tomllib
 import types
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -22,6 +23,7 @@ from resharp.networks import NETWORKS
 from resharp.photo import photo_size
 from resharp.restorers import denoise, open_restorer
 from resharp.training import dry_run, list_runs, load_recipe, recipe_schema, train_weights
+from resharp.training.building import build_cast
 from resharp.training.config import NetworkRecipe
 from resharp.training.loop import _instead_of_bfloat16
 from resharp.training.sampler import held_out, open_sampler
@@ -188,9 +190,11 @@ def test_a_network_is_compiled_where_the_recipe_says_so(
 ) -> None:
     """What a compiler makes of it is torch's to test; here the steps run through it, the weights are the network's."""
     compiled: list[torch.nn.Module] = []
+    modes: list[str | None] = []
 
-    def compile_(network: torch.nn.Module) -> torch.nn.Module:
+    def compile_(network: torch.nn.Module, *, mode: str | None) -> torch.nn.Module:
         compiled.append(network)
+        modes.append(mode)
         return torch.nn.Sequential(network)
 
     monkeypatch.setattr(torch, "compile", compile_)
@@ -201,6 +205,27 @@ def test_a_network_is_compiled_where_the_recipe_says_so(
     weights = trained(recipe, tmp_path / "compiled")
     assert len(compiled) == 1
     assert all(torch.equal(weights[name], plain[name]) for name in plain)
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)
+    build_cast(tiny(photos, **{"networks.generator.compile": "graphs"}), torch.device("cuda"))
+    assert modes == [None, "reduce-overhead"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "words"),
+    [
+        ({}, "cpu", "CUDA, and this runs on cpu"),
+        ({"stages.0.accumulate": 2}, "cuda", "one pass a step, and accumulate takes more"),
+        ({"data.plan.crop": 0}, "cuda", r"one shape, and whole photos \(data"),
+        ({"stages.0.step": "dbgan-pretrain"}, "cuda", "one pass a step, and only supervised"),
+    ],
+)
+def test_what_is_in_the_way_of_cuda_graphs_is_told(
+    photos: Path, changes: dict[str, Any], device: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)
+    recipe = tiny(photos, **{"networks.generator.compile": "graphs"}, **changes)
+    with pytest.raises(RecipeError, match=f"generator.compile: graphs want {words}.*; take true"):
+        build_cast(recipe, torch.device(device))
 
 
 def test_a_disk_that_is_full_leaves_the_checkpoints_before(
@@ -287,7 +312,7 @@ def test_photos_to_judge_by_come_from_many_groups() -> None:
         ({"data.plan.crop": 0}, RecipeError, "whole photos make no batches"),
         ({"stages.0.losses": "{}"}, RecipeError, "stages.0.losses"),
         ({"stages.0.batch_size": '"4"'}, RecipeError, "stages.0.batch_size: input should be a valid integer"),
-        ({"networks.generator.compile": '"no"'}, RecipeError, "compile: input should be a valid boolean"),
+        ({"networks.generator.compile": '"no"'}, RecipeError, "compile: input should be False, True or 'graphs'"),
         ({"networks.generator": "{ kind = 'torch.nn:Identity' }"}, RecipeError, "has no parameters to train"),
         ({"networks.generator": "{ kind = ':Name' }"}, RecipeError, "is no network"),
         ({"data.n_holdout_groups": 3}, RecipeError, "data: n_holdout is less than the 3 of n_holdout_groups"),

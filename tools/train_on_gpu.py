@@ -20,7 +20,8 @@ from typing import Any
 import click
 import torch
 
-from resharp.errors import ResharpError, ResourceError
+from resharp.device import checked_device
+from resharp.errors import ArgumentError, ResharpError, ResourceError
 from resharp.files import written_whole
 from resharp.training import Recipe, load_recipe, shown_score, train_weights
 from resharp.training.checkpoint import checkpoints
@@ -34,6 +35,25 @@ Overrides = tuple[str, ...]
 
 class _EnoughError(Exception):
     """The smoke run has seen what it wanted."""
+
+
+def told_device(device: str) -> None:
+    """Says why "auto" will be no GPU.  Raises ArgumentError for another device that cannot be used."""
+    try:
+        checked_device("cuda" if device == "auto" else device)
+    except ArgumentError as error:
+        if device != "auto":
+            raise
+        click.echo(f"{error}, and is taken")
+
+
+def sources(recipe: str, bundle: Path) -> Overrides:
+    """Where the bundle holds what a recipe trains on: photos, or pairs and what lies beside them."""
+    beside = load_recipe(recipe).data.beside
+    if not beside:
+        return (f"data.photos={bundle / 'photos'}",)
+    pairs = bundle / "pairs"
+    return (f"data.photos={pairs}", *(f"data.beside.{name}={pairs / name}" for name in beside))
 
 
 def smoke(recipe: str, overrides: Overrides, folder: Path, device: str, seconds: float) -> dict[str, Any]:
@@ -177,8 +197,9 @@ def main(
     started = started or time.time()
     deadline = started + 60 * minutes - min(SPARE, 10 * minutes)
     run, kept = out / "run", out / "fitted.json"
-    photos = () if any(one.startswith("data.photos=") for one in overrides) else (f"data.photos={bundle / 'photos'}",)
     try:
+        told_device(device)
+        photos = () if any(one.startswith("data.photos=") for one in overrides) else sources(recipe, bundle)
         if kept.is_file():
             chosen, speed, memory = (json.loads(kept.read_text())[name] for name in ("overrides", "speed", "memory"))
         else:

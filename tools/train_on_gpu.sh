@@ -4,12 +4,13 @@
 #   tools/train_on_gpu.sh RECIPE MINUTES OUT [KEY=VALUE]...
 #   BUNDLE=bundle tools/train_on_gpu.sh deblur-gpu 10 out
 #
-# BUNDLE (default: bundle/ of the checkout) holds photos/ (JPEG, WebP, PNG) and, for what Python lacks beside torch, wheels/:
+# BUNDLE (default: bundle/ of the checkout) holds photos/ (JPEG, WebP, PNG), for deblur-refine-gpu pairs/ in their place
+# (tools/bundle_pairs.py), and, for what Python lacks beside torch, wheels/:
 #   pip download --only-binary=:all: --python-version 3.12 -d bundle/wheels pydantic
 # PYTHON (default: python3) runs it; RUNS=3 stretches the schedule over three such calls.
 set -eu
 if [ $# -lt 3 ]; then
-  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 started=$(date +%s)

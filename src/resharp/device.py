@@ -1,12 +1,17 @@
-"""Which device to run on, and what it is fast at."""
+"""Which device to run on, what it is fast at, and how what it computes with gets there."""
 
 import functools
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from .errors import ArgumentError
+
+_Batch = TypeVar("_Batch")
 
 
 def checked_device(device: str) -> torch.device:
@@ -37,6 +42,52 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return False
     with torch.cuda.device(device):  # torch calls older cards able, too: they do it in software
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def copied_ahead(batches: Iterable[_Batch], device: torch.device) -> Iterator[_Batch]:
+    """Tensors, in mappings, lists and named tuples or alone, on a device; to a GPU each batch is copied from pinned
+    memory, on a stream of its own, while what was made of the one before it still runs."""
+    if device.type != "cuda":
+        yield from (_each_tensor(batch, lambda one: one.to(device)) for batch in batches)
+        return
+    copying, ahead = torch.cuda.Stream(device), None  # type: ignore[no-untyped-call]
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            following = _each_tensor(batch, lambda one: sent(one, device))
+            copied = copying.record_event()
+        if ahead is not None:
+            yield _arrived(*ahead, device)
+        ahead = following, copied
+    if ahead is not None:
+        yield _arrived(*ahead, device)
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; nobody waits for a GPU that it is copied to."""
+    if device.type == "cuda" and tensor.device.type == "cpu" and not tensor.is_pinned():
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
+def _arrived(batch: Any, copied: torch.cuda.Event, device: torch.device) -> Any:
+    """The batch, for the stream that works: it waits for these copies alone, and their memory for it."""
+    working = torch.cuda.current_stream(device)
+    working.wait_event(copied)
+    _each_tensor(batch, lambda one: one.record_stream(working))
+    return batch
+
+
+def _each_tensor(thing: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The same with every tensor in it changed."""
+    if isinstance(thing, Tensor):
+        return change(thing)
+    if isinstance(thing, Mapping):
+        return {name: _each_tensor(part, change) for name, part in thing.items()}
+    if isinstance(thing, list):
+        return [_each_tensor(part, change) for part in thing]
+    if not hasattr(thing, "_fields"):
+        return thing
+    return type(thing)(*(_each_tensor(part, change) for part in thing))
 
 
 _ALLOCATION_FAILED = re.compile(  # a primitive's descriptor fails where a processor lacks something

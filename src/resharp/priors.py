@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .device import sent
 from .errors import ArgumentError
 
 Denoiser = Callable[[Tensor, float], Tensor]
@@ -52,7 +53,7 @@ class MeanShift:
     def residual(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """X - r(x + eta), shape of `image`: the step that the denoiser would take back."""
         noise = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=generator.device)
-        return image - self.denoiser(torch.add(image, noise.to(image.device), alpha=self.sigma), self.sigma)
+        return image - self.denoiser(torch.add(image, sent(noise, image.device), alpha=self.sigma), self.sigma)
 
     def score(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
         """The mean-shift vector, a noisy estimate of the gradient of log (g_sigma * p) at `image`."""

@@ -2,11 +2,14 @@
 one by one, blended where they overlap."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
+from .device import copied_ahead
+
+_Share = tuple[slice, Tensor]
 FEATHER = 32  # pixels over which one part passes into the next
 
 
@@ -56,6 +59,8 @@ def run_in_tiles(
     halo: int,
     multiple_of: int = 1,
     scale: int = 1,
+    at_once: int = 1,
+    device: torch.device | None = None,
     on_tile: Callable[[], None] | None = None,
 ) -> Tensor:
     """What `function`, which makes (N, C', scale H, scale W) of (N, C, H, W), makes of parts of an image, put together.
@@ -63,27 +68,47 @@ def run_in_tiles(
     Parts are squares of at most `side` pixels, which is at least `smallest_side(halo, multiple_of)`.  They begin at
     multiples of `multiple_of`.  Within `halo` pixels from where a part was cut its result is not used; beyond that it
     passes into its neighbour's along FEATHER pixels.  A function whose values depend on no pixel farther away than the
-    halo, and on their place modulo `multiple_of`, thus gives what it gives of the whole.  on_tile: called after each.
+    halo, and on their place modulo `multiple_of`, thus gives what it gives of the whole.  at_once: so many parts of one
+    size are given together, as (at_once N, C, h, w); the sums then run in another order, where more than two parts
+    meet.  device: where the function wants them, None where the image lies; parts are copied while it runs.  on_tile:
+    called after each.
     """
+    device = image.device if device is None else device
     rows, columns = (list(_shares(_spans(size, side, halo, multiple_of), halo, scale)) for size in image.shape[-2:])
     if len(rows) == len(columns) == 1:
-        whole = function(image)
+        whole = function(image.to(device))
         if on_tile is not None:
             on_tile()
         return whole
     assert side >= smallest_side(halo, multiple_of)
     result: Tensor | None = None
-    for down, share_down in rows:
-        for across, share_across in columns:
-            part = function(image[..., down, across])
-            if result is None:
-                result = part.new_zeros(*part.shape[:-2], *(scale * size for size in image.shape[-2:]))
+    groups = list(_alike(((row, column) for row in rows for column in columns), at_once))
+    cut = ([image[..., row[0], column[0]] for row, column in group] for group in groups)
+    batches = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in cut)
+    for group, batch in zip(groups, copied_ahead(batches, device), strict=True):
+        made = function(batch)
+        if result is None:
+            shape = len(image), *made.shape[1:-2], *(scale * size for size in image.shape[-2:])
+            result = made.new_zeros(shape)
+        for part, ((down, share_down), (across, share_across)) in zip(made.chunk(len(group)), group, strict=True):
             share = (share_down[:, None] * share_across).to(part)
             result[..., _scaled(down, scale), _scaled(across, scale)] += part * share
             if on_tile is not None:
                 on_tile()
+        del batch, made, part, share  # their memory is the next ones'
     assert result is not None
     return result
+
+
+def _alike(parts: Iterable[tuple[_Share, _Share]], at_once: int) -> Iterator[list[tuple[_Share, _Share]]]:
+    """Parts in groups of one size, up to `at_once` of them, each as soon as it is full."""
+    waiting: dict[tuple[int, int], list[tuple[_Share, _Share]]] = {}
+    for row, column in parts:
+        size = len(row[1]), len(column[1])
+        waiting.setdefault(size, []).append((row, column))
+        if len(waiting[size]) == at_once:
+            yield waiting.pop(size)
+    yield from waiting.values()
 
 
 def even_sample(image: Tensor, *, side: int, most: int, multiple_of: int = 1) -> Tensor:
@@ -122,7 +147,7 @@ def _scaled(span: slice, scale: int) -> slice:
     return slice(scale * span.start, scale * span.stop)
 
 
-def _shares(spans: Sequence[slice], halo: int, scale: int) -> Iterator[tuple[slice, Tensor]]:
+def _shares(spans: Sequence[slice], halo: int, scale: int) -> Iterator[_Share]:
     """Each part of an axis with the share of its pixels in the result; at each pixel the shares sum to 1."""
     for index, span in enumerate(spans):
         share = torch.ones(scale * (span.stop - span.start))

@@ -15,7 +15,8 @@ from .sources import Source
 
 
 class Beside:
-    """A folder that holds for every photo of a source a picture, or .npy (channels, height, width), of its name.
+    """A folder that holds for every photo of a source a picture, transparency its fourth channel, or .npy (channels,
+    height, width), of its name.
 
     Raises DatasetError where one has none.
     """
@@ -40,7 +41,7 @@ class Beside:
         """(channels, height, width), uint8 or float32, of a photo of that (height, width).  Raises DatasetError."""
         path = self._files[photo]
         if path.suffix.lower() != ".npy":
-            plane = read_pixels(path, deep=True)
+            plane = read_pixels(path, deep=True, transparency=True)
         else:
             try:
                 array = np.load(path, allow_pickle=False)

@@ -1,7 +1,7 @@
 """Batches whose degradations are drawn by the loader and done where the training runs."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,9 +58,8 @@ def batch_of(samples: Sequence[DrawnSample]) -> DrawnBatch:
 
 
 @torch.no_grad()
-def finished(drawn: DrawnBatch, device: torch.device) -> dict[str, Tensor]:
-    """The batch, on a device and made there: float32, its photos on the levels of those that they were made of."""
-    drawn = _moved(drawn, device)
+def finished(drawn: DrawnBatch) -> dict[str, Tensor]:
+    """The batch, made where it lies: float32, its photos on the levels of those that they were made of."""
     size, factor = drawn.size, drawn.factor
     made: dict[str, list[Tensor]] = {"degraded": [], "clean": []}
     for chain, corners in zip(drawn.chains, drawn.corners, strict=True):
@@ -74,14 +73,3 @@ def finished(drawn: DrawnBatch, device: torch.device) -> dict[str, Tensor]:
     if drawn.white is not None:
         batch["degraded"].addcmul_(drawn.white, drawn.levels[:, None, None, None])
     return batch | drawn.beside
-
-
-def _moved(thing: Any, device: torch.device) -> Any:
-    """Every tensor in it, without waiting for it."""
-    if isinstance(thing, Tensor):
-        return thing.to(device, non_blocking=True)
-    if isinstance(thing, Mapping):
-        return {name: _moved(part, device) for name, part in thing.items()}
-    if isinstance(thing, list):
-        return [_moved(part, device) for part in thing]
-    return type(thing)(*(_moved(part, device) for part in thing)) if hasattr(thing, "_fields") else thing

@@ -48,6 +48,7 @@ class VaryingBlur(LinearDegradation):
         self.register_buffer("kernels", kernels)
         self.register_buffer("rows", _checked_places(rows, kernels.shape[0], "rows"))
         self.register_buffer("columns", _checked_places(columns, kernels.shape[1], "columns"))
+        self._kept: tuple[tuple[object, ...], tuple[Tensor, Tensor], tuple[list[slice | None], ...]] | None = None
 
     @property
     def margin(self) -> tuple[int, int]:
@@ -102,11 +103,21 @@ class VaryingBlur(LinearDegradation):
     def _parts(self, height: int, width: int, like: Tensor) -> Iterator[tuple[Part, Tensor]]:
         """Every kernel that has a share in a measurement of this size, where, and its weights there."""
         down, across = shares(self.rows.to(like), height), shares(self.columns.to(like), width)
-        for row, column in itertools.product(range(len(down)), range(len(across))):
-            here = _where_positive(down[row]), _where_positive(across[column])
-            if here[0] is not None and here[1] is not None:
-                part = row, column, here[0], here[1]
-                yield part, down[row, here[0], None] * across[column, here[1]]
+        rows, columns = self._where(down, across)
+        for (row, below), (column, right) in itertools.product(enumerate(rows), enumerate(columns)):
+            if below is not None and right is not None:
+                yield (row, column, below, right), down[row, below, None] * across[column, right]
+
+    def _where(self, down: Tensor, across: Tensor) -> tuple[list[slice | None], ...]:
+        """Where places have a share, kept for the next call: iterations ask for the same, and to look is to wait."""
+        places = self.rows, self.columns
+        versions = [-1 if one.is_inference() else one._version for one in places]
+        key = (down.shape, across.shape, down.dtype, *versions)
+        kept = self._kept
+        if kept is None or kept[0] != key or any(a is not b for a, b in zip(kept[1], places, strict=True)):
+            found = tuple([_where_positive(one) for one in weights.cpu()] for weights in (down, across))
+            self._kept = kept = key, places, found
+        return kept[2]
 
     def _spectrum(self, row: int, column: int, grid: tuple[int, int], like: Tensor) -> Tensor:
         spectrum: Tensor = torch.fft.rfft2(self.kernels[row, column].to(like), s=grid)

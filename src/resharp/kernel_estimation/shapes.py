@@ -47,13 +47,11 @@ def centre_of_light(kernels: Tensor) -> Tensor:
 def centred(kernels: Tensor, *, exactly: bool = False) -> Tensor:
     """Kernels moved so that their centre of light is the middle: by whole pixels, or exactly (smears a little)."""
     away = centre_of_light(kernels)
-    whole = away.round().long().tolist()
-    kernels = torch.stack([_moved(kernel, -down, -right) for kernel, (down, right) in zip(kernels, whole, strict=True)])
-    return resampled(kernels, 1.0, kernels.shape[-1], centre=away - away.round()) if exactly else kernels
-
-
-def _moved(kernel: Tensor, down: int, right: int) -> Tensor:
-    return torch.roll(kernel, (down, right), (0, 1))
+    side = kernels.shape[-1]
+    places = torch.arange(side, device=kernels.device) + away.round().long()[..., None]
+    rows, columns = places.remainder(side).unbind(1)
+    kernels = kernels.gather(1, rows[:, :, None].expand_as(kernels)).gather(2, columns[:, None].expand_as(kernels))
+    return resampled(kernels, 1.0, side, centre=away - away.round()) if exactly else kernels
 
 
 def resampled(kernels: Tensor, scale: float, side: int, *, centre: Tensor | None = None) -> Tensor:

@@ -48,9 +48,9 @@ def read_photo(path: str | Path) -> Photo:
     return decode_photo(_bytes_of(path), name=str(path))
 
 
-def read_pixels(path: str | Path, *, deep: bool = False) -> Tensor:
-    """The upright pixels of such a file alone: uint8 RGB (3, H, W), transparency left out; of one with 16 bits rounded
-    to 8, or if `deep` float32 in [0, 1].
+def read_pixels(path: str | Path, *, deep: bool = False, transparency: bool = False) -> Tensor:
+    """The upright pixels of such a file alone: uint8 RGB (3, H, W), of a colour one with its `transparency` (4, H, W);
+    of one with 16 bits rounded to 8, or if `deep` float32 in [0, 1].
 
     For training, which wants them fast; not to be written to.  Raises PhotoError as `read_photo` does.
     """
@@ -65,7 +65,7 @@ def read_pixels(path: str | Path, *, deep: bool = False) -> Tensor:
     if planes.ndim == 2:
         return planes.expand(3, -1, -1)
     planes = planes.permute(2, 0, 1)
-    return planes[:1].expand(3, -1, -1) if len(planes) == 2 else planes[:3]
+    return planes[:1].expand(3, -1, -1) if len(planes) == 2 else planes[: 3 + transparency]
 
 
 def _bytes_of(path: str | Path) -> bytes:

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import torch
@@ -42,13 +42,16 @@ _BYTES_PER_PIXEL = 160  # of the solver's own memory, beside that of the denoise
 _NO_NOISE = 1 / 255  # what is told a solver of photos whose known pixels are kept as they are
 
 
+Report = Callable[[int, Mapping[str, float | str | Tensor]], bool | None]
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """What a solver is given: y = A x + n, where to begin, and what is known.
 
     measurement: (..., 3, h, w);  initial: (..., 3, H, W), the domain of A;  noise_sigma: None where it is to be
     estimated;  gamma: above 1, the degradation acts on linear light;  generator: of one of several samples;  report:
-    hears (iteration, facts), and stops the solver by returning False.
+    hears (iteration, facts), which may be tensors, and stops the solver by returning False.
     """
 
     measurement: Tensor
@@ -58,11 +61,11 @@ class Problem:
     seed: int
     gamma: float
     generator: torch.Generator | None  # of the noise that samples draw
-    report: Callable[[int, dict[str, float | str]], bool | None]
+    report: Report
 
     def on_step(self, step: Step) -> bool | None:
         """What solvers call after each iteration."""
-        found = {"noise_sigma": float(step.noise_sigma.mean()), "data_weight": float(step.data_weight.mean())}
+        found = {"noise_sigma": step.noise_sigma.mean(), "data_weight": step.data_weight.mean()}  # not waited for
         return self.report(step.iteration, {**found, "iterations": step.iteration})
 
 
@@ -174,9 +177,10 @@ class BayesRestorer:
         checked_seed(seed)
         if isinstance(operator, Blur):
             check_fits(operator, degraded)
-        facts: dict[str, float | str] = {}
+        found: dict[str, float | str | Tensor] = {}
         with memory_named(degraded, degraded.device):
-            restored = self._solved(degraded, operator, noise_sigma, seed, progress, facts)
+            restored = self._solved(degraded, operator, noise_sigma, seed, progress, found)
+        facts = {name: float(fact) if isinstance(fact, Tensor) else fact for name, fact in found.items()}
         if not bool(torch.isfinite(restored).all()):
             raise WeightsError("the denoiser's output is not finite; try --precision float32 or other weights")
         maps = {"kernel": operator.kernel} if isinstance(operator, Blur) else {}
@@ -207,7 +211,7 @@ class BayesRestorer:
         noise_sigma: float | None,
         seed: int,
         progress: Progress | None,
-        facts: dict[str, float | str],
+        facts: dict[str, float | str | Tensor],
     ) -> Tensor:
         """Of the operator's domain, without what lies outside the frame, the spread of samples behind it; whole or in
         parts."""
@@ -221,7 +225,7 @@ class BayesRestorer:
         def solve(measurement: Tensor) -> Tensor:
             before, n_runs, runs = next(part), self._samples or 1, itertools.count()
 
-            def report(iteration: int, found: dict[str, float | str]) -> bool | None:
+            def report(iteration: int, found: Mapping[str, float | str | Tensor]) -> bool | None:
                 facts.update(found)
                 run = before * n_runs + (next(runs) // self.n_iterations)
                 done, total = run * self.n_iterations + iteration, n_parts * n_runs * self.n_iterations
@@ -241,7 +245,7 @@ class BayesRestorer:
         operator: LinearDegradation,
         noise_sigma: float | None,
         seed: int,
-        report: Callable[[int, dict[str, float | str]], bool | None],
+        report: Report,
     ) -> Tensor:
         initial = operator.first_guess(measurement)
         exact = noise_sigma is None and operator.is_exact

@@ -113,14 +113,14 @@ class BlindRestorer:
         progress: Progress | None,
     ) -> Tensor:
         """The picture with its margin, in [0, 1], if kernels are believed up to so much."""
-        before = attempt * self._n_iterations
+        before, last = attempt * self._n_iterations, list[Step]()
 
         def on_step(step: Step) -> None:
-            facts["noise_sigma"] = float(step.noise_sigma)
+            last[:] = [step]  # read once all are done: that waits for the device
             if progress is not None and progress(before + step.iteration, before + self._n_iterations) is False:
                 raise StoppedError("stopped; no picture was made")
 
-        return half_quadratic(
+        restored = half_quadratic(
             photo,
             operator,
             self.denoiser.at_any_level,
@@ -132,6 +132,8 @@ class BlindRestorer:
             tolerance=TOLERANCE,
             on_step=on_step,
         ).clamp(0, 1)
+        facts["noise_sigma"] = float(last[0].noise_sigma)
+        return restored
 
 
 def seen_through(blur: BlurField, operator: VaryingBlur, restored: Tensor) -> Tensor:

@@ -29,13 +29,14 @@ from resharp.solvers import estimated_noise_sigma
 from resharp.tiling import even_sample, n_tiles, run_in_tiles, run_whole, smallest_side
 
 from .base import Progress, Restored, check_known, told
-from .memory import memory_named
+from .memory import PeakBytes, memory_named
 from .precision import checked_precision
 
 _FEWEST_SQUARES, _MOST_SQUARES, _SMALLEST_SQUARE, _LARGEST_SQUARE = 64, 256, 64, 128
 _MOST_ON_CPU = 4 << 30  # bytes for features: with the photo itself and the rest, 24 megapixels stay below 8 GB
+_SHARE, _SHARE_ON_CPU = 0.8, 0.5  # of the memory that is free, which is planned with
+_TRIED = 32  # pixels of the sides of the part whose memory is measured
 _WAY_OUT = "close other programs or take a smaller photo"
-_HELD = 3  # a network holds about three times its largest layer at once, measured
 
 _Options = Mapping[str, Any]
 _ACCEPTED = {"sigma": "noise_sigma", "segmentation": "segmentation"}
@@ -53,7 +54,8 @@ class _Network(Protocol):
 class TiledNetwork:
     """A network on images (..., 3, H, W) of any size, float32 in and out, not clipped.
 
-    tile: side in pixels of the parts that images are cut into; None takes them whole where memory allows.
+    tile: side in pixels of the parts that images are cut into; None takes them whole where memory allows.  On
+    accelerators as many parts of one size go through the network together as the memory allows.
     """
 
     def __init__(
@@ -70,8 +72,11 @@ class TiledNetwork:
         self.dtype = checked_precision(precision, self.device)
         with memory_named(None, self.device):
             placed = network.eval().requires_grad_(False).to(device=self.device, dtype=self.dtype)
+            if self.device.type == "cuda":  # fastest there
+                placed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._network = cast(_Network, placed)
-            self._bytes_per_pixel = _HELD * self.dtype.itemsize * self._largest_layer(placed)
+            self._tried = math.lcm(_TRIED, contract.multiple_of) ** 2  # pixels
+            self._memory = self._memory_of(placed, continued=False), self._memory_of(placed, continued=True)
         if tile is not None and tile < self.smallest_tile:
             raise ArgumentError(
                 f"tiles of {tile} pixels; this model looks so far around that {self.smallest_tile} are the least"
@@ -92,11 +97,11 @@ class TiledNetwork:
 
         Raises ResourceError; StoppedError where `progress` stops.
         """
-        flat = image.to(self.device).reshape(-1, *image.shape[-3:])
+        flat = image.reshape(-1, *image.shape[-3:])
         times = 1 if planes is None else planes.shape[-1] // image.shape[-1]
         if planes is not None:
-            planes = pixel_unshuffle(planes.to(flat).reshape(-1, *planes.shape[-3:]), times)
-            flat = torch.cat([flat, planes.expand(len(flat), -1, -1, -1)], dim=1)
+            beside_each = planes.to(flat).reshape(-1, *planes.shape[-3:]).expand(len(flat), -1, -1, -1)
+            flat = torch.cat([flat, pixel_unshuffle(beside_each, times)], dim=1)
         with memory_named(image, self.device, way_out=_WAY_OUT):
             options = {"beside": [one.to(self.device) for one in beside], "seed": dropout_seed, "times": times}
             made = [self._restored(one[None], options, progress) for one in flat]
@@ -106,33 +111,33 @@ class TiledNetwork:
     @torch.no_grad()
     def _restored(self, image: Tensor, options: _Options, progress: Progress | None) -> Tensor:
         """Of (1, C, H, W), in smaller and smaller parts until one fits."""
-        least = self.smallest_tile
-        side = max(image.shape[-2:]) if self._tile is None else self._tile
-        if self._tile is None and image.shape[-2] * image.shape[-1] > self._pixels_at_once():
-            side = max(least, math.isqrt(self._pixels_at_once()))
+        least, (height, width) = self.smallest_tile, image.shape[-2:]
+        side, at_once = self._layout(height, width)
+        if options["seed"] is not None:  # each part makes the draw of dropout for itself
+            at_once = 1
         while True:
             try:
-                return self._in_parts(image, side, options, progress)
+                return self._in_parts(image, side, at_once, options, progress)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-            if side <= least:
-                height, width = image.shape[-2:]
+            if side <= least and at_once == 1:
                 raise ResourceError(
                     f"not enough memory on {self.device} for a photo of {width}x{height}, also in parts of {least} "
                     f"pixels; {_WAY_OUT}"
                 )
-            side = max(least, min(side, *image.shape[-2:]) // 2)
+            if at_once == 1:
+                side = max(least, min(side, height, width) // 2)
+            at_once = max(1, at_once // 2)
 
-    def _in_parts(self, image: Tensor, side: int, options: _Options, progress: Progress | None) -> Tensor:
-        """Each part makes the draw of dropout for itself."""
+    def _in_parts(self, image: Tensor, side: int, at_once: int, options: _Options, progress: Progress | None) -> Tensor:
         multiple_of, scale = self.contract.multiple_of, self.contract.scale
         total = n_tiles(image, side=side, halo=self.reach, multiple_of=multiple_of)
         measured = self._measured(image, side, options) if total > 1 and self.contract.halo is None else None
         run = functools.partial(self._part, measured=measured, options=options)
         done = itertools.count(1)
-        layout = {"side": side, "halo": self.reach, "multiple_of": multiple_of, "scale": scale}
-        return run_in_tiles(run, image, on_tile=lambda: told(progress, next(done), total), **layout)
+        layout = {"side": side, "halo": self.reach, "multiple_of": multiple_of, "scale": scale, "at_once": at_once}
+        return run_in_tiles(run, image, device=self.device, on_tile=lambda: told(progress, next(done), total), **layout)
 
     def _part(self, part: Tensor, *, measured: Sequence[Tensor] | None, options: _Options) -> Tensor:
         shared: dict[str, Any] = {}
@@ -152,7 +157,8 @@ class TiledNetwork:
         drawn: dict[str, Any] = (
             {} if options["seed"] is None else {"generator": torch.Generator().manual_seed(options["seed"])}
         )
-        return self._network(*parts, *options["beside"], **drawn, **shared).float()
+        beside = [one.expand(len(whole)) for one in options["beside"]]
+        return self._network(*parts, *beside, **drawn, **shared).float()
 
     def _measured(self, image: Tensor, side: int, options: _Options) -> list[Tensor]:
         """What the network measures on the photo, in the order in which it asks.
@@ -162,7 +168,7 @@ class TiledNetwork:
         square = min(max(_SMALLEST_SQUARE, side // 8 // 64 * 64), _LARGEST_SQUARE)
         most = min(max(_FEWEST_SQUARES, (side // square) ** 2), _MOST_SQUARES)
         sample = even_sample(image, side=square, most=most, multiple_of=self.contract.multiple_of)
-        sample = sample.contiguous(memory_format=torch.channels_last)
+        sample = sample.to(self.device).contiguous(memory_format=torch.channels_last)
         found: list[Tensor] = []
 
         def keep(measure: Callable[[], Tensor]) -> Tensor:
@@ -194,40 +200,54 @@ class TiledNetwork:
         halo = self.contract.halo
         return int(getattr(self._network, "reach", 0)) if halo is None else halo
 
-    def _pixels_at_once(self) -> int:
-        """As many as fit in half of the memory that is free now; all where nothing is known of how parts would
-        differ."""
+    def _layout(self, height: int, width: int) -> tuple[int, int]:
+        """(side of the parts that a photo is cut into, how many of one size go through the network together): few and
+        large ones, as much as fits in a share of the memory that is free now."""
+        whole = max(height, width)
         if self.contract.halo is None and not hasattr(self._network, "reach"):
-            return 1 << 62
-        free = free_memory(self.device)
-        spare = _MOST_ON_CPU if free is None else free // 2
-        if self.device.type == "cpu":
-            spare = min(spare, _MOST_ON_CPU)
-        return int(spare / self._bytes_per_pixel)
+            return self._tile or whole, 1  # nothing is known of how parts would differ
+        is_cpu, free = self.device.type == "cpu", free_memory(self.device)
+        spare = _MOST_ON_CPU if free is None else free * (_SHARE_ON_CPU if is_cpu else _SHARE)
+        spare = min(spare, _MOST_ON_CPU) if is_cpu else spare
+        if self._tile is None and self.bytes_for(height, width, whole) <= spare:
+            return whole, 1
+        pixels = max(0, int(self._tried * self._memory[0].times(spare - self._kept(height, width))))
+        multiple = self.contract.multiple_of
+        side = self._tile or max(self.smallest_tile, math.isqrt(pixels) // multiple * multiple)
+        return side, 1 if is_cpu else max(1, pixels // side**2)
+
+    def bytes_for(self, height: int, width: int, side: int, at_once: int = 1) -> int:
+        """What a photo takes on the device in parts of that side, beside the network's weights: to 2 % of what torch
+        allocates on the CPU (`tests/test_restorers_network.py`); what cuDNN works in is not known."""
+        multiple, sides = self.contract.multiple_of, [min(side, length) for length in (height, width)]
+        pixels = at_once * math.prod(-(-length // multiple) * multiple for length in sides)
+        kept = self._kept(height, width) if side < max(height, width) else 0
+        return kept + self._memory[any(length % multiple for length in sides)].most(pixels / self._tried)
+
+    def _kept(self, height: int, width: int) -> int:
+        """Bytes of the picture that parts are put together in."""
+        return 12 * self.contract.scale**2 * height * width
 
     @torch.no_grad()
-    def _largest_layer(self, network: nn.Module) -> float:
-        """Values per pixel of the photo that the largest layer takes and gives."""
-        side = 32 * self.contract.multiple_of // math.gcd(32, self.contract.multiple_of)
-        found = [6 * side**2]  # the photo itself, in and out
-
-        def measure(_: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
-            found.append(given[0].numel() + result.numel())
-
-        leaves = [module for module in network.modules() if not list(module.children())]
-        handles = [leaf.register_forward_hook(measure) for leaf in leaves]
-        large = side * self.contract.scale
-        beside = {
-            "sigma": torch.full((1,), 0.1),
-            "noise": torch.zeros(1, getattr(network, "noise_channels", 4), side, side),
-            "segmentation": torch.zeros(1, getattr(network, "n_classes", 8), large, large),
-            "undone": torch.zeros(1, 4, side, side),
+    def _memory_of(self, network: nn.Module, *, continued: bool) -> PeakBytes:
+        """Of a small part, as it is or continued to the size that the network takes."""
+        takes, scale = self.contract.takes, self.contract.scale
+        side = math.isqrt(self._tried) - (continued and self.contract.multiple_of > 1)
+        planes = {
+            "noise": getattr(network, "noise_channels", 4),
+            "segmentation": getattr(network, "n_classes", 8) * scale**2,
+            "undone": 4,
         }
-        taken = [beside[name].to(self.device) for name in self.contract.takes if name != "image"]
-        network(torch.zeros(1, 3, side, side, device=self.device), *taken)
-        for handle in handles:
-            handle.remove()
-        return max(found) / side**2
+        channels = 3 + sum(n for name, n in planes.items() if name in takes)
+        beside = [torch.full((1,), 0.1, device=self.device)] if "sigma" in takes else []
+        options = {"beside": beside, "seed": None, "times": scale if "segmentation" in takes else 1}
+        memory = PeakBytes()
+        with memory:
+            part = torch.zeros(1, channels, side, side, device=self.device)
+            following = None if self.device.type == "cpu" else part.clone()  # copied meanwhile
+            self._part(part, measured=None, options=options)
+        del following
+        return memory
 
 
 @final
@@ -349,7 +369,7 @@ class NetworkDenoiser:
 
     def __call__(self, noisy: Tensor, sigma: float) -> Tensor:
         level = checked_level(sigma, self._contract, self.name)
-        beside = [torch.tensor([level])] if self._is_told else []
+        beside = [torch.full((1,), level, device=self.device)] if self._is_told else []
         return self._network(noisy, *beside).to(noisy)
 
     def at_any_level(self, noisy: Tensor, sigma: float) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from resharp.degradations.light import checked_gamma, to_light, to_pixels
+from resharp.device import sent
 from resharp.errors import ArgumentError
 from resharp.priors import Denoiser
 
@@ -142,7 +143,7 @@ def _denoised(
 ) -> Tensor:
     if generator is not None:
         drawn = torch.randn(image.shape, generator=generator, dtype=image.dtype, device=generator.device)
-        image = torch.add(image, drawn.to(image.device), alpha=INJECTED * level)
+        image = torch.add(image, sent(drawn, image.device), alpha=INJECTED * level)
     return _turned_back(denoiser(_turned(image, iteration), level), iteration)
 
 

@@ -44,11 +44,31 @@ def build_cast(recipe: Recipe, device: torch.device) -> TrainerState:
         channels_first = device.type == "cpu" and getattr(network, "trains_channels_first_on_cpu", False)
         if (is_plain or device.type == "cuda") and not channels_first:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        run = torch.compile(network) if settings.compile else network
-        assert isinstance(run, nn.Module)
+        run = _compiled(network, recipe, name, device)
         average = AveragedModel(network, use_buffers=True) if settings.ema else None
         players[name] = Player(name, network.train(not settings.frozen), run, average=average)
     return TrainerState(players)
+
+
+def _compiled(network: nn.Module, recipe: Recipe, name: str, device: torch.device) -> nn.Module:
+    """As the recipe says.  CUDA graphs replay one pass in the same memory: raises RecipeError where that is not so."""
+    how = recipe.networks[name].compile
+    stages = [stage for stage in recipe.stages if name in stage.trains]
+    in_the_way = {
+        f"CUDA, and this runs on {device.type}": device.type != "cuda",
+        "one shape, and whole photos (data.plan.crop = 0) have many": recipe.data.plan.crop == 0,
+        "one pass a step, and only supervised steps are sure to take one": {stage.step for stage in stages}
+        != {"supervised"},
+        "one pass a step, and accumulate takes more": any(stage.accumulate > 1 for stage in stages),
+    }
+    for wanted, is_so in in_the_way.items():
+        if how == "graphs" and is_so:
+            raise RecipeError(f"networks.{name}.compile: graphs want {wanted}; take true")
+    if not how:
+        return network
+    run = torch.compile(network, mode="reduce-overhead" if how == "graphs" else None)
+    assert isinstance(run, nn.Module)
+    return run
 
 
 def build_network(recipe: NetworkRecipe, seed: int, place: str) -> nn.Module:

@@ -85,7 +85,8 @@ class NetworkRecipe(_Strict):
     init: weights to begin from, by name or file, which also say the arguments of a frozen network that leaves them
     out;  frozen: no stage trains it, and it stays in eval mode;  ema: decay of
     its averaged weights per image seen, such as 0.9999 (0 = none), which are judged and kept then;  compile: by
-    `torch.compile`.
+    `torch.compile`; "graphs" has it replay CUDA graphs (mode "reduce-overhead"), for a network that supervised steps
+    alone train, on crops, in one piece.
     """
 
     kind: str
@@ -93,7 +94,7 @@ class NetworkRecipe(_Strict):
     init: str = ""
     frozen: StrictBool = False
     ema: Fraction = 0.0
-    compile: StrictBool = False
+    compile: Literal[False, True, "graphs"] = False
 
     @model_validator(mode="after")
     def _nothing_is_averaged_that_stands_still(self) -> "NetworkRecipe":

@@ -15,6 +15,7 @@ from resharp.data.plan import Plan
 from resharp.data.sources import Source
 from resharp.data.synthesis import Synthesis, as_unit, open_sources
 from resharp.degradations import check_in_batches, make_degradation
+from resharp.device import copied_ahead
 from resharp.errors import ArgumentError, RecipeError, ResharpError
 
 from .config import Recipe
@@ -73,18 +74,18 @@ class Sampler:
             in_step=self.stream.in_step,
             pinned=device.type == "cuda",
         )
-        for batch in stream:
-            made = finished(batch, device) if isinstance(batch, DrawnBatch) else batch
-            yield {name: on_device(part, device) for name, part in made.items()}
+        for batch in copied_ahead(stream, device):
+            made = finished(batch) if isinstance(batch, DrawnBatch) else batch
+            yield {name: as_taken(part) for name, part in made.items()}
 
     def photos(self, first: int, last: int) -> list[str]:
         """The names of the photos that samples first ... last are made of, each once."""
         return list(dict.fromkeys(name for number in range(first, last + 1) for name in self.stream.photos(number)))
 
 
-def on_device(pixels: Tensor, device: torch.device) -> Tensor:
+def as_taken(pixels: Tensor) -> Tensor:
     """Samples as the loader gives them, as a step takes them."""
-    return as_unit(pixels.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+    return as_unit(pixels).contiguous(memory_format=torch.channels_last)
 
 
 def open_sampler(recipe: Recipe, noise: Noise | None = None) -> Sampler:
