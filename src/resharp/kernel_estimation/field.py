@@ -21,7 +21,7 @@ from .sharpness import sharpness_through
 from .threads import one_thread
 from .view import NoBlurError, View, check_reach, viewed
 
-_NEAR = 0.1, 0.45  # of the photo's longer side, of a window's: as far windows share their evidence, the larger one
+_NEAR, _LEAST_NEAR = 0.1, 128  # of the photo's longer side, and pixels: as far windows share their evidence
 _SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels of their own as well
 _MUCH_LESS = 0.85  # of what the shared kernel leaves unexplained: what one's own must leave at most
 _ALIKE = 0.7  # correlation of kernels that may belong to one motion
@@ -87,7 +87,7 @@ def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, Tensor |
 
 
 def _sought(view: View) -> Tensor:
-    return kernels_of_windows(view.windows, view.closeness(*_NEAR), view.side)
+    return kernels_of_windows(view.windows, view.closeness(_NEAR, _LEAST_NEAR), view.side)
 
 
 def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:

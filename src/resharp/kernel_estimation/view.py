@@ -51,10 +51,10 @@ class View:
         layout = dataclasses.replace(self.layout, only=order.tolist())
         return dataclasses.replace(self, layout=layout, windows=self.windows[order])
 
-    def closeness(self, of_photo: float, of_window: float) -> Tensor:
-        """(N, N) of the windows, falling over the larger of these shares of a longer side, see `Layout.closeness`."""
-        sides = max(self.plane.shape), max(self.layout.height, self.layout.width)
-        return self.layout.closeness(max(of_photo * sides[0], of_window * sides[1]))
+    def closeness(self, near: float, least: float) -> Tensor:
+        """(N, N) of the windows, falling over a share of the photo's longer side, but over `least` pixels at least, see
+        `Layout.closeness`."""
+        return self.layout.closeness(max(near * max(self.plane.shape), least))
 
 
 def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
