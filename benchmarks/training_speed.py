@@ -2,10 +2,11 @@
 
     python benchmarks/training_speed.py [--device cpu] [--rounds 5]
 
-A step of the shipped denoiser's recipe, and one of DeblurGAN's size: its generator (11.4 M parameters) and critic,
-WGAN-GP with five critic updates, a pixel loss.  Where Lightning is installed (pip install lightning), its Trainer does
-the denoiser's step too.  All of a kind take turns, so that a busy machine is busy for each; the middle one of their
-times counts.  The share of the peak is that of the device's own matrix product in the type of the convolutions.
+A step of the shipped denoiser's recipe; one of DeblurGAN's size: its generator (11.4 M parameters) and critic, WGAN-GP
+with five critic updates, a pixel loss; one of `dbgan-2core`, half of whose photos a frozen BGAN blurs.  Where Lightning
+is installed (pip install lightning), its Trainer does the denoiser's step too.  All of a kind take turns, so that a
+busy machine is busy for each; the middle one of their times counts.  The share of the peak is that of the device's own
+matrix product in the type of the convolutions.
 """
 
 import importlib
@@ -23,17 +24,17 @@ from torch.nn import functional
 
 from resharp.device import checked_device
 from resharp.losses import LOSSES
-from resharp.networks import DAE, DeblurGAN
+from resharp.networks import BGAN, DAE, DBGAN, DeblurGAN
 from resharp.networks.critics import PatchCritic
 from resharp.training.config import AdamRecipe, MuonRecipe, StageRecipe
 from resharp.training.context import Batch, Player, StepContext
 from resharp.training.estimate import FlopCounter
 from resharp.training.optimizers import build_optimizers
-from resharp.training.steps import gan, supervised
+from resharp.training.steps import dbgan_pretrain, gan, supervised
 
 LAST = torch.channels_last
 N_IMAGES = 10**9
-DAE_BATCH = 16
+DAE_BATCH, DBGAN_BATCH = 16, 8
 ADAM = AdamRecipe(kind="adam", learning_rate=1e-4, betas=(0.5, 0.999))
 Step = Callable[[], object]
 
@@ -111,6 +112,43 @@ def plain_gan(device: torch.device, batch: int, side: int) -> Step:
         loss: Tensor = functional.mse_loss(restored, clean) - 0.01 * critic(restored).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         both[0].step()
+
+    return step
+
+
+def small_dbgan(device: torch.device) -> tuple[DBGAN, BGAN, Batch]:
+    """The networks of recipes/dbgan-2core.toml, and a batch of it."""
+    networks = (
+        DBGAN(width=40, n_blocks=10, blocks="plain", halvings=2),
+        BGAN(width=32, n_blocks=6, blocks="plain", halvings=2),
+    )
+    clean, blurred = torch.rand(2, DBGAN_BATCH, 3, 128, 128, device=device)
+    batch = {"degraded": blurred, "clean": clean, "noise": torch.randn(DBGAN_BATCH, 4, 128, 128, device=device)}
+    return networks[0].to(device), networks[1].to(device), batch
+
+
+def ours_dbgan(device: torch.device, precision: str) -> Step:
+    """The pixel stage: half of the photos blurred by a frozen BGAN, squared errors."""
+    deblurrer, degrader, batch = small_dbgan(device)
+    cast = {"generator": player("generator", deblurrer, ADAM), "degrader": player("degrader", degrader, ADAM)}
+    batch = {name: part.contiguous(memory_format=LAST) for name, part in batch.items()}
+    settings = {"step": "dbgan-pretrain", "realistic": 0.5, "batch_size": DBGAN_BATCH, "precision": precision}
+    context = told(device, **settings)
+    return lambda: dbgan_pretrain(cast, batch, context)
+
+
+def plain_dbgan(device: torch.device) -> Step:
+    """The same as one writes it down first."""
+    deblurrer, degrader, batch = small_dbgan(device)
+    adam, half = torch.optim.Adam(deblurrer.parameters(), lr=1e-4), DBGAN_BATCH // 2
+
+    def step() -> None:
+        adam.zero_grad()
+        with torch.no_grad():
+            made = degrader(batch["clean"][:half], batch["noise"][:half])
+        restored = deblurrer(torch.cat([made, batch["degraded"][half:]]))
+        functional.mse_loss(restored, batch["clean"]).backward()  # type: ignore[no-untyped-call]
+        adam.step()
 
     return step
 
@@ -234,6 +272,11 @@ def main(name: str, rounds: int, batch: int, side: int) -> None:
     steps["ours, penalty in bfloat16"] = ours_gan(device, batch, side, torch.bfloat16)
     flops = flops_of(steps["plain float32"])
     tell(f"DeblurGAN step, {batch} x {side}x{side}", batch, flops, taking_turns(steps, rounds, device), peaks)
+    steps = {"plain float32": plain_dbgan(device), "ours, float32": ours_dbgan(device, "float32")}
+    steps["ours, bfloat16"] = ours_dbgan(device, "bfloat16")
+    flops = flops_of(steps["plain float32"])
+    title = f"DBGAN step behind a frozen BGAN, both small, {DBGAN_BATCH} x 128x128"
+    tell(title, DBGAN_BATCH, flops, taking_turns(steps, rounds, device), peaks)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from resharp.errors import ArgumentError, WeightsError
+from resharp.errors import WeightsError
 from resharp.models import Contract, load_model, model_path, read_card
 from resharp.networks import noise_for
 from resharp.tiling import run_in_tiles, run_whole, smallest_side
@@ -21,14 +21,9 @@ _SIDE = 512  # pixels of the parts of large photos
 class Realistic:
     """Blur as a trained BGAN makes it.  Of one photo as many ways as there are seeds."""
 
-    model: Annotated[str, "A BGAN, by name or file; `resharp train bgan` makes one."] = ""
+    model: Annotated[str, "A BGAN, by name or file; `resharp train bgan` makes one."] = "bgan"
 
     def __post_init__(self) -> None:
-        if not self.model:
-            raise ArgumentError(
-                "realistic needs a model, and no BGAN comes with resharp: name one that `resharp train bgan` made "
-                "(--model FILE)"
-            )
         _checked(self.model, _stamp(self.model))
 
     def __call__(self, image: Tensor, *, generator: torch.Generator) -> Tensor:
