@@ -31,7 +31,7 @@ from resharp.data.packing import Pack, PackPatches, pack
 from resharp.data.plan import plan_from
 from resharp.data.sources import PhotoFiles
 from resharp.data.synthesis import Synthesis
-from resharp.data.workers import begin_beside
+from resharp.data.workers import begin_beside, start_context
 from resharp.photo import read_pixels
 
 BATCH, CROP = 16, 256
@@ -143,7 +143,7 @@ def _measure(photos: list[Path], folder: Path, workers: int, seconds: float, onl
             sampler=range(10**9),
             num_workers=workers,
             worker_init_fn=begin_beside,
-            multiprocessing_context="spawn" if workers else None,
+            multiprocessing_context=start_context() if workers else None,
         )
         return (len(blur) for blur, _ in loader)
 

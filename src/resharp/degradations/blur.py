@@ -104,17 +104,13 @@ class Blur(LinearDegradation):
 
     def _kernel_spectrum(self, grid: tuple[int, int], like: Tensor) -> Tensor:
         """The kernel's transform on this grid, kept for the next call: iterations ask for the same one."""
-        key = (grid, like.dtype, like.device, torch.is_inference_mode_enabled(), self._kernel_version())
+        key = (grid, like.dtype, like.device, torch.is_inference_mode_enabled(), version_of(self.kernel))
         if self._kept is None or self._kept[0] != key or not self._is_kept_kernel(self._kept[1]):
             spectrum: Tensor = torch.fft.rfft2(self.kernel.to(like), s=grid)
             if self.kernel.requires_grad:
                 return spectrum
             self._kept = key, self.kernel.clone() if self.kernel.device.type == "cpu" else self.kernel, spectrum
         return self._kept[2]
-
-    def _kernel_version(self) -> int:
-        """How often it was written to, where torch counts that."""
-        return -1 if self.kernel.is_inference() else self.kernel._version
 
     def _is_kept_kernel(self, kept: Tensor) -> bool:
         """By its values on the CPU; comparing them on an accelerator would wait for it in each iteration."""
@@ -125,6 +121,11 @@ def blurred(image: Tensor, kernel: Tensor, *, gamma: float = 1.0) -> Tensor:
     """`image` (..., C, H, W) blurred to the same size: mirrored at its border, in linear light if gamma is not 1."""
     blur = Blur(kernel)
     return to_pixels(blur(reflect_padded(to_light(image, gamma), blur.margin)), gamma)
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often it was written to, where torch counts that."""
+    return -1 if tensor.is_inference() else tensor._version
 
 
 def fast_length(length: int) -> int:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from resharp.errors import KernelError
 
 from .base import LinearDegradation
-from .blur import Blur, fast_length
+from .blur import Blur, fast_length, version_of
 from .kernels import gaussian_kernel, motion_kernel
 from .least_squares import Map
 from .margin import edge_padded
@@ -111,8 +111,7 @@ class VaryingBlur(LinearDegradation):
     def _where(self, down: Tensor, across: Tensor) -> tuple[list[slice | None], ...]:
         """Where places have a share, kept for the next call: iterations ask for the same, and to look is to wait."""
         places = self.rows, self.columns
-        versions = [-1 if one.is_inference() else one._version for one in places]
-        key = (down.shape, across.shape, down.dtype, *versions)
+        key = (down.shape, across.shape, down.dtype, *map(version_of, places))
         kept = self._kept
         if kept is None or kept[0] != key or any(a is not b for a, b in zip(kept[1], places, strict=True)):
             found = tuple([_where_positive(one) for one in weights.cpu()] for weights in (down, across))
