@@ -125,7 +125,7 @@ def test_samples_that_cannot_be_drawn(kind: str, samples: int | None, seed: int,
 @pytest.mark.parametrize("kind", sorted(SMALL.keys() - {"mprnet"}))  # whose parts are cut into quarters of their own
 def test_parts_are_the_whole_where_its_statistics_are_known(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thus the stated halo is no smaller than the true one, and the parts stand on the network's grid."""
-    monkeypatch.setattr("resharp.restorers.network.even_sample", lambda image, **_: image)
+    monkeypatch.setattr("resharp.restorers.tiled.even_sample", lambda image, **_: image)
     side, parts = small(kind).network.smallest_tile, list[tuple[int, int]]()
     image = image_of(3, side + 20, side + 51)
     restorer = small(kind, tile=side)
@@ -176,7 +176,7 @@ def test_a_sample_of_the_photo_stands_for_the_whole(kind: str) -> None:
 def test_statistics_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(
-        "resharp.restorers.network.even_sample", lambda image, **layout: asked.append(layout) or image[..., :64, :64]
+        "resharp.restorers.tiled.even_sample", lambda image, **layout: asked.append(layout) or image[..., :64, :64]
     )
     restorer, parts = small("nafnet", tile=small("nafnet").network.smallest_tile), list[int]()
     restorer(image_of(3, 200, 200), progress=lambda done, _: parts.append(done))
@@ -361,7 +361,7 @@ def test_cards_that_emulate_bfloat16_are_not_fast_at_it(monkeypatch: pytest.Monk
 def test_parts_are_as_large_as_the_free_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     restorer, image, parts = small("unet"), image_of(3, 300, 700), []
     for free in (None, 1 << 40, 12 << 20, 0):
-        monkeypatch.setattr("resharp.restorers.network.free_memory", lambda _, free=free: free)
+        monkeypatch.setattr("resharp.restorers.tiled.free_memory", lambda _, free=free: free)
         told: list[int] = []
         restorer(image, progress=lambda _, total, told=told: told.append(total))
         parts.append(told[-1])
@@ -397,7 +397,7 @@ def test_the_memory_of_shipped_networks_is_foreseen(name: str, monkeypatch: pyte
 
 
 def test_a_network_that_says_nothing_of_its_reach_gets_whole_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resharp.restorers.network.free_memory", lambda _: 0)
+    monkeypatch.setattr("resharp.restorers.tiled.free_memory", lambda _: 0)
     network, told = nn.Conv2d(3, 3, 3, padding=1), list[int]()
     restorer = NetworkRestorer(network, contract_of(network, "deblur"))
     restorer(image_of(3, 90, 80), progress=lambda _, total: told.append(total))

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from .files import restore_files
     from .jobs import Job, Jobs, Shard, plan_jobs
     from .journal import Journal
-    from .network import NetworkDenoiser, NetworkRestorer, TiledNetwork
+    from .network import NetworkDenoiser, NetworkRestorer
     from .opening import TELLABLE, FunctionRestorer, open_denoiser, open_restorer
     from .photos import restore_photo, restore_planes
     from .precision import PRECISIONS
     from .report import Report
     from .rows import Pace, Row
+    from .tiled import TiledNetwork
     from .verbs import deblur, deconvolve, demosaic, denoise, inpaint, restore, upscale
 
 __all__ = [

@@ -21,7 +21,8 @@ from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipp
 
 from .base import Progress, Restored, StoppedError, check_known
 from .memory import memory_named
-from .network import NetworkDenoiser, TiledNetwork
+from .network import NetworkDenoiser
+from .tiled import TiledNetwork
 
 N_ITERATIONS = 6
 TOLERANCE = 1e-2  # of the least-squares steps; kernels that were found are not worth a finer one

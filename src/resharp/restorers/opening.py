@@ -29,7 +29,8 @@ from resharp.own_code import imported, is_own, told
 from .base import Progress, Restored, Restorer, check_known
 from .base import told as heard
 from .blind import BlindRestorer
-from .network import NetworkDenoiser, NetworkRestorer, TiledNetwork
+from .network import NetworkDenoiser, NetworkRestorer
+from .tiled import TiledNetwork
 
 TELLABLE = ("kernel", "noise_sigma", "scale", "pattern", "segmentation")
 """What a restorer may be told of a degradation."""
