@@ -203,6 +203,13 @@ def test_sharpness_tells_edges_in_every_direction() -> None:
     assert np.isnan(sharpness(torch.zeros(64, 64)))
 
 
+def test_borders_of_clipped_lamps_are_no_sharp_edges() -> None:
+    lamps = (10 * seen((scene(160, 160) > 0.8).float(), disk_kernel(4))).clamp(0, 1)
+    shaken = torch.maximum(seen(scene(160, 160, n_boxes=120) * 0.7, motion_kernel(11, 20)), lamps)
+    assert sharpness(shaken) > 0.25
+    assert sharpness(shaken, shaken >= 1) < 0.2
+
+
 def test_noise_is_measured_and_the_kernel_of_smoothed_windows_is_the_same() -> None:
     image = seen(scene(128, 128), disk_kernel(2))[None]
     assert torch.equal(smoothed(image), image)

@@ -31,7 +31,7 @@ def explained(windows: Tensor, kernels: Tensor) -> Tensor:
 
 
 def left_over(windows: Tensor, kernels: Tensor) -> Tensor:
-    """(N,) what kernels leave unexplained of their windows, against what they leave when turned by a quarter and mirrored.
+    """(N,) what kernels leave unexplained of their windows, against what they leave when turned and mirrored.
 
     Right kernels leave .6 to .9; 1 says that any kernel of this extent would do as well.
     """
@@ -43,7 +43,7 @@ def left_over(windows: Tensor, kernels: Tensor) -> Tensor:
 def doubt(windows: Tensor, kernels: Tensor) -> float:
     """How little a photo's windows speak for their kernels, by both signs: it ranks gammas, of which each has its own.
 
-    Of 20 shaken crops whose gamma was 1 or 2.2, `missing` alone took the better one of 18, `left_over` of 17, both of all.
+    Of 21 shaken crops, `missing` alone takes the gamma that gains more for 19, `left_over` for 18, both for all.
     """
     return float(missing(windows, kernels).median() * left_over(windows, kernels).mean() ** _SPEAKS_LOUDER)
 

@@ -22,20 +22,24 @@ N_DIRECTIONS = 8
 _RADIUS = 9  # pixels around an edge in which its contrast is taken
 _LEAST_CONTRAST = 0.12
 _FEWEST = 300  # pixels on edges of a direction for it to count
+_AROUND_CLIPPED = np.ones((7, 7), np.uint8)
 _STEEPEST = 0.995  # the quantile that stands for the steepest
 
 
-def edge_rises(luma: Tensor) -> Tensor:
+def edge_rises(luma: Tensor, clipped: Tensor | None = None) -> Tensor:
     """(8,) for edges across 0, 22.5, ... degrees: how much of their contrast the steepest rise within a pixel.
 
-    luma: (H, W) in [0, 1].  About .3 to .4 in sharp photos, a quarter of a pixel's smoothing included; NaN for
-    directions with too few edges.
+    luma: (H, W) in [0, 1];  clipped: (H, W), True at values that the sensor cut off, whose borders are steep
+    whatever the blur; they do not count, nor do those around them.  About .3 to .4 in sharp photos, a quarter of a
+    pixel's smoothing included; NaN for directions with too few edges.
     """
     plane = luma.detach().cpu().float().numpy()
     around = np.ones((2 * _RADIUS + 1, 2 * _RADIUS + 1), np.uint8)
     contrast = cv2.dilate(plane, around) - cv2.erode(plane, around)
     rise, direction = _rises(plane)
     counts = contrast > _LEAST_CONTRAST
+    if clipped is not None:
+        counts &= cv2.dilate(clipped.detach().cpu().numpy().astype(np.uint8), _AROUND_CLIPPED) == 0
     share = rise[counts] / contrast[counts]
     away = [_angle_between(direction[counts], number * math.pi / N_DIRECTIONS) for number in range(N_DIRECTIONS)]
     return torch.tensor([_steepest(share[angle < math.pi / N_DIRECTIONS]) for angle in away])
@@ -57,9 +61,10 @@ def _steepest(shares: Array) -> float:
     return float(np.quantile(shares, _STEEPEST)) if shares.size >= _FEWEST else math.nan
 
 
-def sharpness(luma: Tensor) -> float:
-    """The steepest edges' rise across the direction in which it is least; NaN where too few edges are seen."""
-    rises = edge_rises(luma)
+def sharpness(luma: Tensor, clipped: Tensor | None = None) -> float:
+    """The steepest edges' rise across the direction in which it is least, see `edge_rises`; NaN where too few edges are
+    seen."""
+    rises = edge_rises(luma, clipped)
     known = rises[~rises.isnan()]
     return float(known.min()) if len(known) >= N_DIRECTIONS // 2 else math.nan
 

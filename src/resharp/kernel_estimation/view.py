@@ -25,6 +25,7 @@ _WIDEST = 51  # side of a kernel where it is found: photos with a larger blur ar
 _SMALLEST_PHOTO = 48
 _LEAST_EVIDENCE = 5.0  # squared gradients of the strongest edges, all windows together
 _PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
+_WHITE = 254.5 / 255  # values that were cut off
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -63,7 +64,7 @@ def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
     size = (luma.shape[0], luma.shape[1])
     if min(size) < _SMALLEST_PHOTO:
         raise NoBlurError(f"a photo of {size[1]}x{size[0]} is too small to find a blur in")
-    steepest = sharpness(_luma(photo, 1.0))
+    steepest = sharpness(_luma(photo, 1.0), (photo >= _WHITE).any(0))
     if math.isnan(steepest):
         raise NoBlurError("the photo shows too few edges to find a blur from")
     if steepest > SHARP:
