@@ -126,9 +126,8 @@ def judge_sharp(photos: list[tuple[str, Tensor]]) -> None:
     for name, photo in [*photos, ("a page of text", page_of_text())]:
         found = find_blur(photo)
         left += found.field is None
-        print(
-            f"{name:<32}{sharpness((photo * LUMA).sum(0), (photo >= 254.5 / 255).any(0)):>10.3f}  {found.reason or 'a blur'}"
-        )
+        steepest = sharpness((photo * LUMA).sum(0), (photo >= 254.5 / 255).any(0))
+        print(f"{name:<32}{steepest:>10.3f}  {found.reason or 'a blur'}")
     print(f"left alone: {left} of {len(photos) + 1}")
 
 
