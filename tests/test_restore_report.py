@@ -60,10 +60,12 @@ def test_every_photo_is_on_the_page_with_pictures_that_are_there(rows: list[Row]
 
 def test_untouched_photos_are_told_apart_and_how_they_are_shown_is_said(rows: list[Row], tmp_path: Path) -> None:
     report = Report(tmp_path / "page.html")
-    report.write([dataclasses.replace(row, facts={"untouched": "it is sharp"}) for row in rows[-1:]] + rows[:-1])
+    told = [dataclasses.replace(rows[-1], facts={"untouched": "it is sharp"})]
+    report.write([*told, dataclasses.replace(rows[0], facts={"doubtful": "look at it"}), *rows[1:-1]])
     text = Page(report.page).text
     assert "1 of 3 photos restored, 1 left as it was" in text
     assert "left as it was (it is sharp)" in text
+    assert text.count("look at it") == 1
     for words in ("the whole photo, made smaller", "the whole photo, enlarged"):
         assert words in text
 

@@ -122,6 +122,15 @@ def test_a_photo_without_blur_comes_back_as_it_was(monkeypatch: pytest.MonkeyPat
     assert torch.equal(kept.image, image)
 
 
+def test_kernels_in_doubt_are_believed_less_and_that_is_said() -> None:
+    image = demo_inputs()[0][:, 100:160, 130:194]
+    field = uniform_field(KERNEL, (60, 64))
+    sure, doubtful = (BlindRestorer(denoiser())(image, blur=FoundBlur(field, doubt=doubt)) for doubt in (0.3, 0.7))
+    assert "doubtful" not in sure.facts
+    assert "little speaks for the blur" in str(doubtful.facts["doubtful"])
+    assert float(doubtful.facts["noise_sigma"]) > 2 * float(sure.facts["noise_sigma"])
+
+
 @pytest.mark.parametrize("image", [torch.zeros(3, 1, 1), torch.full((3, 70, 90), 0.5), torch.ones(3, 5, 400)])
 def test_flat_and_tiny_photos_are_left_alone(image: Tensor) -> None:
     restored = BlindRestorer(denoiser())(image)

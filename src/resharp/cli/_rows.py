@@ -72,9 +72,9 @@ class Telling:
         if row.problem:
             with self._bar.external_write_mode():
                 complain(row.problem)
-        elif row.left_as_it_was and not row.kept:
+        elif row.remark and not row.kept:
             with self._bar.external_write_mode():
-                complain(f"{row.job.photo}: {row.left_as_it_was}")
+                complain(f"{row.job.photo}: {row.remark}")
         self._foretell(row, pace)
         self._advance(float(self._n_done), pace)
 

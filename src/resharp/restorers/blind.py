@@ -63,7 +63,8 @@ class BlindRestorer:
         """blur: a `BlurField` or `FoundBlur` that was found before, for images of one size.
 
         Raises ArgumentError, KernelError for the blur of another photo, ResourceError and StoppedError.  facts:
-        `kernel`, the side of the kernels, and `noise_sigma`; or `untouched`, why the photo came back as it was.
+        `kernel`, the side of the kernels, `noise_sigma`, and, where little speaks for the blur, `doubtful`, that in
+        words; or `untouched`, why the photo came back as it was.
         maps, of the first image: `kernels` and `trust`, see `trust_in`.
         """
         check_known(known, self.accepts, name="blind deblurring")
@@ -89,6 +90,8 @@ class BlindRestorer:
         blur.check_fits(photo)
         operator = blur.degradation().to(photo.device)
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
+        if found.doubt >= DOUBTFUL:
+            facts["doubtful"] = "deblurred weakly, as little speaks for the blur that was found; look at both"
         most = MOST_EDGES * edge_energy(photo)
         errors = KERNEL_ERRORS if found.doubt < DOUBTFUL else KERNEL_ERRORS[-1:]
         for attempt, error in enumerate(errors):

@@ -169,7 +169,8 @@ def _cut(image: Tensor, square: tuple[int, int, int, int], after: Tensor) -> Ten
 def _in_words(row: Row, facts: dict[str, Any]) -> str:
     height, width = facts["size"]
     words = [f"{width}x{height}", row.left_as_it_was or f"changed by {100 * facts['change']:.2f} %"]
-    return " · ".join(words + ([f"{row.seconds:.1f} s"] if row.seconds else []))
+    doubtful = [row.remark] if row.remark and not row.left_as_it_was else []
+    return " · ".join(words + ([f"{row.seconds:.1f} s"] if row.seconds else []) + doubtful)
 
 
 def _resized(size: list[int]) -> str:

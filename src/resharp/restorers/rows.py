@@ -19,7 +19,8 @@ class Row:
     problem: why there is no result, "" where there is one;  exit_code: of the problem, as its error has it;
     trace: where it arose, of a problem that nobody expects;  seconds: of the restorer alone;
     megapixels: of the photo;  kept: an earlier run had done it;  stamp: of the photo when it was read;
-    facts: what the restorer found or did; "untouched" is why the photo came back as it was.
+    facts: what the restorer found or did; "untouched" is why the photo came back as it was,
+    "doubtful" why one ought to look at the result.
     """
 
     job: Job
@@ -37,6 +38,11 @@ class Row:
         """Why, "" of a photo that was restored."""
         reason = self.facts.get("untouched")
         return f"left as it was ({reason})" if reason else ""
+
+    @property
+    def remark(self) -> str:
+        """What whoever gave the photo ought to know: why it was left as it was, or what is doubtful; mostly ""."""
+        return self.left_as_it_was or str(self.facts.get("doubtful", ""))
 
 
 def failed_row(job: Job, error: Exception) -> Row:
