@@ -20,7 +20,6 @@ from resharp.models import BLIND, contract_of
 from resharp.photo import write_photo
 from resharp.restorers import (
     N_ITERATIONS,
-    BayesRestorer,
     BlindRestorer,
     NetworkDenoiser,
     NetworkRestorer,
@@ -28,7 +27,7 @@ from resharp.restorers import (
     open_restorer,
     restore_photo,
 )
-from resharp.restorers.blind import trust_in, undone
+from resharp.restorers.blind import N_ITERATIONS, trust_in, undone
 from resharp.restorers.laying import laid_onto, moved
 from resharp.restorers.undoing import undo_pairs
 from resharp.solvers import estimated_noise_sigma, half_quadratic, unclipped
