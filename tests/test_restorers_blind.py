@@ -19,7 +19,7 @@ from resharp.metrics import psnr
 from resharp.models import BLIND, contract_of
 from resharp.photo import write_photo
 from resharp.restorers import (
-    N_ITERATIONS,
+    BayesRestorer,
     BlindRestorer,
     NetworkDenoiser,
     NetworkRestorer,
