@@ -17,7 +17,16 @@ from .contract import Contract
 
 SHIPPED = {
     name: f"{name}.safetensors"
-    for name in ("bgan", "blind-refined", "dae-sigma11", "deblur", "deblur-psnr", "denoiser-light", "upscale")
+    for name in (
+        "bgan",
+        "blind-refined",
+        "dae-sigma11",
+        "deblur",
+        "deblur-psnr",
+        "denoiser-light",
+        "srresnet",
+        "upscale",
+    )
 }
 DEFAULT_DENOISER = "dae-sigma11"
 LIGHT_DENOISER = "denoiser-light"  # of any level, an eighth of the other's cost

@@ -29,7 +29,7 @@ TOLERANCE = 1e-2  # of the least-squares steps; kernels that were found are not 
 _AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 KERNEL_ERRORS = (0.025, 0.05, 0.1)  # noise that is believed at least: what kernels that were found are wrong by
-DOUBTFUL = 0.6  # of `doubt`: kernels that are believed least from the beginning (6 photos: +0.6 dB; 5 just below: -0.6)
+DOUBTFUL = 0.6  # of `doubt`: kernels that are believed least from the beginning (6 photos: +0.6 dB; 6 just below: -1.4)
 MOST_EDGES = 12.0  # times the photo's edge energy; more may be ringing, and the next error is tried
 
 
