@@ -28,11 +28,12 @@ _ALIKE = 0.7  # correlation of kernels that may belong to one motion
 _NO_WIDER = 0.5  # of the shared kernel's sum of squares: what one's own must have
 _LIGHT = 2.2  # a camera's usual gamma
 _ASKED = 4  # windows by which the gamma is chosen
+_CLEARLY = 0.95  # of the doubt about kernels in pixel values: those in light are taken below
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
 _STEEP = 0.25  # edges through the kernels of a blur; blurred photos' kernels left up to .243
 _ROUND = 0.82  # kernels of sharp photos had .83 and more, and so have those of defocus
 _SOFT = 0.2  # edges of a photo that may be out of focus
-_ROUNDISH, _SOFTER = 0.65, 0.165  # of kernels between: refuses 6 crops that lost or were sharp, none of 2 that gained
+_ROUNDISH = 0.65  # kernels that are told from round ones by `missing`, if the photo is soft as well
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class FoundBlur:
 def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None = None) -> FoundBlur:
     """The blur of a photo (3 or 1, H, W) in [0, 1], looked for in pixel values ** gamma.
 
-    gamma: None: 1 or, if kernels that are found in light fit better, 2.2;  largest: side of the largest
+    gamma: None: 1 or, if kernels that are found in light fit clearly better, 2.2;  largest: side of the largest
     kernel in pixels; None: found.  Deterministic, on any number of threads.
     """
     try:
@@ -84,13 +85,15 @@ def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, Tensor |
     asked = [one.windows_that_show_most(_ASKED) for one in (pixels, light)]
     found = [_sought(one) for one in asked]
     doubts = [doubt(one.windows, kernels) for one, kernels in zip(asked, found, strict=True)]
-    chosen = int(doubts[1] < doubts[0])
+    chosen = int(doubts[1] < _CLEARLY * doubts[0])
     view = (pixels, light)[chosen]
     return (1.0, _LIGHT)[chosen], view, found[chosen] if len(found[chosen]) == len(view.windows) else None
 
 
 def _doubt(view: View, kernels: Tensor) -> float:
-    """Of the windows that show most."""
+    """Of the windows that show most; 0 of round kernels, which are the same when turned, so that nothing can tell."""
+    if float(roundness(kernels).median()) > _ROUND:
+        return 0.0
     asked = view.windows_that_show_most(_ASKED)
     return doubt(asked.windows, kernels if asked.layout.only is None else kernels[asked.layout.only])
 
@@ -107,10 +110,8 @@ def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
     """
     if float(sharpness_through(kernels).median()) > _STEEP:
         return False
-    round_ = float(roundness(kernels).median())
-    if round_ > _ROUND:
-        return view.steepest < _SOFT
-    return float(lacking.median()) < _FITS and (round_ < _ROUNDISH or view.steepest < _SOFTER)
+    alike, is_soft = float(roundness(kernels).median()), view.steepest < _SOFT
+    return is_soft if alike > _ROUND else float(lacking.median()) < _FITS and (is_soft or alike < _ROUNDISH)
 
 
 def _as_field(kernels: Tensor, view: View) -> BlurField:
