@@ -29,8 +29,9 @@ from resharp.degradations import Shake, blurred, disk_kernel, gaussian_kernel, l
 from resharp.degradations.blur_field import BlurField
 from resharp.degradations.compression import Jpeg
 from resharp.degradations.varying_blur import shares
-from resharp.kernel_estimation import estimate_kernels, find_blur, sharpness
+from resharp.kernel_estimation import estimate_kernels, find_blur
 from resharp.kernel_estimation.planes import gradient_power, kernel_spectra, made_periodic
+from resharp.kernel_estimation.view import steepest_edges
 from resharp.metrics import error_ratio, psnr, psnr_up_to_shift
 
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
@@ -126,8 +127,7 @@ def judge_sharp(photos: list[tuple[str, Tensor]]) -> None:
     for name, photo in [*photos, ("a page of text", page_of_text())]:
         found = find_blur(photo)
         left += found.field is None
-        steepest = sharpness((photo * LUMA).sum(0), (photo >= 254.5 / 255).any(0))
-        print(f"{name:<32}{steepest:>10.3f}  {found.reason or 'a blur'}")
+        print(f"{name:<32}{steepest_edges(photo):>10.3f}  {found.reason or 'a blur'}")
     print(f"left alone: {left} of {len(photos) + 1}")
 
 

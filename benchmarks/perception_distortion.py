@@ -19,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from resharp.data.folders import photo_paths
+from resharp.data.layouts import open_listing
 from resharp.evaluation import evaluate
 from resharp.metrics import niqe
 from resharp.metrics.perceptual import load_feature_distance
@@ -57,7 +57,7 @@ def main(faithful: str, natural: str, sets: tuple[Path, ...], shares: str, featu
         found["bicubic"] = judged("bicubic", sets, Path(folder) / "bicubic", distance)
         click.echo(line("bicubic", found["bicubic"]))
     natural_niqe = [float(niqe(image)) for image in large_photos(sets) if min(image.shape[-2:]) >= LEAST_SIDE]
-    truth = sum(natural_niqe) / max(1, len(natural_niqe))
+    truth = float(torch.tensor(natural_niqe).mean())
     click.echo(f"the large photos themselves: NIQE {truth:.2f}")
     if out is not None:
         drawn(found, truth, out)
@@ -88,8 +88,7 @@ def judged(model: str, sets: tuple[Path, ...], folder: Path, distance: Distance)
 
 def large_photos(sets: tuple[Path, ...]) -> Iterator[Tensor]:
     for pairs in sets:
-        folder = next(pairs / name for name in ("hr", "HR", "clean", "sharp") if (pairs / name).is_dir())
-        yield from (read_photo(path).image for path in photo_paths(folder))
+        yield from (read_photo(clean).image for _, clean in open_listing(pairs).pairs)
 
 
 def line(name: str, figures: Figures) -> str:

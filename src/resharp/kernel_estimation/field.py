@@ -105,8 +105,8 @@ def _sought(view: View) -> Tensor:
 def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
     """Whether most windows lack what their kernels take away, and these leave no steep edges.
 
-    A round kernel takes away the same when it is turned; then, and the more where it is nearly round, the photo's own
-    edges must be soft enough.
+    A round kernel takes away the same when it is turned; then the photo's own edges must be soft enough, and of nearly
+    round ones both is asked.
     """
     if float(sharpness_through(kernels).median()) > _STEEP:
         return False

@@ -64,7 +64,7 @@ def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
     size = (luma.shape[0], luma.shape[1])
     if min(size) < _SMALLEST_PHOTO:
         raise NoBlurError(f"a photo of {size[1]}x{size[0]} is too small to find a blur in")
-    steepest = sharpness(_luma(photo, 1.0), (photo >= _WHITE).any(0))
+    steepest = steepest_edges(photo)
     if math.isnan(steepest):
         raise NoBlurError("the photo shows too few edges to find a blur from")
     if steepest > SHARP:
@@ -83,6 +83,11 @@ def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
     if float(evidence_of(windows).sum()) < _LEAST_EVIDENCE:
         raise NoBlurError("the photo has too little contrast to find a blur from")
     return View(plane, layout, windows, min(wanted, _WIDEST), shrink, steepest)
+
+
+def steepest_edges(photo: Tensor) -> float:
+    """`sharpness` of a photo (3 or 1, H, W), the borders of clipped light left out."""
+    return sharpness(_luma(photo, 1.0), (photo >= _WHITE).any(0))
 
 
 def check_reach(kernels: Tensor) -> None:
