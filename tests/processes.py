@@ -1,4 +1,5 @@
-"""Real processes, without the seconds in which each would load torch: forked from one that has done no more."""
+"""Real processes, without the seconds in which each would load torch and what trains and draws: forked from one that
+has done no more."""
 
 import multiprocessing
 import multiprocessing.forkserver
@@ -13,11 +14,18 @@ from typing import Any
 from resharp.__main__ import main
 from resharp.data.workers import start_context
 
+_LOADED = [
+    "resharp.data.loading",
+    "resharp.training.trainer",
+    "torch._dynamo",  # which an optimiser loads
+    "matplotlib.backends.backend_agg",  # which draws a run's curves
+]
+
 
 def begun(do: Callable[..., object], *arguments: Any, folder: Path, label: str = "") -> BaseProcess:
     """A process that does `do(*arguments)` in the folder; what it prints is in stdout + label, stderr + label there."""
     context = start_context()
-    multiprocessing.set_forkserver_preload(["resharp.data.loading", "torch._dynamo"])  # which an optimiser loads
+    multiprocessing.set_forkserver_preload(_LOADED)
     process = context.Process(target=_done_in, args=(folder, label, do, *arguments), daemon=True)  # type: ignore[attr-defined]
     process.start()
     return process  # type: ignore[no-any-return]

@@ -414,22 +414,24 @@ def patch_critic() -> nn.Sequential:
     return nn.Sequential(conv(3, 16, stride=2), leaky, conv(16, 16, stride=2), leaky, conv(16, 1))
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faults may warn from the first full window on."""
+    monkeypatch.setattr("resharp.training.health.monitor.SETTLING", 64)
+
+
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize(
     ("kind", "rate"),
     [(None, 5e-3), ("hinge", 1e-4), ("relativistic", 5e-3)],
 )
 def test_sound_trainings_stay_silent(kind: str | None, rate: float) -> None:
-    assert trained(kind, rate=rate, critic_rate=rate, n_steps=280) == []
+    assert trained(kind, rate=rate, critic_rate=rate, n_steps=140) == []
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_sound_training_with_a_gradient_penalty_stays_silent() -> None:
-    assert trained("wasserstein", penalty=10, residual=False, n_steps=280) == []
-
-
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faults may warn from the first full window on."""
-    monkeypatch.setattr("resharp.training.health.monitor.SETTLING", 64)
+    assert trained("wasserstein", penalty=10, residual=False, n_steps=140) == []
 
 
 @pytest.mark.usefixtures("soon")

@@ -30,7 +30,7 @@ SHORT_SIGHTED: dict[str, dict[str, Any]] = {
     "upscaler": {"width": 4, "n_blocks": 2},
     "bgan": {"width": 4, "n_blocks": 1, "blocks": "plain"},
     "dbgan": {"width": 4, "n_blocks": 1, "blocks": "plain", "halvings": 2},
-    "mprnet": {"width": 4, "widening": 2, "n_blocks": 0},
+    "mprnet": {"width": 2, "widening": 1, "n_blocks": 0, "reduction": 1},
     "sftnet": {"width": 4, "n_blocks": 2},
     "dae": {"width": 4, "depth": 6},
     "unet": {"widths": [4, 8], "blocks": [1, 1]},
