@@ -221,10 +221,11 @@ def main(
     rows = {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "state": "finished" if path else "the same command goes on",
-        "images": f"{last.get('n_seen', 0):,} of {resolved.n_images:,}",
+        "images": f"{last.get('n_seen', resolved.n_images if path else 0):,} of {resolved.n_images:,}",
         "speed": f"{speed:.1f} images/s in the smoke run, {memory / 2**30:.2f} GiB",
-        "last step": f"loss {last.get('loss', float('nan')):.4g}, {last.get('waited', 0):.4f} s of "
-        f"{last.get('seconds', 0):.4f} waiting for photos",
+        "last step": f"loss {last['loss']:.4g}, {last['waited']:.4f} s of {last['seconds']:.4f} waiting for photos"
+        if last
+        else "taken in an earlier run",
         "held out": shown_score(resolved, score) if "input_psnr" in score else "see above",
         "seconds": f"{time.time() - started:.0f} of {60 * minutes:.0f}",
     }

@@ -59,10 +59,10 @@ def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None 
     kernel in pixels; None: found.  Deterministic, on any number of threads.
     """
     try:
-        gamma, view, kernels = (
+        gamma, view, found = (
             _likelier(photo, largest) if gamma is None else (gamma, viewed(photo, gamma, largest), None)
         )
-        kernels = _sought(view) if kernels is None else kernels
+        kernels = _sought(view) if found is None else found[0]
         check_reach(kernels)
     except NoBlurError as reason:
         return FoundBlur(None, str(reason))
@@ -72,11 +72,12 @@ def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None 
         return FoundBlur(None, "no blur explains the photo better than none", grid)
     field = _as_field(kernels, view)
     field = dataclasses.replace(field, size=(photo.shape[-2], photo.shape[-1]), gamma=gamma)
-    return FoundBlur(field, missing=grid, doubt=_doubt(view, kernels))
+    return FoundBlur(field, missing=grid, doubt=_doubt(view, kernels, None if found is None else found[1]))
 
 
-def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, Tensor | None]:
-    """The gamma whose kernels fit better, by the windows that show most; with the kernels if these are all windows."""
+def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, tuple[Tensor, float] | None]:
+    """The gamma whose kernels fit better, by the windows that show most; with the kernels and the doubt about them if
+    these are all windows."""
     pixels = viewed(photo, 1.0, largest)
     try:
         light = viewed(photo, _LIGHT, largest)
@@ -86,14 +87,16 @@ def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, Tensor |
     found = [_sought(one) for one in asked]
     doubts = [doubt(one.windows, kernels) for one, kernels in zip(asked, found, strict=True)]
     chosen = int(doubts[1] < _CLEARLY * doubts[0])
-    view = (pixels, light)[chosen]
-    return (1.0, _LIGHT)[chosen], view, found[chosen] if len(found[chosen]) == len(view.windows) else None
+    view, kernels = (pixels, light)[chosen], found[chosen]
+    return (1.0, _LIGHT)[chosen], view, (kernels, doubts[chosen]) if len(kernels) == len(view.windows) else None
 
 
-def _doubt(view: View, kernels: Tensor) -> float:
+def _doubt(view: View, kernels: Tensor, known: float | None) -> float:
     """Of the windows that show most; 0 of round kernels, which are the same when turned, so that nothing can tell."""
     if float(roundness(kernels).median()) > _ROUND:
         return 0.0
+    if known is not None:
+        return known
     asked = view.windows_that_show_most(_ASKED)
     return doubt(asked.windows, kernels if asked.layout.only is None else kernels[asked.layout.only])
 

@@ -35,8 +35,8 @@ def _few_edges(blurred: Tensor, kernels: Tensor, price: float, largest_split: fl
     split = 2 * price
     while split < largest_split:
         right, down = gradients(sharp)
-        flat = right.square().addcmul_(down, down) < price / split
-        pull = torch.fft.rfft2(gradients_transposed(right.masked_fill_(flat, 0), down.masked_fill_(flat, 0)))
+        steep = right.square().addcmul_(down, down).ge_(price / split)  # 1 or 0: a mask of truths takes twice the time
+        pull = torch.fft.rfft2(gradients_transposed(right.mul_(steep), down.mul_(steep)))
         numbers = torch.view_as_real(
             pull.mul_(split).add_(known)
         )  # times a real factor: complex ones cost twice as much
