@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: one thread each, and for what they start
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 
@@ -32,6 +33,14 @@ def reference(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f"reference data not there: {'/'.join(parts)}")
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def disk_at_leisure() -> Iterator[None]:
+    """Files are not waited for until the disk has them: killed processes lose nothing by it, and thousands take long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session")
