@@ -37,7 +37,7 @@ def reference(*parts: str) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def disk_at_leisure() -> Iterator[None]:
-    """Files are not waited for until the disk has them: a killed process loses nothing by it, and thousands take long."""
+    """Files are not waited for until the disk has them: killed processes lose nothing by it, thousands take long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda handle: None)
         yield
