@@ -1,5 +1,6 @@
 """Kernels found of blurred pictures whose kernels are known, and the pieces of the way there against closed forms."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -208,6 +209,21 @@ def test_borders_of_clipped_lamps_are_no_sharp_edges() -> None:
     shaken = torch.maximum(seen(scene(160, 160, n_boxes=120) * 0.7, motion_kernel(11, 20)), lamps)
     assert sharpness(shaken) > 0.25
     assert sharpness(shaken, shaken >= 1) < 0.2
+
+
+def test_shaken_lettering_is_not_called_sharp() -> None:
+    """Its strokes are thinner than the blur, so that they stay steep for what contrast is left of them."""
+    draw, page = np.random.default_rng(0), np.full((200, 300), 230, np.uint8)
+    for y in range(24, 190, 22):
+        line = "".join(draw.choice(list("abcdefghijklmnopqrstuvwxyz   "), 28))
+        cv2.putText(page, line, (12, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 40, 1, cv2.LINE_AA)
+    sharp, kernel = torch.from_numpy(page)[None].float() / 255, torch.zeros(15, 15)
+    for t in np.linspace(0, 1, 40):  # a hand that rests at both ends
+        kernel[int(2 + 10 * t), int(3 + 7 * t**2)] += 7 if abs(t - 0.5) > 0.4 else 1
+    shaken = blurred(sharp, kernel / kernel.sum())
+    assert sharpness(shaken[0]) > 0.25
+    assert "the photo is sharp" in find_blur(sharp).reason
+    assert "the photo is sharp" not in find_blur(shaken).reason
 
 
 def test_noise_is_measured_and_the_kernel_of_smoothed_windows_is_the_same() -> None:

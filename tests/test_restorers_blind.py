@@ -131,7 +131,7 @@ def test_kernels_in_doubt_are_believed_less_and_that_is_said() -> None:
             image, blur=FoundBlur(field, doubt=doubt), progress=lambda step, _, seen=seen: seen.append(step)
         )
         assert ("little speaks for the blur" in str(restored.facts.get("doubtful"))) == (doubt > 0.6)
-        assert float(restored.facts["noise_sigma"]) == pytest.approx(0.1)  # the untrained denoiser lets edges ring
+        assert float(restored.facts["noise_sigma"]) == pytest.approx(0.1 if doubt > 0.6 else 0.05)  # edges ring
     assert len(steps[0.7]) == N_ITERATIONS < len(steps[0.3])
 
 

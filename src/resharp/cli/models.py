@@ -31,8 +31,9 @@ def list_models(as_json: bool) -> None:
         return
     for card in cards:
         noise = card.contract.noise_sigma
-        levels = "" if noise is None else f" of sigma {' to '.join(f'{255 * one:.3g}' for one in sorted(set(noise)))}/255"
-        say(f"{card.name}  {card.contract.task}{levels}, {card.network}; {card.licence}; {card.quality}")
+        levels = " to ".join(f"{255 * one:.3g}" for one in sorted(set(noise or ())))
+        of = f" of sigma {levels}/255" if noise else ""
+        say(f"{card.name}  {card.contract.task}{of}, {card.network}; {card.licence}; {card.quality}")
 
 
 @models.command()

@@ -17,9 +17,9 @@ from .explaining import doubt, explained, missing, roundness
 from .planes import resized
 from .pyramid import Guess, evidence_of, first_guess, refined, scales
 from .shapes import enlarged, resampled
-from .sharpness import sharpness_through
+from .sharpness import SHARP, sharpness_through
 from .threads import one_thread
-from .view import NoBlurError, View, check_reach, viewed
+from .view import IS_SHARP, NoBlurError, View, check_reach, viewed
 
 _NEAR, _LEAST_NEAR = 0.1, 128  # of the photo's longer side, and pixels: as far windows share their evidence
 _SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels of their own as well
@@ -34,6 +34,8 @@ _STEEP = 0.25  # edges through the kernels of a blur; blurred photos' kernels le
 _ROUND = 0.82  # kernels of sharp photos had .83 and more, and so have those of defocus
 _SOFT = 0.2  # edges of a photo that may be out of focus
 _ROUNDISH = 0.65  # kernels that are told from round ones by `missing`, if the photo is soft as well
+_MOTION = 0.5  # roundness of kernels that are a motion beyond doubt; 1 of 46 photos as steep as lettering had it
+_LACKS_ALL_OVER = 0.8  # of `missing` of all windows, of photos that steep: that one .99
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +81,16 @@ def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, tuple[Te
     """The gamma whose kernels fit better, by the windows that show most; with the kernels and the doubt about them if
     these are all windows."""
     pixels = viewed(photo, 1.0, largest)
+    asked = [pixels.windows_that_show_most(_ASKED)]
+    found = [_sought(asked[0])]
+    if pixels.steepest > SHARP and float(roundness(found[0]).median()) > _MOTION:
+        raise NoBlurError(IS_SHARP)
     try:
         light = viewed(photo, _LIGHT, largest)
     except NoBlurError:
         return 1.0, pixels, None
-    asked = [one.windows_that_show_most(_ASKED) for one in (pixels, light)]
-    found = [_sought(one) for one in asked]
+    asked.append(light.windows_that_show_most(_ASKED))
+    found.append(_sought(asked[1]))
     doubts = [doubt(one.windows, kernels) for one, kernels in zip(asked, found, strict=True)]
     chosen = int(doubts[1] < _CLEARLY * doubts[0])
     view, kernels = (pixels, light)[chosen], found[chosen]
@@ -109,11 +115,13 @@ def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
     """Whether most windows lack what their kernels take away, and these leave no steep edges.
 
     A round kernel takes away the same when it is turned; then the photo's own edges must be soft enough, and of nearly
-    round ones both is asked.
+    round ones both is asked.  Edges as steep as those of sharp photos are left by lettering, shaken all over.
     """
     if float(sharpness_through(kernels).median()) > _STEEP:
         return False
     alike, is_soft = float(roundness(kernels).median()), view.steepest < _SOFT
+    if view.steepest > SHARP:
+        return alike < _MOTION and float(lacking.max()) < _LACKS_ALL_OVER
     return is_soft if alike > _ROUND else float(lacking.median()) < _FITS and (is_soft or alike < _ROUNDISH)
 
 

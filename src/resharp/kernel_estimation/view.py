@@ -14,7 +14,7 @@ from .noise import smoothed
 from .planes import resized
 from .pyramid import evidence_of, first_guess, refined, scales
 from .shapes import extent, odd, reach
-from .sharpness import SHARP, sharpness
+from .sharpness import SURELY_SHARP, sharpness
 
 _OVERVIEW = 384  # pixels of the longer side in which the extent of the blur is found
 _LARGEST_IN_VIEW, _SMALLEST_IN_VIEW = 31, 7  # pixels of the overview
@@ -27,6 +27,7 @@ _LEAST_EVIDENCE = 5.0  # squared gradients of the strongest edges, all windows t
 _PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
 _WHITE = 254.5 / 255  # values that were cut off
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
+IS_SHARP = "the photo is sharp: it has edges that no blur would leave so steep"
 _LUMA = (0.299, 0.587, 0.114)
 
 
@@ -67,8 +68,8 @@ def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
     steepest = steepest_edges(photo)
     if math.isnan(steepest):
         raise NoBlurError("the photo shows too few edges to find a blur from")
-    if steepest > SHARP:
-        raise NoBlurError("the photo is sharp: it has edges that no blur would leave so steep")
+    if steepest > SURELY_SHARP:
+        raise NoBlurError(IS_SHARP)
     most = odd(min(size) // _PHOTO_IN_KERNELS)
     if largest is not None and largest > most:
         found = f"a photo of {size[1]}x{size[0]}"

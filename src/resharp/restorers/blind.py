@@ -28,9 +28,10 @@ N_ITERATIONS = 3
 TOLERANCE = 1e-2  # of the least-squares steps; kernels that were found are not worth a finer one
 _AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
-KERNEL_ERRORS = (0.025, 0.05, 0.1)  # noise that is believed at least: what kernels that were found are wrong by
-DOUBTFUL = 0.6  # of `doubt`: kernels that are believed least from the beginning (6 photos: +0.6 dB; 6 just below: -1.4)
+KERNEL_ERRORS = (0.025, 0.05)  # noise that is believed at least: what kernels that were found are wrong by
 MOST_EDGES = 12.0  # times the photo's edge energy; more may be ringing, and the next error is tried
+DOUBTFUL = 0.6  # of `doubt`: kernels that are believed less from the beginning (6 photos: +0.6 dB; 6 just below: -1.4)
+DOUBTFUL_ERROR = 0.1  # believed of those
 
 
 @final
@@ -93,7 +94,7 @@ class BlindRestorer:
         if found.doubt >= DOUBTFUL:
             facts["doubtful"] = "deblurred weakly, as little speaks for the blur that was found; look at both"
         most = MOST_EDGES * edge_energy(photo)
-        errors = KERNEL_ERRORS if found.doubt < DOUBTFUL else KERNEL_ERRORS[-1:]
+        errors = KERNEL_ERRORS if found.doubt < DOUBTFUL else (DOUBTFUL_ERROR,)
         for attempt, error in enumerate(errors):
             restored = self._solved(photo, operator, blur.gamma, error, attempt, facts, progress)
             if edge_energy(without_margin(restored, operator.margin)) <= most:
