@@ -34,7 +34,7 @@ _STEEP = 0.25  # edges through the kernels of a blur; blurred photos' kernels le
 _ROUND = 0.82  # kernels of sharp photos had .83 and more, and so have those of defocus
 _SOFT = 0.2  # edges of a photo that may be out of focus
 _ROUNDISH = 0.65  # kernels that are told from round ones by `missing`, if the photo is soft as well
-_MOTION = 0.5  # roundness of kernels that are a motion beyond doubt; 1 of 46 photos as steep as lettering had it
+_MOTION = 0.5  # roundness of kernels that are a motion beyond doubt; 1 of 59 photos as steep as lettering had it
 _LACKS_ALL_OVER = 0.8  # of `missing` of all windows, of photos that steep: that one .99
 
 
