@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from resharp.errors import ArgumentError, RecipeError
+from resharp.metrics import psnr
 from resharp.models import read_card
 from resharp.networks import FEATURE_NETWORKS
 from resharp.photo import Photo, write_photo
@@ -256,7 +257,6 @@ def test_a_gan_without_a_headline_has_no_best(photos: Path, tmp_path: Path) -> N
 def test_super_resolution_is_judged_on_luma_without_its_border(photos: Path, tmp_path: Path) -> None:
     """Against the protocol's figures, as the evaluation has them."""
     from resharp.image import luma
-    from resharp.metrics import psnr
 
     clean = rand(2, 3, 32, 32).float()
     restored = (clean + 0.05 * (rand(2, 3, 32, 32, seed=1).float() - 0.5)).clamp(0, 1)
@@ -276,6 +276,17 @@ def test_super_resolution_is_judged_on_luma_without_its_border(photos: Path, tmp
     inner = [luma(image.mul(255).round().div(255))[..., 4:-4, 4:-4] for image in (restored, clean)]
     assert scores["psnr"] == pytest.approx(float(psnr(*inner).mean()))
     assert 5 < scores["input_psnr"] < scores["psnr"]
+
+
+def test_a_sharp_photo_among_the_degraded_leaves_a_mean(photos: Path) -> None:
+    clean = rand(2, 3, 16, 16).float()
+    degraded = torch.stack([clean[0], (clean[1] - 0.1).clamp(0, 1)])
+    network = torch.nn.Identity()
+    network.multiple_of = network.scale = 1  # type: ignore[assignment]
+    judge = PhotoJudge(tiny(photos), {"degraded": degraded, "clean": clean}, torch.device("cpu"))
+    scores = judge({"generator": Player("generator", network, network)}).figures
+    other = float(psnr(degraded[1], clean[1]))
+    assert scores["psnr"] == scores["input_psnr"] == pytest.approx((60 + other) / 2, abs=0.05)
 
 
 # kindness

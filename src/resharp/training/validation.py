@@ -18,6 +18,7 @@ from .config import JudgeRecipe, Recipe
 from .context import Batch, Player
 
 SHOWN = 6  # samples on a sheet
+SAME = 60.0  # dB in a mean, of two pictures that are the same, as of a sharp photo among degraded ones: 8 bits have 59
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +64,8 @@ class PhotoJudge:
         """The means of all figures, with the yardstick beside them."""
         restored = self.restored(players[self.network])
         each = self._figures(restored)
-        means = {name: float(values.mean()) for name, values in each.items()}
-        yardstick = {f"input_{name}": float(values.mean()) for name, values in self._yardstick.items()}
+        means = {name: _mean(values) for name, values in each.items()}
+        yardstick = {f"input_{name}": _mean(values) for name, values in self._yardstick.items()}
         better = METRICS[self.headline].higher_is_better if self.headline else True
         return Scores(means | yardstick, self.headline, better, self._sheet(restored, each))
 
@@ -108,6 +109,10 @@ class PhotoJudge:
             truth = [] if self._truth is None else [self._truth[index]]
             cells.append(Cell(f"{name} {after:.2f}{unit}, input {before:.2f}", (*pictures, *truth)))
         return contact_sheet(cells, n_columns=2)
+
+
+def _mean(values: Tensor) -> float:
+    return float(torch.where(values == math.inf, SAME, values).mean())
 
 
 def headline_of(recipe: Recipe) -> str:
