@@ -18,6 +18,7 @@ from resharp.losses import (
     edge,
     gradient_penalty,
     gram,
+    grid,
     l1,
     l2,
     l2_sum,
@@ -56,6 +57,17 @@ def test_colour_looks_through_a_gaussian() -> None:
     restored, target = rand(1, 1, 40, 40), rand(1, 1, 40, 40, seed=1)
     seen = gaussian_filter((restored - target)[0, 0].numpy(), 3, mode="nearest", radius=9)
     assert float(colour(restored, target)) == pytest.approx(float((seen**2).mean()))
+
+
+def test_grid_sees_what_repeats_with_the_squares_and_nothing_else() -> None:
+    target = rand(2, 3, 48, 40)
+    spot = torch.zeros(4, 4, dtype=torch.float64)
+    spot[1, 2] = 0.16
+    assert float(grid(target + spot.repeat(12, 10), target)) == pytest.approx(0.16**2 * (1 / 16 - 1 / 16**2))
+    assert float(grid(target + 0.1, target)) == pytest.approx(0, abs=1e-12)
+    assert float(grid(target + torch.linspace(0, 0.3, 40), target)) < 1e-3
+    noise = 0.04 * torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+    assert float(grid(target + noise, target)) < 1e-4  # a thirty-sixth of 0.0016, over both axes
 
 
 def test_rmse_is_taken_of_each_image_by_itself() -> None:

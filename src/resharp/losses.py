@@ -70,6 +70,20 @@ def colour(restored: Tensor, target: Tensor, *, sigma: float = 3.0) -> Tensor:
     return _smoothed(_difference(restored, target), (line / line.sum()).tolist()).square().mean()
 
 
+def grid(restored: Tensor, target: Tensor, *, stride: int = 4, around: int = 6) -> Tensor:
+    """Mean square of what the errors at one place of all squares of `stride` pixels have in common, over `around`
+    squares each way: the grid that pixel shuffles leave and critics overlook.  0 where not one square fits in.
+    """
+    difference = _difference(restored, target)
+    down, across = (size // stride for size in difference.shape[-2:])
+    if not down or not across:
+        return difference.sum() * 0
+    planes = difference[..., : down * stride, : across * stride].reshape(-1, 1, down * stride, across * stride)
+    window = min(around, down), min(around, across)
+    common = functional.avg_pool2d(functional.pixel_unshuffle(planes, stride), window, max(1, around // 2))
+    return (common - common.mean(1, keepdim=True)).square().mean()
+
+
 def total_variation(image: Tensor) -> Tensor:
     """Absolute differences of neighbours along both axes, summed, over the number of entries; of one image alone.
 
@@ -130,6 +144,7 @@ LOSSES: dict[str, PixelLoss] = {
     "charbonnier": charbonnier,
     "edge": edge,
     "colour": colour,
+    "grid": grid,
 }
 
 # --- features ---------------------------------------------------------------------------------------------------------
