@@ -24,6 +24,7 @@ SHIPPED = {
         "deblur",
         "deblur-psnr",
         "denoiser-light",
+        "srgan",
         "srresnet",
         "upscale",
     )
