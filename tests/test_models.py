@@ -422,9 +422,8 @@ def test_shipped_deblurrers_on_a_shipped_photo(name: str) -> None:
     sharp, _ = demo_inputs()
     shake = Shake(extent=8.0, sway=1.0, roll=0.5, read_noise=0.002)
     shaken = shake(sharp, generator=torch.Generator().manual_seed(1)).clamp(0, 1)
-    assert float(psnr(resharp.deblur(shaken, model=name), sharp)) > float(psnr(shaken, sharp)) + (
-        0.25 if name == "deblur" else 0.45
-    )
+    least = {"dbgan": 0.15, "deblur": 0.25, "deblur-psnr": 0.45}[name]
+    assert float(psnr(resharp.deblur(shaken, model=name), sharp)) > float(psnr(shaken, sharp)) + least
     assert float(psnr(resharp.deblur(sharp, model=name), sharp)) > 35
 
 

@@ -21,6 +21,7 @@ SHIPPED = {
         "bgan",
         "blind-refined",
         "dae-sigma11",
+        "dbgan",
         "deblur",
         "deblur-psnr",
         "denoiser-light",
