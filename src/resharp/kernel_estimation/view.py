@@ -59,8 +59,9 @@ class View:
         return self.layout.closeness(max(near * max(self.plane.shape), least))
 
 
-def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
-    """Of a photo (3 or 1, H, W) in [0, 1].  Raises NoBlurError where looking is in vain."""
+def viewed(photo: Tensor, gamma: float, largest: int | None, *, sharp: float = SURELY_SHARP) -> View:
+    """Of a photo (3 or 1, H, W) in [0, 1].  Raises NoBlurError where looking is in vain, as with edges steeper than
+    `sharp`."""
     luma = _luma(photo, checked_gamma(gamma))
     size = (luma.shape[0], luma.shape[1])
     if min(size) < _SMALLEST_PHOTO:
@@ -68,7 +69,7 @@ def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
     steepest = steepest_edges(photo)
     if math.isnan(steepest):
         raise NoBlurError("the photo shows too few edges to find a blur from")
-    if steepest > SURELY_SHARP:
+    if steepest > sharp:
         raise NoBlurError(IS_SHARP)
     most = odd(min(size) // _PHOTO_IN_KERNELS)
     if largest is not None and largest > most:
