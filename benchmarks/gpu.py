@@ -32,7 +32,7 @@ from resharp.training.loop import take_step
 from resharp.training.sampler import open_sampler
 
 RECIPES = ("denoiser-gpu", "deblur-gpu", "deblur-unet-gpu", "deblur-refine-gpu", "srresnet-gpu")
-RESTORERS = ("deblur", "deblur-psnr", "upscale")
+RESTORERS = ("dbgan", "upscale", "srresnet")
 TINY = {  # of each recipe, as it is seen to run
     "deblur-gpu": ("networks.generator.arguments.width=8", "networks.generator.arguments.encoder_blocks=[1,1,1,1]"),
     "srresnet-gpu": ("networks.generator.arguments.n_blocks=1",),

@@ -124,7 +124,7 @@ def test_upscale_with_a_network_of_ones_own(run: Run, photo: Path, tmp_path: Pat
     assert resharp.read_photo(tmp_path / "a.png").image.shape == (3, 64, 80)
     assert run("upscale", photo, "-o", tmp_path / "b.png").code == 0
     assert resharp.read_photo(tmp_path / "b.png").image.shape == (3, 128, 160)
-    done = run("upscale", photo, "-o", tmp_path / "c.png", "--model", "deblur")
+    done = run("upscale", photo, "-o", tmp_path / "c.png", "--model", "dbgan")
     assert (done.code, "is for the task 'deblur', not for 'upscale'" in done.err) == (2, True)
 
 
@@ -291,7 +291,7 @@ MISTAKES = {
     f"{KNOWN} --noise-sigma -1": "0 or above",
     f"{KNOWN} --iterations 0": "at least 1",
     f"{KNOWN} --seed 9223372036854775808": "it must lie between 0 and 4294967295",
-    f"{KNOWN} --model deblur": "is for the task 'deblur', not for 'denoise'",
+    f"{KNOWN} --model dbgan": "is for the task 'deblur', not for 'denoise'",
     f"{KNOWN} --nose-sigma 1": "noise-sigma",
 }
 

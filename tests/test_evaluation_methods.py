@@ -333,7 +333,7 @@ def test_an_upscaler_of_ones_own(tmp_path: Path) -> None:
         evaluate(path, pairs, "deblur-rgb", network=own)
 
 
-@pytest.mark.parametrize("name", ["deblur", "identity"])
+@pytest.mark.parametrize("name", ["dbgan", "identity"])
 def test_a_name_that_means_two_things(pairs: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         written(tmp_path / name / f"{number}.png", rand(3, 24, 32, seed=number))

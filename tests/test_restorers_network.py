@@ -380,7 +380,7 @@ def allocated(run: Callable[[], object]) -> int:
     return max(itertools.accumulate(sizes))
 
 
-@pytest.mark.parametrize("name", ["deblur", "upscale", "denoiser-light", "dae-sigma11", "blind-refined"])
+@pytest.mark.parametrize("name", ["dbgan", "upscale", "denoiser-light", "dae-sigma11", "blind-refined"])
 def test_the_memory_of_shipped_networks_is_foreseen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of whole photos, and of parts of two sizes that go through the network one by one and together."""
     network, card = load_model(name)

@@ -196,10 +196,10 @@ def test_a_network_in_hand_needs_no_class() -> None:
         ("math:pi", {}, "is no function of an image"),
         (OWN, {}, "of a network's class, name the file of its weights"),
         (half, {"tiles": 3}, "half has no setting tiles; did you mean 'tile'"),
-        ("deblur", {"precision": "half"}, "choose auto"),
-        ("deblur", {"device": "abacus"}, "device 'abacus' cannot be used"),
-        ("deblur", {"tile": 5}, "tiles of 5 pixels; .* are the least"),
-        ("deblur", {"samples": 2}, "deblur has no dropout"),
+        ("dbgan", {"precision": "half"}, "choose auto"),
+        ("dbgan", {"device": "abacus"}, "device 'abacus' cannot be used"),
+        ("dbgan", {"tile": 5}, "tiles of 5 pixels; .* are the least"),
+        ("dbgan", {"samples": 2}, "dbgan has no dropout"),
     ],
 )
 def test_what_is_none_is_named(what: Any, settings: dict[str, Any], words: str) -> None:

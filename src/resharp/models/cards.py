@@ -22,8 +22,6 @@ SHIPPED = {
         "blind-refined",
         "dae-sigma11",
         "dbgan",
-        "deblur",
-        "deblur-psnr",
         "denoiser-light",
         "srgan",
         "srresnet",

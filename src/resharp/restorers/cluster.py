@@ -37,7 +37,7 @@ def restore_files_on_ray(
 ) -> list[Row]:
     """Like `restore_files`, on the cluster that RAY_ADDRESS names, or on this machine alone.
 
-    how_to_open: opens a restorer on a worker, such as functools.partial(open_restorer, "deblur", device="cuda").
+    how_to_open: opens a restorer on a worker, such as functools.partial(open_restorer, "blind-refined", device="cuda").
     n_workers: restorers in all;  gpus: that each of them takes, a share of one or several.  on_file: sees rows as they
     come, in no order; the rows that are returned are in that of the jobs.
 
