@@ -20,7 +20,7 @@ from resharp.solvers.half_quadratic import (
     mean_and_spread,
     unclipped,
 )
-from resharp.solvers.noise_level import estimated_noise_sigma
+from resharp.solvers.noise_level import _quantile, estimated_noise_sigma
 from tests.conftest import rand
 
 
@@ -227,6 +227,11 @@ def test_noise_is_found_in_blurred_photos(sigma: float) -> None:
     spoilt = noisy.clone()
     spoilt[..., :100] = 1  # a clipped sky
     assert_close(estimated_noise_sigma(spoilt), torch.full((2,), sigma, dtype=torch.float64), rtol=0.08, atol=0)
+
+
+def test_photos_of_many_megapixels_have_a_noise_level() -> None:
+    """`torch.quantile` refuses so many values."""
+    assert float(_quantile(torch.arange(16_000_001, dtype=torch.float32), 0.25)) == 4_000_000
 
 
 def test_no_noise_is_found_where_there_is_nothing_to_see() -> None:

@@ -35,7 +35,7 @@ from resharp.kernel_estimation.shapes import (
     without_islands,
 )
 from resharp.kernel_estimation.sharpness import sharpness_through
-from resharp.kernel_estimation.view import largest_kernel
+from resharp.kernel_estimation.view import View, largest_kernel
 from tests.conftest import rand
 
 
@@ -224,6 +224,28 @@ def test_shaken_lettering_is_not_called_sharp() -> None:
     assert sharpness(shaken[0]) > 0.25
     assert "the photo is sharp" in find_blur(sharp).reason
     assert "the photo is sharp" not in find_blur(shaken).reason
+
+
+@pytest.mark.parametrize(
+    ("kernel", "is_soft"), [(gaussian_kernel(0.7), True), (gaussian_kernel(0.7), False), (motion_kernel(15, 30), False)]
+)
+def test_photos_without_blur_are_told_by_few_windows(
+    kernel: Tensor, is_soft: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where kernels leave steep edges, and where a photo of steep edges lacks nothing that its kernels take away."""
+    looked = list[int]()
+
+    def found(view: View) -> Tensor:
+        looked.append(len(view.windows))
+        side = max(kernel.shape)
+        across, down = (side - kernel.shape[1]) // 2, (side - kernel.shape[0]) // 2
+        square = torch.nn.functional.pad(kernel, (across, across, down, down))
+        return square.expand(len(view.windows), -1, -1)
+
+    picture = torch.from_numpy(cv2.GaussianBlur(scene(300, 640).numpy(), (0, 0), 1.6 if is_soft else 1.0))
+    monkeypatch.setattr("resharp.kernel_estimation.field._sought", found)
+    assert find_blur(picture[None], largest=15).field is None
+    assert looked == [4]
 
 
 def test_noise_is_measured_and_the_kernel_of_smoothed_windows_is_the_same() -> None:

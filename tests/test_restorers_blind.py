@@ -153,7 +153,7 @@ def test_trust_falls_as_the_misfit_grows_beyond_noise() -> None:
     again = image.clone()
     again[:, 10:, :] += 0.02  # twice the least noise that counts
     again[:, :, 30:] = image[:, :, 30:] + 0.005
-    trust = trust_in(image, again)
+    trust = trust_in(image, again, 0.0)
     assert trust.shape == (1, 40, 40)
     assert_close(trust[0, 20:, :20], torch.full((20, 20), 0.25))
     assert_close(trust[0, :2, :20], torch.ones(2, 20))

@@ -74,15 +74,15 @@ class LinearDegradation(nn.Module):
             raise ArgumentError(f"the ratio of a least-squares solution is {ratio}; it must be 0 or more")
         ratios = numbers.to(exact.device, non_blocking=True)[..., None, None, None]
         misfit = measurement.to(exact) - self(exact)
-        if self.adjoint(misfit).shape != exact.shape:
+        weight = None if weight is None else weight.to(exact)
+        target = self.adjoint(misfit if weight is None else weight * misfit)
+        if target.shape != exact.shape:
             raise ArgumentError("several sizes of images give this measurement; build the resize with image_size")
-        if weight is not None:
-            weight = weight.to(exact)
         change = self._change_in_closed_form(misfit, ratios, weight)
         if change is None:
             change = conjugate_gradients(
                 lambda image: self._normal(image, ratios, weight),
-                self.adjoint(misfit if weight is None else weight * misfit),
+                target,
                 precondition=self._near_inverse(exact, ratios, weight),
                 n_iterations=n_iterations,
                 tolerance=tolerance,

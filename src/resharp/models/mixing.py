@@ -35,7 +35,8 @@ def mix_models(
         raise ArgumentError("a mixture needs two or more weights; name another file")
     shares = list(shares) or [1.0] * len(files)
     if len(shares) != len(files) or not all(0 < share < 1e6 for share in shares):
-        raise ArgumentError(f"a mixture of {len(files)} needs as many shares above 0 and below a million, not {shares}")
+        wanted = f"a mixture of {len(files)} needs as many shares above 0 and below a million, a --share for each file"
+        raise ArgumentError(f"{wanted}, not {shares}")
     loaded, out = [load_model(file, network=network) for file in files], Path(out)
     mean, first = loaded[0]
     for _, card in loaded:

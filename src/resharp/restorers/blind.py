@@ -93,17 +93,17 @@ class BlindRestorer:
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
         if found.doubt >= DOUBTFUL:
             facts["doubtful"] = "deblurred weakly, as little speaks for the blur that was found; look at both"
-        most = MOST_EDGES * edge_energy(photo)
+        noise, most = float(estimated_noise_sigma(photo)), MOST_EDGES * edge_energy(photo)
         errors = KERNEL_ERRORS if found.doubt < DOUBTFUL else (DOUBTFUL_ERROR,)
         for attempt, error in enumerate(errors):
-            restored = self._solved(photo, operator, blur.gamma, error, attempt, facts, progress)
+            restored = self._solved(photo, operator, blur.gamma, max(error, noise), attempt, facts, progress)
             if edge_energy(without_margin(restored, operator.margin)) <= most:
                 break
-        trust = trust_in(photo, seen_through(blur, operator, restored))
+        trust = trust_in(photo, seen_through(blur, operator, restored), noise)
         if self._refiner is not None:
             inner = without_margin(restored, operator.margin)
             inner.copy_(self._refiner(photo, planes=undone(inner, trust)).clamp(0, 1))
-            trust = trust_in(photo, seen_through(blur, operator, restored))
+            trust = trust_in(photo, seen_through(blur, operator, restored), noise)
         maps = {"kernels": blur.kernels, "trust": trust}
         return Restored(without_margin(restored, operator.margin), maps, facts)
 
@@ -112,12 +112,12 @@ class BlindRestorer:
         photo: Tensor,
         operator: VaryingBlur,
         gamma: float,
-        error: float,
+        noise_sigma: float,
         attempt: int,
         facts: dict[str, float | str],
         progress: Progress | None,
     ) -> Tensor:
-        """The picture with its margin, in [0, 1], if kernels are believed up to so much."""
+        """The picture with its margin, in [0, 1];  noise_sigma: of the photo, and what its kernels are wrong by."""
         before, last = attempt * self._n_iterations, list[Step]()
 
         def on_step(step: Step) -> None:
@@ -130,7 +130,7 @@ class BlindRestorer:
             operator,
             self.denoiser.at_any_level,
             edge_padded(photo, operator.margin),
-            noise_sigma=max(error, float(estimated_noise_sigma(photo).mean())),
+            noise_sigma=noise_sigma,
             weigh=unclipped,
             gamma=gamma,
             n_iterations=self._n_iterations,
@@ -156,14 +156,15 @@ def edge_energy(image: Tensor) -> float:
     return float(image.diff().square().mean() + image.diff(dim=-2).square().mean())
 
 
-def trust_in(photo: Tensor, again: Tensor) -> Tensor:
+def trust_in(photo: Tensor, again: Tensor, noise_sigma: float) -> Tensor:
     """(1, H, W) in [0, 1]: the share of the misfit that noise explains, where a restoration is blurred again.
 
-    photo, again: (3, H, W).  The misfit is the mean square over `_AROUND` pixels each way; clipped values that agree
-    with the photo (`unclipped`) do not count.  1 where nothing contradicts, 1/4 at twice the noise; objects that move
-    on their own and kernels that are wrong show as dark places, and fine texture a little, which denoisers smooth.
+    photo, again: (3, H, W);  noise_sigma: of the photo.  The misfit is the mean square over `_AROUND` pixels each way;
+    clipped values that agree with the photo (`unclipped`) do not count.  1 where nothing contradicts, 1/4 at twice the
+    noise; objects that move on their own and kernels that are wrong show as dark places, and fine texture a little,
+    which denoisers smooth.
     """
     squares = ((photo - again) * unclipped(photo, again)).square().mean(0, keepdim=True)
     local = functional.avg_pool2d(squares, 2 * _AROUND + 1, 1, _AROUND, count_include_pad=False)
-    noise = max(_LEAST_NOISE, float(estimated_noise_sigma(photo)))
+    noise = max(_LEAST_NOISE, noise_sigma)
     return noise**2 / local.clamp(min=noise**2)
