@@ -17,8 +17,7 @@ from resharp.data.folders import (
     photos_below,
     unpaired,
 )
-from resharp.data.listing import Item, Listing
-from resharp.data.splits import split_by_group
+from resharp.data.listing import Listing
 from resharp.errors import ArgumentError, DatasetError
 from tests.conftest import reference
 
@@ -227,48 +226,6 @@ def test_unpaired_folders_stand_beside_each_other(tmp_path: Path) -> None:
 def test_natural_order_is_an_order(names: list[str]) -> None:
     backwards = names[::-1]
     assert sorted(names, key=natural) == sorted(backwards, key=natural)
-
-
-def listing_of(*groups: str, split: str = "") -> Listing:
-    items = [Item(None, Path(f"{number}.png"), group, split) for number, group in enumerate(groups)]
-    return Listing(tuple(items), "clean", paired=False)
-
-
-@given(
-    st.lists(st.sampled_from(["", "v", "w", "x", "y"]), min_size=4, max_size=30).filter(lambda g: len(set(g)) > 2),
-    st.floats(0.2, 0.8),
-    st.integers(0, 5),
-)
-def test_no_group_is_ever_on_both_sides(groups: list[str], share: float, seed: int) -> None:
-    listing = listing_of(*groups)
-    train, held = split_by_group(listing, share, seed=seed)
-    assert sorted((*train.items, *held.items), key=listing.items.index) == list(listing.items)
-    assert not {item.group for item in train.items} & {item.group for item in held.items} - {""}
-    assert train.items
-    assert held.items
-    assert split_by_group(listing, share, seed=seed) == (train, held)
-
-
-def test_as_many_groups_are_held_out_as_fit() -> None:
-    train, held = split_by_group(listing_of(*"aaaabbbbccccdddd"), 8)
-    assert len(held.items) == len(train.items) == 8
-    assert {len(split_by_group(listing_of(*[""] * 10), 0.3, seed=s)[1].items) for s in range(9)} == {3}
-    assert len({split_by_group(listing_of(*[""] * 10), 0.3, seed=s)[1] for s in range(9)}) > 3
-    assert len(split_by_group(listing_of(*"aaaabbb"), 1)[1].items) == 3  # none fits: the smallest
-
-
-def test_a_published_split_is_respected() -> None:
-    train_items, test_items = listing_of(*"aabb", split="train").items, listing_of(*"cc", split="test").items
-    listing = Listing((*test_items, *train_items), "gopro", paired=True)
-    train, held = split_by_group(listing, 0.5)
-    assert train.items == train_items
-    assert held.items == test_items
-
-
-@pytest.mark.parametrize(("groups", "held_out"), [("aaaa", 0.5), ("ab", 2), ("ab", 0), ("ab", 0.01), ("ab", -1)])
-def test_a_split_that_leaves_nothing_is_refused(groups: str, held_out: float) -> None:
-    with pytest.raises(ArgumentError, match="cannot hold"):
-        split_by_group(listing_of(*groups), held_out)
 
 
 def test_the_real_pairs_are_found() -> None:
