@@ -18,7 +18,7 @@ from resharp.kernel_estimation import (
     missing,
     sharpness,
 )
-from resharp.kernel_estimation.explaining import doubt, left_over, roundness
+from resharp.kernel_estimation.explaining import doubt, left_over, power_in_nulls, roundness
 from resharp.kernel_estimation.field import kernels_of_windows
 from resharp.kernel_estimation.fitting import fitted_kernels
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
@@ -254,6 +254,17 @@ def test_noise_is_measured_and_the_kernel_of_smoothed_windows_is_the_same() -> N
     noise = 0.03 * torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
     assert float(noise_sigma(image + noise)) == pytest.approx(0.03, rel=0.1)
     assert float(smoothed(0.5 + noise).std()) < 0.012
+
+
+def test_a_blur_leaves_its_nulls_empty_and_a_sharp_photo_does_not() -> None:
+    kernel = torch.zeros(1, 15, 15)
+    for t in np.linspace(0, 1, 40):
+        kernel[0, int(2 + 10 * t), int(3 + 7 * t**2)] += 1
+    kernel /= kernel.sum()
+    sharp = scene(256, 256)
+    assert power_in_nulls(seen(sharp, kernel[0])[None], kernel) < 0.1
+    assert power_in_nulls(sharp[None], kernel) > 0.4
+    assert np.isnan(power_in_nulls(sharp[None], torch.ones(1, 1, 1)))
 
 
 def test_a_true_kernel_explains_more_than_a_wrong_one() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from resharp.degradations.blur_field import BlurField
 
-from .explaining import doubt, explained, missing, roundness
+from .explaining import doubt, explained, missing, power_in_nulls, roundness
 from .planes import resized
 from .pyramid import Guess, evidence_of, first_guess, refined, scales
 from .shapes import enlarged, resampled
@@ -30,6 +30,8 @@ _LIGHT = 2.2  # a camera's usual gamma
 _ASKED = 4  # windows by which the gamma is chosen
 _CLEARLY = 0.95  # of the doubt about kernels in pixel values: those in light are taken below
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
+_MOST_IN_NULLS = 0.16  # of `power_in_nulls`: blurred photos had up to .14, sharp ones that passed all else .18 to .31
+_EMPTY = 0.05  # the same: nulls of a blur beyond doubt
 _STEEP = 0.25  # edges through the kernels of a blur; blurred photos' kernels left up to .243
 _FAR_TOO_STEEP = 0.275  # through those of the windows asked: then the others are not looked at; blurred ones left .245
 _ROUND = 0.82  # kernels of sharp photos had .83 and more, and so have those of defocus
@@ -124,17 +126,22 @@ def _sought(view: View) -> Tensor:
 
 
 def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
-    """Whether most windows lack what their kernels take away, and these leave no steep edges.
+    """Whether windows have little where their kernels let nothing pass, most lack what these take away, and no steep
+    edges are left.
 
     A round kernel takes away the same when it is turned; then the photo's own edges must be soft enough, and of nearly
     round ones both is asked.  Edges as steep as those of sharp photos are left by lettering, shaken all over.
     """
-    if float(sharpness_through(kernels).median()) > _STEEP:
+    in_nulls = power_in_nulls(view.windows, kernels)
+    if in_nulls > _MOST_IN_NULLS or float(sharpness_through(kernels).median()) > _STEEP:
         return False
     alike, is_soft = float(roundness(kernels).median()), view.steepest < _SOFT
     if view.steepest > SHARP:
         return alike < _MOTION and float(lacking.max()) < _LACKS_ALL_OVER
-    return is_soft if alike > _ROUND else float(lacking.median()) < _FITS and (is_soft or alike < _ROUNDISH)
+    if alike > _ROUND:
+        return is_soft
+    is_motion = alike < _ROUNDISH
+    return (float(lacking.median()) < _FITS or (is_motion and in_nulls < _EMPTY)) and (is_motion or is_soft)
 
 
 def _as_field(kernels: Tensor, view: View) -> BlurField:
