@@ -30,7 +30,7 @@ _LIGHT = 2.2  # a camera's usual gamma
 _ASKED = 4  # windows by which the gamma is chosen
 _CLEARLY = 0.95  # of the doubt about kernels in pixel values: those in light are taken below
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
-_MOST_IN_NULLS = 0.16  # of `power_in_nulls`: blurred photos had up to .14, sharp ones that passed all else .18 to .31
+_MOST_IN_NULLS = 0.16  # of `power_in_nulls`: blurred photos had up to .15, most sharp ones that passed all else more
 _EMPTY = 0.05  # the same: nulls of a blur beyond doubt
 _STEEP = 0.25  # edges through the kernels of a blur; blurred photos' kernels left up to .243
 _FAR_TOO_STEEP = 0.275  # through those of the windows asked: then the others are not looked at; blurred ones left .245
@@ -40,7 +40,7 @@ _ROUNDISH = 0.65  # kernels that are told from round ones by `missing`, if the p
 _MOTION = 0.5  # roundness of kernels that are a motion beyond doubt; 1 of 59 photos as steep as lettering had it
 _LACKS_ALL_OVER = 0.8  # of `missing` of all windows, of photos that steep: that one .99
 _LACKS_NOTHING = 1.0  # of `missing` of the windows asked, of photos that steep: shaken lettering had .64 to .87
-IS_BEST_AS_IT_IS = "no blur explains the photo better than none"
+_BEST_AS_IT_IS = "no blur explains the photo better than none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None 
     lacking = missing(view.windows, kernels)
     grid = lacking.view(len(view.layout.tops), len(view.layout.lefts))
     if not _is_blur(view, kernels, lacking):
-        return FoundBlur(None, IS_BEST_AS_IT_IS, grid)
+        return FoundBlur(None, _BEST_AS_IT_IS, grid)
     field = _as_field(kernels, view)
     field = dataclasses.replace(field, size=(photo.shape[-2], photo.shape[-1]), gamma=gamma)
     return FoundBlur(field, missing=grid, doubt=_doubt(view, kernels, None if found is None else found[1]))
@@ -103,12 +103,12 @@ def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, tuple[Te
 
 def _check_that_it_is_worth_while(asked: View, kernels: Tensor) -> None:
     """Raises NoBlurError where the windows that show most rule a blur out, which saves two thirds of the time."""
-    if asked.steepest > SHARP and float(roundness(kernels).median()) > _MOTION:
+    is_steep = asked.steepest > SHARP
+    if is_steep and float(roundness(kernels).median()) > _MOTION:
         raise NoBlurError(IS_SHARP)
-    if float(sharpness_through(kernels).median()) > _FAR_TOO_STEEP:
-        raise NoBlurError(IS_BEST_AS_IT_IS)
-    if asked.steepest > SHARP and float(missing(asked.windows, kernels).median()) > _LACKS_NOTHING:
-        raise NoBlurError(IS_BEST_AS_IT_IS)
+    lacks_nothing = is_steep and float(missing(asked.windows, kernels).median()) > _LACKS_NOTHING
+    if lacks_nothing or float(sharpness_through(kernels).median()) > _FAR_TOO_STEEP:
+        raise NoBlurError(_BEST_AS_IT_IS)
 
 
 def _doubt(view: View, kernels: Tensor, known: float | None) -> float:
