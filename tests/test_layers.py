@@ -23,7 +23,7 @@ LADDER = [
     {"image"},
     {"locks", "pages"},
     {"files", "matlab", "device", "own_code", "parallel", "provenance", "shipped"},
-    {"errors", "lazy"},
+    {"errors", "lazy", "allocation"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LADDER) for room in rooms}
 

@@ -11,7 +11,16 @@ from torch.testing import assert_close
 
 import resharp
 from resharp.data.sources import open_source
-from resharp.degradations import Blur, blurred, edge_padded, read_field, uniform_field, without_margin, write_field
+from resharp.degradations import (
+    Blur,
+    BlurField,
+    blurred,
+    edge_padded,
+    read_field,
+    uniform_field,
+    without_margin,
+    write_field,
+)
 from resharp.demo import demo_inputs
 from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.kernel_estimation.field import FoundBlur
@@ -65,6 +74,37 @@ def test_a_given_blur_is_undone_by_the_solver() -> None:
     assert heard == [(1, 3), (2, 3), (3, 3)]
     assert restored.facts["kernel"] == field.kernels.shape[-1]
     assert torch.equal(restored.maps["kernels"], field.kernels)
+
+
+def test_a_large_photo_is_undone_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in one piece, to the little that evidence travels farther; and all parts are told of."""
+    clean = demo_inputs()[0][:, 100:200]
+    image = blurred(torch.cat([clean, clean.flip(-1), clean], -1), KERNEL)
+    kernels = torch.stack([uniform_field(kernel, (1, 1)).kernels[0, 0] for kernel in (KERNEL, KERNEL.flip(0))])
+    places = torch.tensor([0.3, 0.8], dtype=torch.float64)
+    middle, size = torch.tensor([0.5], dtype=torch.float64), (image.shape[-2], image.shape[-1])
+    field = BlurField(kernels[None], middle, places, torch.ones(1, 2), size)
+    restorer = open_restorer(BLIND, precision="float32")
+    whole = restorer(image, blur=field)
+    monkeypatch.setattr("resharp.restorers.blind.PART", 0)
+    heard: list[tuple[int, int]] = []
+    parts = restorer(image, blur=field, progress=lambda *now: heard.append(now))
+    assert len(heard) > N_ITERATIONS
+    assert heard == [(n, len(heard)) for n in range(1, len(heard) + 1)]
+    assert_close(parts.image, whole.image, rtol=0, atol=0.05)
+    assert float((parts.image - whole.image).square().mean()) ** 0.5 < 3e-3
+    assert_close(parts.maps["trust"], whole.maps["trust"], rtol=0, atol=0.2)
+    assert parts.facts == whole.facts
+
+
+def test_kernels_are_believed_less_where_there_may_be_ringing(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, field = photo(), uniform_field(KERNEL, (60, 64))
+    monkeypatch.setattr("resharp.restorers.blind.MOST_EDGES", 0.0)
+    monkeypatch.setattr("resharp.restorers.blind.estimated_noise_sigma", lambda image: torch.zeros(()))
+    heard: list[tuple[int, int]] = []
+    restored = BlindRestorer(denoiser(), n_iterations=2)(image, blur=field, progress=lambda *now: heard.append(now))
+    assert heard == [(1, 2), (2, 2), (3, 4), (4, 4)]
+    assert restored.facts["noise_sigma"] == 0.05
 
 
 def test_what_was_undone_is_refined(tmp_path: Path) -> None:

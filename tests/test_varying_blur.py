@@ -60,3 +60,26 @@ def test_places_that_do_not_rise_are_refused() -> None:
 def test_an_image_smaller_than_the_kernels_is_refused() -> None:
     with pytest.raises(KernelError, match=r"kernels \(5x5\) are larger than the image \(4x9\)"):
         VaryingBlur(some_kernels(2, 2))(rand(3, 4, 9))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(slice(0, 9), slice(20, 40)), (slice(18, 30), slice(0, 40))])
+def test_a_part_is_blurred_as_in_the_whole(rows: slice, columns: slice) -> None:
+    kernels, image = some_kernels(3, 4), rand(3, 34, 44)
+    varying = VaryingBlur(kernels)
+    part = varying.of_part(rows, columns, (30, 40))
+    seen = image[:, rows.start : rows.stop + 4, columns.start : columns.stop + 4]
+    assert_close(part(seen), varying(image)[:, rows, columns], rtol=1e-9, atol=1e-11)
+
+
+def test_a_part_under_one_kernel_keeps_that_one_alone() -> None:
+    kernels = some_kernels(3, 4)
+    part = VaryingBlur(kernels).of_part(slice(0, 4), slice(36, 40), (30, 40))
+    assert torch.equal(part.kernels, kernels[:1, 3:])
+
+
+def test_kernels_written_anew_are_seen() -> None:
+    varying, image = VaryingBlur(some_kernels(2, 2)), rand(1, 20, 20)
+    before = varying(image)
+    with torch.no_grad():
+        varying.kernels.mul_(2)
+    assert_close(varying(image), 2 * before)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .lazy import homes, on_first_use
 
 if TYPE_CHECKING:
+    from .allocation import keep_freed_memory as keep_freed_memory
     from .data.doctor import Finding as Finding
     from .data.doctor import examine as examine
     from .data.layouts import open_listing as open_listing

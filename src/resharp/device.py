@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from .allocation import freed_memory
 from .errors import ArgumentError
 
 _Batch = TypeVar("_Batch")
@@ -120,7 +121,8 @@ def free_memory(device: torch.device) -> int | None:
     if device.type != "cpu":
         return None
     free = [_unused_memory(), _unused_share(Path("/sys/fs/cgroup"))]
-    return min((n for n in free if n is not None), default=None)
+    unused = min((n for n in free if n is not None), default=None)
+    return None if unused is None else unused + freed_memory()
 
 
 def _unused_memory() -> int | None:

@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 import resharp
+from resharp.allocation import keep_freed_memory
 from resharp.errors import ResharpError
 from resharp.files import reason_of
 
@@ -46,6 +47,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point.  Exit code 0, 2 for the user's mistake, 1 for a failure, 130 for Ctrl-C."""
     try:
+        keep_freed_memory()
         _prepare_streams()
         logging.getLogger("resharp").addHandler(_COMPLAINTS)
         cli.main(standalone_mode=False)

@@ -57,6 +57,7 @@ class LinearDegradation(nn.Module):
         ratio: float | Tensor,
         *,
         weight: Tensor | None = None,
+        seen: Tensor | None = None,
         n_iterations: int = 40,
         tolerance: float = 1e-4,
     ) -> Tensor:
@@ -64,16 +65,17 @@ class LinearDegradation(nn.Module):
 
         measurement: (..., c, h, w);  estimate: (..., C, H, W), the domain of A;  returns the latter's shape and type.
         ratio: 0 or more, one number or one per image (...);  0 gives a best fit near the estimate.  weight: w >= 0 of
-        each measurement, broadcast to their shape, 0 for those to leave out; None for 1.  Closed form for mosaics and
-        resizes without weights; else conjugate gradients from the estimate, up to `n_iterations` or until the gradient
-        is `tolerance` times that at the estimate.  Half precision is solved in single.
+        each measurement, broadcast to their shape, 0 for those to leave out; None for 1.  seen: A times the estimate,
+        where that is known.  Closed form for mosaics and resizes without weights; else conjugate gradients from the
+        estimate, up to `n_iterations` or until the gradient is `tolerance` times that at the estimate.  Half precision
+        is solved in single.
         """
         exact = estimate.to(torch.promote_types(estimate.dtype, torch.float32))
         numbers = torch.as_tensor(ratio, dtype=exact.dtype)
         if not bool((numbers >= 0).all()):  # also NaN; a plain number asks no device
             raise ArgumentError(f"the ratio of a least-squares solution is {ratio}; it must be 0 or more")
         ratios = numbers.to(exact.device, non_blocking=True)[..., None, None, None]
-        misfit = measurement.to(exact) - self(exact)
+        misfit = measurement.to(exact) - (self(exact) if seen is None else seen.to(exact))
         weight = None if weight is None else weight.to(exact)
         target = self.adjoint(misfit if weight is None else weight * misfit)
         if target.shape != exact.shape:

@@ -5,8 +5,10 @@ of the four nearest places, by their distance: y = sum_i w_i (k_i * x) with weig
 al. 2010 weigh the image in place of the measurement; there a plain wall comes out uneven where kernels change.)
 """
 
+import functools
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,15 +22,34 @@ from .kernels import gaussian_kernel, motion_kernel
 from .least_squares import Map
 from .margin import edge_padded
 
-Part = tuple[int, int, slice, slice]
-"""Row and column of a kernel, and where in the measurement it has a share."""
+
+class Strip(NamedTuple):
+    """Pixels of an axis of the measurement that the same one or two places have shares in: (place, weights (n,))."""
+
+    where: slice
+    shares: tuple[tuple[int, Tensor], ...]
+
+
+class Cell(NamedTuple):
+    """Pixels of the measurement with the same kernels, (row, column) of each, and their weights, down and across."""
+
+    down: Strip
+    across: Strip
+    grid: tuple[int, int]
+    spectra: list[Tensor]
+
+    def weights(self) -> Iterator[Tensor]:
+        """(h, w) of each kernel."""
+        for (_, down), (_, across) in itertools.product(self.down.shares, self.across.shares):
+            yield down[:, None] * across
 
 
 class VaryingBlur(LinearDegradation):
     """Valid blur of each channel by kernels (R, C, kh, kw), both odd: (..., H, W) -> (..., H - kh + 1, W - kw + 1).
 
     rows (R,) and columns (C,): the places that the kernels are of, as shares of the measurement's height and width,
-    rising; None: the middles of R x C equal parts.  Beyond the outermost places kernels stay as they are there.
+    rising; None: the middles of R x C equal parts.  Beyond the outermost places kernels stay as they are there; places
+    may also lie beyond the measurement.
     Raises KernelError for an image smaller than the kernels, and for what is no such grid.
     """
 
@@ -48,7 +69,7 @@ class VaryingBlur(LinearDegradation):
         self.register_buffer("kernels", kernels)
         self.register_buffer("rows", _checked_places(rows, kernels.shape[0], "rows"))
         self.register_buffer("columns", _checked_places(columns, kernels.shape[1], "columns"))
-        self._kept: tuple[tuple[object, ...], tuple[Tensor, Tensor], tuple[list[slice | None], ...]] | None = None
+        self._kept: tuple[tuple[object, ...], tuple[Tensor, ...], list[Cell]] | None = None
 
     @property
     def margin(self) -> tuple[int, int]:
@@ -70,16 +91,19 @@ class VaryingBlur(LinearDegradation):
         if height < 1 or width < 1:
             size = f"{image.shape[-2]}x{image.shape[-1]}"
             raise KernelError(f"the kernels ({kh}x{kw}) are larger than the image ({size})")
-        measurement = image.new_zeros(*image.shape[:-2], height, width)
-        for part, weight in self._parts(height, width, image):
-            row, column, down, right = part
+        measurement = image.new_empty(*image.shape[:-2], height, width)
+        for cell in self._cells(height, width, image):
+            down, right = cell.down.where, cell.across.where
             seen = image[..., down.start : down.stop + kh - 1, right.start : right.stop + kw - 1]
-            grid = fast_length(seen.shape[-2]), fast_length(seen.shape[-1])
-            spectrum = torch.fft.rfft2(seen, s=grid) * self._spectrum(row, column, grid, image)
-            # The circular wrap reaches the first kh - 1 rows and kw - 1 columns only, which are no valid outputs.
-            circular = torch.fft.irfft2(spectrum, s=grid)
-            valid = circular[..., kh - 1 : seen.shape[-2], kw - 1 : seen.shape[-1]]
-            measurement[..., down, right] += weight * valid
+            spectrum = torch.fft.rfft2(seen, s=cell.grid)
+            # A correlation with the turned kernel; its circular wrap reaches the last kh - 1 rows and kw - 1 columns
+            # only, which are no valid outputs.
+            made = (
+                torch.fft.irfft2(spectrum * turned.conj(), s=cell.grid)[..., : weight.shape[0], : weight.shape[1]]
+                * weight
+                for turned, weight in zip(cell.spectra, cell.weights(), strict=True)
+            )
+            measurement[..., down, right] = functools.reduce(torch.add, made)
         return measurement
 
     def adjoint(self, measurement: Tensor) -> Tensor:
@@ -87,40 +111,70 @@ class VaryingBlur(LinearDegradation):
         kh, kw = self.kernels.shape[2:]
         height, width = measurement.shape[-2:]
         image = measurement.new_zeros(*measurement.shape[:-2], height + kh - 1, width + kw - 1)
-        for part, weight in self._parts(height, width, measurement):
-            row, column, down, right = part
-            placed = functional.pad(measurement[..., down, right] * weight, (kw - 1, 0, kh - 1, 0))
-            grid = fast_length(placed.shape[-2]), fast_length(placed.shape[-1])
-            spectrum = torch.fft.rfft2(placed, s=grid) * self._spectrum(row, column, grid, measurement).conj()
-            back = torch.fft.irfft2(spectrum, s=grid)[..., : placed.shape[-2], : placed.shape[-1]]
-            image[..., down.start : down.stop + kh - 1, right.start : right.stop + kw - 1] += back
+        for cell in self._cells(height, width, measurement):
+            down, right = cell.down.where, cell.across.where
+            part = measurement[..., down, right]
+            spectra = (
+                torch.fft.rfft2(part * weight, s=cell.grid) * turned
+                for turned, weight in zip(cell.spectra, cell.weights(), strict=True)
+            )
+            back = torch.fft.irfft2(functools.reduce(torch.add, spectra), s=cell.grid)
+            place = image[..., down.start : down.stop + kh - 1, right.start : right.stop + kw - 1]
+            place += back[..., : place.shape[-2], : place.shape[-1]]
         return image
+
+    def of_part(self, rows: slice, columns: slice, size: tuple[int, int]) -> "VaryingBlur":
+        """The same blur of a part of a measurement of this (height, width), with the kernels that count there."""
+        down, across = (
+            _of_part(places, span, n)
+            for places, span, n in zip((self.rows, self.columns), (rows, columns), size, strict=True)
+        )
+        return VaryingBlur(self.kernels[down[0], across[0]], down[1], across[1])
 
     def _near_inverse(self, estimate: Tensor, ratios: Tensor, weight: Tensor | None) -> Map:
         """The exact inverse if all kernels were their mean and the image went on round the frame."""
         return Blur(self.kernels.mean((0, 1)).to(estimate), method="fft")._near_inverse(estimate, ratios, weight)
 
-    def _parts(self, height: int, width: int, like: Tensor) -> Iterator[tuple[Part, Tensor]]:
-        """Every kernel that has a share in a measurement of this size, where, and its weights there."""
-        down, across = shares(self.rows.to(like), height), shares(self.columns.to(like), width)
-        rows, columns = self._where(down, across)
-        for (row, below), (column, right) in itertools.product(enumerate(rows), enumerate(columns)):
-            if below is not None and right is not None:
-                yield (row, column, below, right), down[row, below, None] * across[column, right]
+    def _cells(self, height: int, width: int, like: Tensor) -> list[Cell]:
+        """The measurement cut where kernels gain or lose their share, kept for the next call: iterations ask for the
+        same, and to look is to wait."""
+        of = self.kernels, self.rows, self.columns
+        key = (height, width, like.dtype, like.device, torch.is_inference_mode_enabled(), *map(version_of, of))
+        if (
+            self._kept is None
+            or self._kept[0] != key
+            or any(a is not b for a, b in zip(self._kept[1], of, strict=True))
+        ):
+            down, across = (strips(places, n, like) for places, n in ((self.rows, height), (self.columns, width)))
+            cells = list(itertools.starmap(self._cell, itertools.product(down, across)))
+            if self.kernels.requires_grad:
+                return cells
+            self._kept = key, of, cells
+        return self._kept[2]
 
-    def _where(self, down: Tensor, across: Tensor) -> tuple[list[slice | None], ...]:
-        """Where places have a share, kept for the next call: iterations ask for the same, and to look is to wait."""
-        places = self.rows, self.columns
-        key = (down.shape, across.shape, down.dtype, *map(version_of, places))
-        kept = self._kept
-        if kept is None or kept[0] != key or any(a is not b for a, b in zip(kept[1], places, strict=True)):
-            found = tuple([_where_positive(one) for one in weights.cpu()] for weights in (down, across))
-            self._kept = kept = key, places, found
-        return kept[2]
+    def _cell(self, down: Strip, across: Strip) -> Cell:
+        sides = zip((down, across), self.kernels.shape[2:], strict=True)
+        height, width = (fast_length(strip.where.stop - strip.where.start + side - 1) for strip, side in sides)
+        like = down.shares[0][1]
+        turned = (
+            self.kernels[row, column].to(like).flip(0, 1)
+            for (row, _), (column, _) in itertools.product(down.shares, across.shares)
+        )
+        return Cell(down, across, (height, width), [torch.fft.rfft2(one, s=(height, width)) for one in turned])
 
-    def _spectrum(self, row: int, column: int, grid: tuple[int, int], like: Tensor) -> Tensor:
-        spectrum: Tensor = torch.fft.rfft2(self.kernels[row, column].to(like), s=grid)
-        return spectrum
+
+def strips(places: Tensor, length: int, like: Tensor) -> list[Strip]:
+    """An axis of the measurement, cut at the n places."""
+    weights = shares(places.detach().cpu().double(), length)
+    present = weights > 0
+    starts = [0, *((present[:, 1:] != present[:, :-1]).any(0).nonzero().flatten() + 1).tolist(), length]
+    return [
+        Strip(
+            slice(start, stop),
+            tuple((n, weights[n, start:stop].to(like)) for n in present[:, start].nonzero().flatten().tolist()),
+        )
+        for start, stop in itertools.pairwise(starts)
+    ]
 
 
 def shares(places: Tensor, length: int) -> Tensor:
@@ -135,9 +189,11 @@ def shares(places: Tensor, length: int) -> Tensor:
     return weights.scatter_(0, after[None] - 1, 1 - share[None]).scatter_add_(0, after[None], share[None])
 
 
-def _where_positive(weights: Tensor) -> slice | None:
-    indices = weights.nonzero()
-    return slice(int(indices[0]), int(indices[-1]) + 1) if len(indices) else None
+def _of_part(places: Tensor, span: slice, length: int) -> tuple[slice, Tensor]:
+    """Which places have shares between these pixels of an axis, and where they lie as shares of the part."""
+    counts = (shares(places, length)[:, span] > 0).any(1).nonzero().flatten()
+    found = slice(int(counts[0]), int(counts[-1]) + 1)
+    return found, (places[found] * length - span.start) / (span.stop - span.start)
 
 
 def _mean_products(places: Tensor) -> Tensor:
@@ -149,14 +205,8 @@ def _mean_products(places: Tensor) -> Tensor:
 def _checked_places(places: Tensor | None, count: int, name: str) -> Tensor:
     if places is None:
         return (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    if (
-        places.shape != (count,)
-        or bool((places.diff() <= 0).any())
-        or not 0 <= float(places[0]) <= float(places[-1]) <= 1
-    ):
-        raise KernelError(
-            f"{name}: the places of {count} kernels are {count} rising shares between 0 and 1, not {places}"
-        )
+    if places.shape != (count,) or not bool((places.diff() > 0).all()) or not bool(places.isfinite().all()):
+        raise KernelError(f"{name}: the places of {count} kernels are {count} rising shares, not {places}")
     return places.double()
 
 

@@ -4,6 +4,10 @@ A small network that has seen photos beside what became of them may refine the r
 found comes back as it was.
 """
 
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
 from typing import Any, final
 
 import torch
@@ -18,8 +22,9 @@ from resharp.image import as_image
 from resharp.kernel_estimation import FoundBlur, find_blur
 from resharp.models import Contract
 from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipped
+from resharp.tiling import Place, n_tiles, run_at_places, smallest_side
 
-from .base import Progress, Restored, StoppedError, check_known
+from .base import Progress, Restored, check_known, told
 from .memory import memory_named
 from .network import NetworkDenoiser
 from .tiled import TiledNetwork
@@ -32,6 +37,7 @@ KERNEL_ERRORS = (0.025, 0.05)  # noise that is believed at least: what kernels t
 MOST_EDGES = 12.0  # times the photo's edge energy; more may be ringing, and the next error is tried
 DOUBTFUL = 0.6  # of `doubt`: kernels that are believed less from the beginning (6 photos: +0.6 dB; 6 just below: -1.4)
 DOUBTFUL_ERROR = 0.1  # believed of those
+PART = 2160  # pixels of a side: larger photos are undone in parts, for memory (docs/decisions/0012)
 
 
 @final
@@ -89,61 +95,126 @@ class BlindRestorer:
         if blur is None:
             return Restored(photo, facts={"untouched": found.reason})
         blur.check_fits(photo)
-        operator = blur.degradation().to(photo.device)
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
         if found.doubt >= DOUBTFUL:
             facts["doubtful"] = "deblurred weakly, as little speaks for the blur that was found; look at both"
-        noise, most = float(estimated_noise_sigma(photo)), MOST_EDGES * edge_energy(photo)
+        noise = float(estimated_noise_sigma(photo))
+        blurred = Blurred(photo, blur.degradation().to(photo.device), blur.gamma, noise)
         errors = KERNEL_ERRORS if found.doubt < DOUBTFUL else (DOUBTFUL_ERROR,)
-        for attempt, error in enumerate(errors):
-            restored = self._solved(photo, operator, blur.gamma, max(error, noise), attempt, facts, progress)
-            if edge_energy(without_margin(restored, operator.margin)) <= most:
-                break
-        trust = trust_in(photo, seen_through(blur, operator, restored), noise)
-        if self._refiner is not None:
-            inner = without_margin(restored, operator.margin)
-            inner.copy_(self._refiner(photo, planes=undone(inner, trust)).clamp(0, 1))
-            trust = trust_in(photo, seen_through(blur, operator, restored), noise)
-        maps = {"kernels": blur.kernels, "trust": trust}
-        return Restored(without_margin(restored, operator.margin), maps, facts)
+        made = self._undone(blurred, errors, facts, progress)
+        return Restored(made[:3], {"kernels": blur.kernels, "trust": made[3:]}, facts)
 
-    def _solved(
+    def _undone(
         self,
-        photo: Tensor,
-        operator: VaryingBlur,
-        gamma: float,
-        noise_sigma: float,
-        attempt: int,
+        blurred: "Blurred",
+        errors: Sequence[float],
         facts: dict[str, float | str],
         progress: Progress | None,
     ) -> Tensor:
-        """The picture with its margin, in [0, 1];  noise_sigma: of the photo, and what its kernels are wrong by."""
-        before, last = attempt * self._n_iterations, list[Step]()
+        """(4, H, W): the picture and the trust in it; of a large photo in parts.  By the first of these errors of the
+        kernels that leaves no more edges than a picture may have."""
+        photo, halo = blurred.photo[None], max(blurred.operator.kernels.shape[2:]) + 2 * self.denoiser.halo
+        side = max(PART, 2 * smallest_side(halo))
+        steps = _Steps(progress, n_tiles(photo, side=side, halo=halo) * self._n_iterations)
+        for error in errors:
+            noise = facts["noise_sigma"] = max(error, blurred.noise_sigma)
+            edges = _Edges(math.inf if error == errors[-1] else MOST_EDGES)
+            part = functools.partial(self._part, of=blurred, noise_sigma=noise, edges=edges, steps=steps)
+            try:
+                return run_at_places(part, photo, side=side, halo=halo)[0]
+            except _RingingError:
+                steps.again()
+        raise AssertionError("any number of edges is taken of the last error")
 
-        def on_step(step: Step) -> None:
-            last[:] = [step]  # read once all are done: that waits for the device
-            if progress is not None and progress(before + step.iteration, before + self._n_iterations) is False:
-                raise StoppedError("stopped; no picture was made")
-
+    def _part(
+        self,
+        pixels: Tensor,
+        places: Sequence[Place],
+        *,
+        of: "Blurred",
+        noise_sigma: float,
+        edges: "_Edges",
+        steps: "_Steps",
+    ) -> Tensor:
+        """(1, 4, h, w) of pixels (1, 3, h, w) in one place.  noise_sigma: of the photo, and what its kernels are wrong
+        by."""
+        part, photo = of.at(*places[0]), pixels[0]
+        margin = part.operator.margin
         restored = half_quadratic(
             photo,
-            operator,
+            part.operator,
             self.denoiser.at_any_level,
-            edge_padded(photo, operator.margin),
+            edge_padded(photo, margin),
             noise_sigma=noise_sigma,
             weigh=unclipped,
-            gamma=gamma,
+            gamma=part.gamma,
             n_iterations=self._n_iterations,
             tolerance=TOLERANCE,
-            on_step=on_step,
+            on_step=steps.done,
         ).clamp(0, 1)
-        facts["noise_sigma"] = float(last[0].noise_sigma)
-        return restored
+        inner = without_margin(restored, margin)
+        edges.check(inner, photo)
+        trust = part.trust_in(restored)
+        if self._refiner is not None:
+            inner.copy_(self._refiner(photo, planes=undone(inner, trust)).clamp(0, 1))
+            trust = part.trust_in(restored)
+        return undone(inner, trust)[None]
 
 
-def seen_through(blur: BlurField, operator: VaryingBlur, restored: Tensor) -> Tensor:
-    """A picture with its margin (3, H + n - 1, W + n - 1), blurred in the values in which the blur happened."""
-    return to_pixels(operator(to_light(restored, blur.gamma)), blur.gamma)
+@dataclasses.dataclass(frozen=True)
+class Blurred:
+    """A photo (3, H, W), its blur, which happened in pixel values ** gamma, and its noise; or a part of one."""
+
+    photo: Tensor
+    operator: VaryingBlur
+    gamma: float
+    noise_sigma: float
+
+    def at(self, rows: slice, columns: slice) -> "Blurred":
+        """The part there."""
+        height, width = self.photo.shape[-2:]
+        operator = self.operator.of_part(rows, columns, (height, width))
+        return dataclasses.replace(self, photo=self.photo[:, rows, columns], operator=operator)
+
+    def trust_in(self, restored: Tensor) -> Tensor:
+        """(1, H, W), see `trust_in`, of a restoration with its margin, (3, H + n - 1, W + n - 1)."""
+        again = to_pixels(self.operator(to_light(restored, self.gamma)), self.gamma)
+        return trust_in(self.photo, again, self.noise_sigma)
+
+
+class _RingingError(Exception):
+    """A restoration has so many edges that it may be ringing."""
+
+
+class _Edges:
+    """The edges of the parts that were restored so far, together, against those of the photo there."""
+
+    def __init__(self, most: float) -> None:
+        self._most, self._made, self._were = most, 0.0, 0.0
+
+    def check(self, restored: Tensor, photo: Tensor) -> None:
+        """Raises _RingingError."""
+        self._made += edge_energy(restored) * photo.numel()
+        self._were += edge_energy(photo) * photo.numel()
+        if self._made > self._most * self._were:
+            raise _RingingError
+
+
+class _Steps:
+    """Counts iterations of all parts, and tells of them."""
+
+    def __init__(self, progress: Progress | None, count: int) -> None:
+        self._progress, self._count, self._done, self._total = progress, count, 0, count
+
+    def done(self, step: Step) -> None:
+        """Raises StoppedError."""
+        del step
+        self._done += 1
+        told(self._progress, self._done, self._total)
+
+    def again(self) -> None:
+        """All parts from the beginning."""
+        self._total = self._done + self._count
 
 
 def undone(restored: Tensor, trust: Tensor) -> Tensor:

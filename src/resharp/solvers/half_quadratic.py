@@ -34,7 +34,14 @@ class SolvableMap(Protocol):
 
     def __call__(self, image: Tensor) -> Tensor: ...
     def solve(
-        self, measurement: Tensor, estimate: Tensor, ratio: float, *, weight: Tensor | None, tolerance: float
+        self,
+        measurement: Tensor,
+        estimate: Tensor,
+        ratio: float,
+        *,
+        weight: Tensor | None,
+        seen: Tensor | None,
+        tolerance: float,
     ) -> Tensor: ...
 
 
@@ -74,9 +81,10 @@ def half_quadratic(
     light, image = to_light(measurement, checked_gamma(gamma)), initial
     for iteration, level in enumerate(levels, 1):
         start = to_light(image, gamma)
-        weight = None if weigh is None else weigh(measurement, to_pixels(degradation(start), gamma))
+        seen = None if weigh is None else degradation(start)
+        weight = None if weigh is None or seen is None else weigh(measurement, to_pixels(seen, gamma))
         ratio = PRIOR_WEIGHT * (max(noise_sigma, LOWEST) / level) ** 2
-        fitted = degradation.solve(light, start, ratio, weight=weight, tolerance=tolerance)
+        fitted = degradation.solve(light, start, ratio, weight=weight, seen=seen, tolerance=tolerance)
         image = _denoised(denoiser, to_pixels(fitted, gamma), level, iteration, generator)
         if on_step is not None and on_step(_step(iteration, image, ratio, noise_sigma)) is False:
             break

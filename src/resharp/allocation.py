@@ -1,0 +1,46 @@
+"""Memory that a program has freed, and whether it keeps it.
+
+Glibc gives a large block back to the system as soon as it is freed, and takes it anew the next time, page by page, each
+of which the system first clears: a third of what a network takes for a megapixel on a processor.  Commands of resharp
+keep such memory until they end; programs around the package may.
+"""
+
+import ctypes
+import functools
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
+
+
+class _Statistics(ctypes.Structure):
+    """What mallinfo2(3) returns."""
+
+    _fields_ = (("before", ctypes.c_size_t * 8), ("fordblks", ctypes.c_size_t), ("keepcost", ctypes.c_size_t))
+
+
+def keep_freed_memory() -> bool:
+    """From now on, freed memory stays with this process, for its own next use; False where that cannot be asked for, as
+    on macOS, and changes nothing.
+
+    Restoring on a processor then takes about a third less time.  The process stays as large as it once was.
+    """
+    library = _glibc()
+    if library is None:
+        return False
+    return bool(library.mallopt(_MMAP_MAX, 0) and library.mallopt(_TRIM_THRESHOLD, -1))
+
+
+def freed_memory() -> int:
+    """Bytes that this process has freed and kept; 0 where the C library does not say."""
+    library = _glibc()
+    return 0 if library is None else int(library.mallinfo2().fordblks)
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    try:
+        library = ctypes.CDLL(None)
+        library.mallinfo2.restype = _Statistics
+        library.mallopt.argtypes = ctypes.c_int, ctypes.c_int
+    except (AttributeError, OSError, TypeError):  # another C library, an old one, another system
+        return None
+    return library
