@@ -19,7 +19,7 @@ from resharp.networks import NETWORKS, UNet, noise_for
 from resharp.networks.blocks import instance_normalised, photo_mean
 from resharp.restorers import NetworkDenoiser, NetworkRestorer, StoppedError, TiledNetwork
 from resharp.solvers import estimated_noise_sigma
-from resharp.tiling import mirrored_to_multiple
+from resharp.tiling import FEATHER, mirrored_to_multiple
 from tests.conftest import rand
 from tests.toy_networks import SMALL, doubler, segments, shaken, small, told
 
@@ -386,9 +386,10 @@ def test_the_memory_of_shipped_networks_is_foreseen(name: str, monkeypatch: pyte
     network, card = load_model(name)
     tiled = TiledNetwork(network, card.contract, precision="float32", device="cpu")
     least, beside = tiled.smallest_tile, [torch.full((1,), 0.1)] if "sigma" in card.contract.takes else []
-    height, width = 32, 3 * least
-    planes = torch.zeros(4, height, width) if "undone" in card.contract.takes else None
-    for side, at_once in ((least, 1), (least, 2), (least + 63, 1), (width, 1)):
+    height, overlap, multiple = 32, 2 * tiled.reach + FEATHER, card.contract.multiple_of
+    for side, at_once, n_parts in ((least, 1, 4), (least, 2, 4), (least + 63, 1, 4), (3 * least, 1, 1)):
+        width = overlap + n_parts * ((side - overlap) // multiple * multiple) if n_parts > 1 else side
+        planes = torch.zeros(4, height, width) if "undone" in card.contract.takes else None
         monkeypatch.setattr(TiledNetwork, "_layout", lambda *_, layout=(side, at_once): layout)
         found = allocated(lambda: tiled(torch.zeros(3, height, width), *beside, planes=planes))
         channels = (side < width) * 3 + (planes is not None) * (3 if side == width else 7)  # that lie there beside it

@@ -159,12 +159,13 @@ def _overlap(halo: int) -> int:
 
 
 def _spans(size: int, side: int, halo: int, multiple_of: int) -> list[slice]:
-    """Parts of one axis, from the first to the last pixel."""
+    """Parts of one axis, from the first to the last pixel, as few as do and of about one size."""
     if size <= side:
         return [slice(0, size)]
     overlap = _overlap(halo)
-    step = (side - overlap) // multiple_of * multiple_of
-    return [slice(start, min(start + side, size)) for start in range(0, size - overlap, step)]
+    count = math.ceil((size - overlap) / ((side - overlap) // multiple_of * multiple_of))
+    step = math.ceil(max(overlap, (size - overlap) / count) / multiple_of) * multiple_of  # or third parts would meet
+    return [slice(start, min(start + step + overlap, size)) for start in range(0, size - overlap, step)]
 
 
 def _scaled(span: slice, scale: int) -> slice:

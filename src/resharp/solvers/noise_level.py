@@ -4,8 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from resharp.tiling import even_sample
+
 BLOCK = 8  # pixels a side of the parts whose texture is compared
 FLATTEST = 0.25  # share of the parts that are asked: those with the least texture
+_SQUARES, _SQUARE = 64, 256  # of a photo of more than four megapixels, which are enough
 NORMAL_MAD = 0.6745  # median of |n| for n ~ N(0, 1)
 
 
@@ -19,12 +22,14 @@ def estimated_noise_sigma(image: Tensor) -> Tensor:
     """
     if min(image.shape[-2:]) < 3:
         return image.new_zeros(image.shape[:-3])
-    bends = _bends(image)
-    asked = _all_near((image > 0) & (image < 1))
     flat = image.reshape(-1, *image.shape[-3:])
-    flat_bends, flat_asked = (values.reshape(-1, *bends.shape[-3:]) for values in (bends, asked))
-    found = [_typical(*one) for one in zip(flat, flat_bends, flat_asked, strict=True)]
-    return torch.stack(found).reshape(image.shape[:-3])
+    return torch.stack([_typical(_spread(one[None])) for one in flat]).reshape(image.shape[:-3])
+
+
+def _spread(image: Tensor) -> Tensor:
+    """Squares (n, C, h, w) spread over a large image (1, C, H, W); all of a smaller one."""
+    large = image.shape[-2] * image.shape[-1] > _SQUARES * _SQUARE**2
+    return even_sample(image, side=_SQUARE, most=_SQUARES) if large else image
 
 
 def _bends(image: Tensor) -> Tensor:
@@ -33,8 +38,9 @@ def _bends(image: Tensor) -> Tensor:
     return (rows[..., 2:] - 2 * rows[..., 1:-1] + rows[..., :-2]) / 6
 
 
-def _typical(image: Tensor, bends: Tensor, asked: Tensor) -> Tensor:
-    """The noise of one image (C, H, W)."""
+def _typical(image: Tensor) -> Tensor:
+    """The noise of an image, or of squares from one, (n, C, H, W)."""
+    bends, asked = _bends(image), _all_near((image > 0) & (image < 1))
     smooth = functional.avg_pool2d(image, 3, stride=1)
     change = functional.pad(smooth.diff(dim=-2).square(), (0, 0, 0, 1)) + functional.pad(smooth.diff().square(), (0, 1))
     texture = functional.avg_pool2d(change, BLOCK, stride=BLOCK, ceil_mode=True)
