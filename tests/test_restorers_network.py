@@ -1,7 +1,6 @@
 """Networks as restorers: what they make of photos, parts against the whole, samples, precision, memory."""
 
 import contextlib
-import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -388,14 +387,14 @@ def test_the_memory_of_shipped_networks_is_foreseen(name: str, monkeypatch: pyte
     tiled = TiledNetwork(network, card.contract, precision="float32", device="cpu")
     least, beside = tiled.smallest_tile, [torch.full((1,), 0.1)] if "sigma" in card.contract.takes else []
     height, overlap, multiple = 32, 2 * tiled.reach + FEATHER, card.contract.multiple_of
-    for side, at_once, n_parts in ((least, 1, 4), (least, 2, 4), (least + 63, 1, 4), (3 * least, 1, 1)):
+    longer = overlap + (least - overlap + 63) // multiple * multiple
+    for side, at_once, n_parts in ((least, 1, 4), (least, 2, 4), (longer, 1, 4), (3 * least, 1, 1)):
         width = overlap + n_parts * ((side - overlap) // multiple * multiple) if n_parts > 1 else side
-        image, planes = (
-            torch.zeros(3, height, width),
-            torch.zeros(4, height, width) if "undone" in card.contract.takes else None,
-        )
+        planes = torch.zeros(4, height, width) if "undone" in card.contract.takes else None
         monkeypatch.setattr(TiledNetwork, "_layout", lambda *_, layout=(side, at_once): layout)
-        found = allocated(functools.partial(tiled, image, *beside, planes=planes))
+        found = allocated(
+            lambda width=width, planes=planes: tiled(torch.zeros(3, height, width), *beside, planes=planes)
+        )
         channels = (side < width) * 3 + (planes is not None) * (3 if side == width else 7)  # that lie there beside it
         foreseen = tiled.bytes_for(height, width, side, at_once) + 4 * channels * height * width
         assert found == pytest.approx(foreseen, rel=0.1), (side, at_once)
