@@ -1,20 +1,23 @@
 """How well kernels are found: against true kernels, and by what the simplest of solvers makes of them.
 
-    python benchmarks/kernel_quality.py [--levin FOLDER] [--shapes CLEAN] [--shake CLEAN] [--sharp PHOTOS]
-        [--pairs FOLDER ...] [--first N]
+    python benchmarks/kernel_quality.py [--levin FOLDER] [--restored FOLDER] [--shapes CLEAN] [--shake CLEAN]
+        [--sharp PHOTOS] [--pairs FOLDER ...] [--first N]
 
 --levin: Levin's 16 photos and their kernels: similarity of kernels (correlation at the best shift, 1 is perfect), PSNR
-at the best shift and error ratio against the true kernel in the same solver.  --shapes: eight kernels on windows of
-320 pixels of two clean photos, without noise, with noise .01 and .02, and through JPEG 75.  --shake: clean photos under
-`Shake()` (the number in the photo's name is the seed), blur in light.  --sharp: photos in which no blur should be
-found, and a page of text.  --pairs: folders with blur/ and sharp/; blur in pixel values.
+at the best shift and error ratio against the true kernel in the same solver.  --restored: the same photos as `deblur`
+restores them, beside `deconvolve` with `denoiser-light` and their true kernels, noise estimated.  --shapes: eight
+kernels on windows of 320 pixels of two clean photos, without noise, with noise .01 and .02, and through JPEG 75.
+--shake: clean photos under `Shake()` (the number in the photo's name is the seed), blur in light.  --sharp: photos in
+which no blur should be found, and a page of text.  --pairs: folders with blur/ and sharp/; blur in pixel values.
 
 The solver is a Wiener filter with a gradient prior, blended between the kernels of the field: a judge, no product.
 Times are seconds of this process on all its threads.
 """
 
+import itertools
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -40,6 +43,7 @@ SIDE = 320
 
 @click.command()
 @click.option("--levin", type=click.Path(path_type=Path, exists=True))
+@click.option("--restored", type=click.Path(path_type=Path, exists=True))
 @click.option("--shapes", type=click.Path(path_type=Path, exists=True))
 @click.option("--shake", type=click.Path(path_type=Path, exists=True))
 @click.option("--sharp", type=click.Path(path_type=Path, exists=True))
@@ -47,11 +51,19 @@ SIDE = 320
 @click.option("--first", default=1000, show_default=True, help="Take only so many photos of each folder.")
 @torch.inference_mode()
 def main(
-    levin: Path | None, shapes: Path | None, shake: Path | None, sharp: Path | None, pairs: tuple[Path, ...], first: int
+    levin: Path | None,
+    restored: Path | None,
+    shapes: Path | None,
+    shake: Path | None,
+    sharp: Path | None,
+    pairs: tuple[Path, ...],
+    first: int,
 ) -> None:
     """Print a table per data set."""
     if levin is not None:
         judge_levin(levin)
+    if restored is not None:
+        judge_restored(restored)
     if shapes is not None:
         judge_shapes(shapes)
     if shake is not None:
@@ -63,23 +75,48 @@ def main(
         judge_fields(str(folder), [pair(path, folder / "sharp" / path.name) for path in paths], gamma=1.0)
 
 
+def levins(folder: Path) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
+    """(name, photo, clean photo, kernel), one plane each."""
+    for number, kernel in itertools.product((1, 2), range(1, 9)):
+        clean = resharp.read_photo(folder / "sharp" / f"im{number}.png").image[:1]
+        photo = resharp.read_photo(folder / "blur" / f"im{number}_kernel{kernel}.png").image[:1]
+        yield f"im{number} k{kernel}", photo, clean, load_kernel(f"{folder / 'Levin09.mat'}#{kernel}").rot90(2)
+
+
 def judge_levin(folder: Path) -> None:
     print(f"\n{'levin':<12}{'blurred':>9}{'found':>9}{'true':>9}{'ratio':>8}{'kernel':>8}{'s':>7}")
     rows = []
-    for number in (1, 2):
-        clean = resharp.read_photo(folder / "sharp" / f"im{number}.png").image[:1]
-        for kernel in range(1, 9):
-            photo = resharp.read_photo(folder / "blur" / f"im{number}_kernel{kernel}.png").image[:1]
-            true = load_kernel(f"{folder / 'Levin09.mat'}#{kernel}").rot90(2)
-            began = time.process_time()
-            found = estimate_kernels(photo[0], largest=27)
-            seconds = time.process_time() - began
-            restored, oracle = (wiener(photo, one, 0.005) for one in (found, true))
-            levels = [float(psnr_up_to_shift(image, clean)) for image in (photo, restored, oracle)]
-            rows.append((*levels, float(error_ratio(restored, clean, oracle)), similarity(found, true), seconds))
-            print(f"{f'im{number} k{kernel}':<12}" + values(rows[-1]))
+    for name, photo, clean, true in levins(folder):
+        began = time.process_time()
+        found = estimate_kernels(photo[0], largest=27)
+        seconds = time.process_time() - began
+        restored, oracle = (wiener(photo, one, 0.005) for one in (found, true))
+        levels = [float(psnr_up_to_shift(image, clean)) for image in (photo, restored, oracle)]
+        rows.append((*levels, float(error_ratio(restored, clean, oracle)), similarity(found, true), seconds))
+        print(f"{name:<12}" + values(rows[-1]))
     print(f"{'mean':<12}" + values([statistics.mean(column) for column in zip(*rows, strict=True)]))
-    ratios = [row[3] for row in rows]
+    tell_ratios([row[3] for row in rows])
+
+
+def judge_restored(folder: Path) -> None:
+    print(f"\n{'restored':<12}{'blurred':>9}{'deblur':>9}{'known':>9}{'ratio':>8}{'s':>7}{'s':>7}")
+    deblur = resharp.open_restorer("blind-refined")
+    deconvolve = resharp.BayesRestorer(resharp.open_denoiser("denoiser-light"))
+    rows = []
+    for name, grey, clean, true in levins(folder):
+        photo, times = grey.expand(3, -1, -1).contiguous(), [time.process_time()]
+        restored = deblur(photo).image[:1]
+        times.append(time.process_time())
+        known = deconvolve(photo, kernel=true).image[:1]
+        times.append(time.process_time())
+        levels = [float(psnr_up_to_shift(image, clean)) for image in (grey, restored, known)]
+        rows.append((*levels, float(error_ratio(restored, clean, known)), *np.diff(times).tolist()))
+        print(f"{name:<12}" + values(rows[-1]), flush=True)
+    print(f"{'mean':<12}" + values([statistics.mean(column) for column in zip(*rows, strict=True)]))
+    tell_ratios([row[3] for row in rows])
+
+
+def tell_ratios(ratios: list[float]) -> None:
     print(f"error ratio <= 2: {sum(r <= 2 for r in ratios)} of 16, <= 3: {sum(r <= 3 for r in ratios)}")
 
 
