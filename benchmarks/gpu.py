@@ -1,13 +1,14 @@
 """What a GPU gives: training steps and restorers, beside plain eager PyTorch in the same run.
 
-    python benchmarks/gpu.py [--device cuda] [--seconds 5] [--recipe NAME ...] [--photos DIR] [--megapixels 2]
+    python benchmarks/gpu.py [--device cuda] [--seconds 5] [--recipe NAME ...] [--restorer NAME ...]
+        [--photos DIR] [--megapixels 2]
 
 Training: images per second of a recipe's step on a batch that lies on the device, as the engine takes it (its
 precision, layout and optimisers, numbers read as the recipe says), beside the same network and batch written plainly:
 eager, autocast, contiguous, torch's AdamW; and the share of the device's own matrix product in bfloat16 (the best of
 five).  With --photos also images per second as the recipe's loader and step make them of photos, nothing learned.
-Restoring: megapixels per second and milliseconds of a small photo (256x256), the network called plainly in float32
-beside it.  `--tiny` makes everything small, so that it is seen to run where there is no GPU.
+Restoring: megapixels per second and milliseconds of a small photo (256x256), as the commands do it, the network called
+plainly in float32 beside it.  `--tiny` makes everything small, so that it is seen to run where there is no GPU.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from training_speed import flops_of, peak_flops, wait
 
+from resharp.allocation import keep_freed_memory
 from resharp.device import checked_device, has_fast_bfloat16
 from resharp.models import load_model
 from resharp.restorers import open_restorer
@@ -120,17 +122,35 @@ def loaded(recipe: Recipe, device: torch.device, seconds: float) -> float:
     return rate(functools.partial(next, stream), seconds, device)
 
 
-def restored(name: str, image: Tensor, device: torch.device) -> dict[str, Run]:
-    """A restorer, and its network called plainly."""
-    restorer = open_restorer(name, device=str(device))
+def plain(name: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A restorer's network called plainly."""
     network, card = load_model(name)
     network = network.to(device).eval()
 
-    def plainly() -> Tensor:
+    def restored(image: Tensor) -> Tensor:
         with torch.no_grad():
             return run_whole(network, image[None].to(device), multiple_of=card.contract.multiple_of).cpu()
 
-    return {"restorer": lambda: restorer(image).image.cpu(), "plain float32": plainly}
+    return restored
+
+
+def product(name: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The restorer as the commands run it."""
+    keep_freed_memory()
+    restorer = open_restorer(name, device=str(device))
+    return lambda image: restorer(image).image.cpu()
+
+
+def tell_restoring(names: tuple[str, ...], megapixels: float, device: torch.device, seconds: float) -> None:
+    """Two rows each; what commands ask of the C library cannot be taken back, so all plain ones come first."""
+    width = int((megapixels * 1e6 * 4 / 3) ** 0.5)
+    large, small = (torch.rand(3, height, side) for height, side in ((width * 3 // 4, width), (256, 256)))
+    for kind, opened in (("plain float32", plain), ("restorer", product)):
+        for name in names:
+            run = opened(name, device)
+            speed = large[0].numel() / 1e6 * rate(functools.partial(run, large), seconds, device)
+            latency = 1e3 / rate(functools.partial(run, small), seconds, device)
+            print(f"{name:<18}{kind:<14}{speed:>10.2f} megapixels/s{latency:>10.1f} ms for 256x256", flush=True)
 
 
 def tell_training(name: str, recipe: Recipe, device: torch.device, seconds: float, peak: float) -> None:
@@ -151,11 +171,18 @@ def tell_training(name: str, recipe: Recipe, device: torch.device, seconds: floa
 @click.option("--device", "name", default="auto", show_default=True)
 @click.option("--seconds", default=5.0, show_default=True, help="Of each row.")
 @click.option("--recipe", "recipes", multiple=True, default=RECIPES, show_default=True)
+@click.option("--restorer", "restorers", multiple=True, default=RESTORERS, show_default=True)
 @click.option("--photos", type=click.Path(path_type=Path, exists=True))
 @click.option("--megapixels", default=2.0, show_default=True)
 @click.option("--tiny", is_flag=True)
 def main(
-    name: str, seconds: float, recipes: tuple[str, ...], photos: Path | None, megapixels: float, tiny: bool
+    name: str,
+    seconds: float,
+    recipes: tuple[str, ...],
+    restorers: tuple[str, ...],
+    photos: Path | None,
+    megapixels: float,
+    tiny: bool,
 ) -> None:
     """Print the tables."""
     device = checked_device(name)
@@ -167,16 +194,7 @@ def main(
         tell_training(one, recipe_of(one, photos, is_tiny=tiny), device, seconds, peak)
     for one in recipes if photos is not None else ():
         print(f"{one:<18}{'loaded':<14}{loaded(recipe_of(one, photos, is_tiny=tiny), device, seconds):>10.1f} images/s")
-    width = int((megapixels * 1e6 * 4 / 3) ** 0.5)
-    for one in RESTORERS:
-        large, small = (torch.rand(3, height, side) for height, side in ((width * 3 // 4, width), (256, 256)))
-        runs, brief = restored(one, large, device), restored(one, small, device)
-        for kind, run in runs.items():
-            speed, latency = (
-                large[0].numel() / 1e6 * rate(run, seconds, device),
-                1e3 / rate(brief[kind], seconds, device),
-            )
-            print(f"{one:<18}{kind:<14}{speed:>10.2f} megapixels/s{latency:>10.1f} ms for 256x256")
+    tell_restoring(restorers, megapixels, device, seconds)
 
 
 if __name__ == "__main__":
