@@ -30,7 +30,7 @@ from .network import NetworkDenoiser
 from .tiled import TiledNetwork
 
 N_ITERATIONS = 3
-TOLERANCE = 5e-2  # of the least-squares steps; 1e-2 takes twice as long for the same 19 photos (+-0.02 dB)
+TOLERANCE = 3e-2  # of the least-squares steps; 1e-2 takes twice as long for the same 19 photos (0.02 dB at most)
 _AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 KERNEL_ERRORS = (0.025, 0.05)  # noise that is believed at least: what kernels that were found are wrong by
