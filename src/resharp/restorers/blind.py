@@ -35,7 +35,7 @@ _AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 KERNEL_ERRORS = (0.025, 0.05)  # noise that is believed at least: what kernels that were found are wrong by
 MOST_EDGES = 12.0  # times the photo's edge energy; more may be ringing, and the next error is tried
-SURE = 0.33  # of `doubt`: below, kernels are believed whatever edges they leave (3 of 3 photos: +0.3 to +0.7 dB)
+SURE = 0.33  # of `doubt`: below, a refiner is given whatever edges they leave (3 of 3 photos: +0.3 to +0.7 dB)
 DOUBTFUL = 0.6  # of `doubt`: kernels that are believed less from the beginning (6 photos: +0.6 dB; 6 just below: -1.4)
 DOUBTFUL_ERROR = 0.1  # believed of those
 PART = 2160  # pixels of a side: larger photos are undone in parts, for memory (docs/decisions/0012)
@@ -101,7 +101,8 @@ class BlindRestorer:
             facts["doubtful"] = "deblurred weakly, as little speaks for the blur that was found; look at both"
         noise = float(estimated_noise_sigma(photo))
         blurred = Blurred(photo, blur.degradation().to(photo.device), blur.gamma, noise)
-        made = self._undone(blurred, _errors(found.doubt), facts, progress)
+        errors = _errors(found.doubt, is_refined=self._refiner is not None)
+        made = self._undone(blurred, errors, facts, progress)
         return Restored(made[:3], {"kernels": blur.kernels, "trust": made[3:]}, facts)
 
     def _undone(
@@ -182,11 +183,11 @@ class Blurred:
         return trust_in(self.photo, again, self.noise_sigma)
 
 
-def _errors(doubt: float) -> Sequence[float]:
+def _errors(doubt: float, *, is_refined: bool) -> Sequence[float]:
     """What kernels of this doubt may be wrong by, to be tried in turn."""
     if doubt >= DOUBTFUL:
         return (DOUBTFUL_ERROR,)
-    return KERNEL_ERRORS if doubt >= SURE else KERNEL_ERRORS[:1]
+    return KERNEL_ERRORS[:1] if is_refined and doubt < SURE else KERNEL_ERRORS
 
 
 class _RingingError(Exception):
