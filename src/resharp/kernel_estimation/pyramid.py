@@ -20,7 +20,7 @@ from .shapes import centred, distance_from_middle, normalised, reach, resampled,
 
 _STEP = 2**-0.5  # from one resolution to the next
 _COARSEST = 3.5  # pixels that the largest kernel measures at the lowest resolution
-_ROUNDS, _LAST_ROUNDS = 4, 3  # at each resolution, and at that of the windows, where more fit their noise
+_ROUNDS = 4
 _FIRST_PRICE, _LEAST_PRICE = 4e-3, 1e-4  # of an edge pixel, in squared pixel values
 _CHEAPER = 1.1  # by what price and edge threshold fall from round to round
 _RIDGE = 2.0
@@ -79,12 +79,11 @@ def _at(scale: float, windows: Tensor, guess: Guess, largest: int, closeness: Te
     kernels, price = resampled(guess.kernels, scale / guess.scale, side), guess.price
     pooling = None if closeness is None else _pooling(closeness, scale, largest)
     threshold = None
-    count = _ROUNDS if scale < 1 else _LAST_ROUNDS
-    for number in range(count):
+    for number in range(_ROUNDS):
         sharp = few_edges(level, kernels, price)
         threshold = edge_threshold(sharp, 2 * radius + 1) if threshold is None else threshold / _CHEAPER
         fitted = fitted_kernels(level, sharp, threshold=threshold, support=support, ridge=_RIDGE, pooling=pooling)
-        kernels = _cleaned(fitted, last=scale == 1 and number == count - 1)
+        kernels = _cleaned(fitted, last=scale == 1 and number == _ROUNDS - 1)
         price = max(price / _CHEAPER, _LEAST_PRICE)
     room = ((_ROOM * reach(kernels) + _MORE_ROOM) / scale).clamp(max=largest / 2)
     return Guess(kernels, scale, room, price)
