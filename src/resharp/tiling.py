@@ -11,8 +11,6 @@ from torch import Tensor
 from .device import copied_ahead
 
 _Share = tuple[slice, Tensor]
-Place = tuple[slice, slice]
-"""Rows and columns of a part of an image."""
 FEATHER = 32  # pixels over which one part passes into the next
 
 
@@ -76,27 +74,10 @@ def run_in_tiles(
     meet.  device: where the function wants them, None where the image lies; parts are copied while it runs.  on_tile:
     called after each.
     """
-    layout = {"side": side, "halo": halo, "multiple_of": multiple_of, "scale": scale, "at_once": at_once}
-    return run_at_places(lambda batch, _: function(batch), image, device=device, on_tile=on_tile, **layout)
-
-
-def run_at_places(
-    function: Callable[[Tensor, Sequence[Place]], Tensor],
-    image: Tensor,
-    *,
-    side: int,
-    halo: int,
-    multiple_of: int = 1,
-    scale: int = 1,
-    at_once: int = 1,
-    device: torch.device | None = None,
-    on_tile: Callable[[], None] | None = None,
-) -> Tensor:
-    """`run_in_tiles` with a function that is also told the rows and columns of the parts that it is given."""
     device = image.device if device is None else device
     rows, columns = (list(_shares(_spans(size, side, halo, multiple_of), halo, scale)) for size in image.shape[-2:])
     if len(rows) == len(columns) == 1:
-        whole = function(image.to(device), [_place(rows[0], columns[0])])
+        whole = function(image.to(device))
         if on_tile is not None:
             on_tile()
         return whole
@@ -106,7 +87,7 @@ def run_at_places(
     cut = ([image[..., row[0], column[0]] for row, column in group] for group in groups)
     batches = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in cut)
     for group, batch in zip(groups, copied_ahead(batches, device), strict=True):
-        made = function(batch, list(itertools.starmap(_place, group)))
+        made = function(batch)
         if result is None:
             shape = len(image), *made.shape[1:-2], *(scale * size for size in image.shape[-2:])
             result = made.new_zeros(shape)
@@ -120,8 +101,10 @@ def run_at_places(
     return result
 
 
-def _place(row: _Share, column: _Share) -> Place:
-    return row[0], column[0]
+def run_at_places(function: Callable[[Tensor, slice, slice], Tensor], image: Tensor, *, side: int, halo: int) -> Tensor:
+    """`run_in_tiles` with a function that is also told the rows and columns of its part."""
+    places = itertools.product(*(_spans(size, side, halo, 1) for size in image.shape[-2:]))
+    return run_in_tiles(lambda part: function(part, *next(places)), image, side=side, halo=halo)
 
 
 def _alike(parts: Iterable[tuple[_Share, _Share]], at_once: int) -> Iterator[list[tuple[_Share, _Share]]]:

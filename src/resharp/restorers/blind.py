@@ -22,7 +22,7 @@ from resharp.image import as_image
 from resharp.kernel_estimation import FoundBlur, find_blur
 from resharp.models import Contract
 from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipped
-from resharp.tiling import Place, n_tiles, run_at_places, smallest_side
+from resharp.tiling import n_tiles, run_at_places, smallest_side
 
 from .base import Progress, Restored, check_known, told
 from .memory import memory_named
@@ -30,7 +30,7 @@ from .network import NetworkDenoiser
 from .tiled import TiledNetwork
 
 N_ITERATIONS = 3
-TOLERANCE = 3e-2  # of the least-squares steps; 1e-2 takes twice as long for the same 19 photos (0.02 dB at most)
+TOLERANCE = 3e-2  # of the least-squares steps; 1e-2 takes 1.7 times as many iterations for the same PSNR (19 photos)
 _AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 KERNEL_ERRORS = (0.025, 0.05)  # noise that is believed at least: what kernels that were found are wrong by
@@ -38,7 +38,7 @@ MOST_EDGES = 12.0  # times the photo's edge energy; more may be ringing, and the
 SURE = 0.29  # of `doubt`: below, a refiner is given whatever edges they leave (3 of 3 photos: +0.3 to +0.7 dB)
 DOUBTFUL = 0.6  # of `doubt`: kernels that are believed less from the beginning (6 photos: +0.6 dB; 6 just below: -1.4)
 DOUBTFUL_ERROR = 0.1  # believed of those
-PART = 2160  # pixels of a side: larger photos are undone in parts, for memory (docs/decisions/0012)
+PART = 2160  # pixels of a side: larger photos are undone in parts, for memory (docs/decisions/0013)
 
 
 @final
@@ -130,16 +130,17 @@ class BlindRestorer:
     def _part(
         self,
         pixels: Tensor,
-        places: Sequence[Place],
+        rows: slice,
+        columns: slice,
         *,
         of: "Blurred",
         noise_sigma: float,
         edges: "_Edges",
         steps: "_Steps",
     ) -> Tensor:
-        """(1, 4, h, w) of pixels (1, 3, h, w) in one place.  noise_sigma: of the photo, and what its kernels are wrong
+        """(1, 4, h, w) of the pixels (1, 3, h, w) there.  noise_sigma: of the photo, and what its kernels are wrong
         by."""
-        part, photo = of.at(*places[0]), pixels[0]
+        part, photo = of.at(rows, columns), pixels[0]
         margin = part.operator.margin
         restored = half_quadratic(
             photo,

@@ -40,7 +40,7 @@ class SolvableMap(Protocol):
         ratio: float,
         *,
         weight: Tensor | None,
-        seen: Tensor | None,
+        seen: Tensor,
         tolerance: float,
     ) -> Tensor: ...
 
@@ -81,8 +81,8 @@ def half_quadratic(
     light, image = to_light(measurement, checked_gamma(gamma)), initial
     for iteration, level in enumerate(levels, 1):
         start = to_light(image, gamma)
-        seen = None if weigh is None else degradation(start)
-        weight = None if weigh is None or seen is None else weigh(measurement, to_pixels(seen, gamma))
+        seen = degradation(start)
+        weight = None if weigh is None else weigh(measurement, to_pixels(seen, gamma))
         ratio = PRIOR_WEIGHT * (max(noise_sigma, LOWEST) / level) ** 2
         fitted = degradation.solve(light, start, ratio, weight=weight, seen=seen, tolerance=tolerance)
         image = _denoised(denoiser, to_pixels(fitted, gamma), level, iteration, generator)
