@@ -6,41 +6,47 @@ import torch
 from torch import Tensor
 
 from .planes import Grid, fast_even_length, gradients, kernel_spectra, kernels_of
+from .threads import window_by_window
 
 _STEPS = 20, 12  # under an even damping, then under one that spares bright pixels
 _SPARSITY, _SOFTNESS = 0.3, 0.05  # dampings of a pixel of brightness b, as a share of the peak: .3 / (b + .05)
 
 
 def fitted_kernels(
-    blurred: Tensor, sharp: Tensor, *, threshold: Tensor, support: Tensor, ridge: float, pooling: Tensor | None = None
+    seen: Tensor, sharp: Tensor, *, threshold: Tensor, support: Tensor, ridge: float, pooling: Tensor | None = None
 ) -> Tensor:
     """The k of least |k * grad s - grad y|^2 + ridge sum_i d_i k_i^2 on edges above a threshold.
 
     By conjugate gradients, twice: with dampings d of 1, then with small ones where the first solution is bright, for a
     kernel is a line and dark beside it.
 
-    blurred, sharp: (N, H, W);  threshold: (N,);  support: (N, side, side), 1 where a kernel may lie, else 0;
-    pooling: (N, N), how much each window (row) makes of the evidence of each (column); None: of its own alone.
-    Returns (N, side, side), as the equations have it: of either sign.
+    seen: of the blurred windows, see `seen_gradients`;  sharp: (N, H, W);  threshold: (N,);  support: (N, side, side),
+    1 where a kernel may lie, else 0;  pooling: (N, N), how much each window (row) makes of the evidence of each
+    (column); None: of its own alone.  Returns (N, side, side), as the equations have it: of either sign.
     """
     side = support.shape[-1]
-    correlations, products = _evidence(blurred, sharp, threshold, side)
+    correlations, products = window_by_window(lambda *of: _evidence(*of, side), seen, sharp, threshold)
     if pooling is not None:
         correlations, products = (torch.tensordot(pooling, planes, dims=1) for planes in (correlations, products))
     return _solved(correlations, products, support, ridge)
 
 
-def _evidence(blurred: Tensor, sharp: Tensor, threshold: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def seen_gradients(blurred: Tensor) -> Tensor:
+    """(N, 2, H, W // 2 + 1) spectra of the gradients of windows (N, H, W), to the right and downwards."""
+    spectra: Tensor = torch.fft.rfft2(torch.stack([_without_last(planes) for planes in gradients(blurred)], 1))
+    return spectra
+
+
+def _evidence(seen: Tensor, sharp: Tensor, threshold: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """The normal equations: correlations of the edges with themselves, at all shifts between two pixels of a kernel
     (N, 2 side - 1, 2 side - 1), and with the blurred gradients (N, side, side)."""
-    grid = (blurred.shape[-2], blurred.shape[-1])
+    grid = (sharp.shape[-2], sharp.shape[-1])
     right, down = gradients(sharp)
     edges = torch.hypot(right, down) >= threshold[:, None, None]
     edges[:, -1], edges[:, :, -1] = False, False  # these differences reach around the border
     spectra = [torch.fft.rfft2(strong * edges) for strong in (right, down)]
-    seen = [torch.fft.rfft2(_without_last(planes)) for planes in gradients(blurred)]
     power = spectra[0].abs().square() + spectra[1].abs().square()
-    together = spectra[0].conj() * seen[0] + spectra[1].conj() * seen[1]
+    together = spectra[0].conj() * seen[:, 0] + spectra[1].conj() * seen[:, 1]
     return kernels_of(power.to(together.dtype), grid, 2 * side - 1), kernels_of(together, grid, side)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .planes import gradient_power, gradients, gradients_transposed, kernel_spectra, made_periodic
-from .threads import side_by_side
+from .threads import window_by_window
 
 _SPLIT_FOR_KERNELS = 10.0  # of the splitting's weight: beyond it kernels get no better; measured on Levin's photos
 
@@ -15,14 +15,8 @@ def few_edges(blurred: Tensor, kernels: Tensor, price: float, *, largest_split: 
     blurred: (N, H, W) in [0, 1];  price: of one pixel with an edge;  largest_split: weight
     of the splitting at which to stop: the larger, the flatter is what lies between edges.
     """
-    if blurred.device.type != "cpu":
-        return _few_edges(blurred, kernels, price, largest_split)
-
-    def one(number: int) -> Tensor:  # which fits into a processor's cache
-        only = slice(number, number + 1)
-        return _few_edges(blurred[only], kernels[only], price, largest_split)
-
-    return torch.cat(side_by_side(one, len(blurred)))
+    (sharp,) = window_by_window(lambda *of: (_few_edges(*of, price, largest_split),), blurred, kernels)
+    return sharp
 
 
 def _few_edges(blurred: Tensor, kernels: Tensor, price: float, largest_split: float) -> Tensor:
@@ -48,6 +42,11 @@ def _few_edges(blurred: Tensor, kernels: Tensor, price: float, largest_split: fl
 
 def edge_threshold(sharp: Tensor, sides: Tensor) -> Tensor:
     """(N,) gradients above which each of four directions keeps enough edges for these kernel sides (Cho, Lee 2009)."""
+    (found,) = window_by_window(lambda *of: (_edge_threshold(*of),), sharp, sides)
+    return found
+
+
+def _edge_threshold(sharp: Tensor, sides: Tensor) -> Tensor:
     right, down = gradients(sharp)
     strength = torch.hypot(right, down).flatten(1)
     direction = torch.atan2(down, right).remainder(torch.pi).flatten(1)

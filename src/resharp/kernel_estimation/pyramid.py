@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .fitting import fitted_kernels
+from .fitting import fitted_kernels, seen_gradients
 from .latent import edge_threshold, few_edges
 from .planes import gradients, resized
 from .shapes import centred, distance_from_middle, normalised, reach, resampled, without_islands
@@ -78,11 +78,11 @@ def _at(scale: float, windows: Tensor, guess: Guess, largest: int, closeness: Te
     support = (distance_from_middle(side, level) <= radius[:, None, None]).to(level)
     kernels, price = resampled(guess.kernels, scale / guess.scale, side), guess.price
     pooling = None if closeness is None else _pooling(closeness, scale, largest)
-    threshold = None
+    seen, threshold = seen_gradients(level), None
     for number in range(_ROUNDS):
         sharp = few_edges(level, kernels, price)
         threshold = edge_threshold(sharp, 2 * radius + 1) if threshold is None else threshold / _CHEAPER
-        fitted = fitted_kernels(level, sharp, threshold=threshold, support=support, ridge=_RIDGE, pooling=pooling)
+        fitted = fitted_kernels(seen, sharp, threshold=threshold, support=support, ridge=_RIDGE, pooling=pooling)
         kernels = _cleaned(fitted, last=scale == 1 and number == _ROUNDS - 1)
         price = max(price / _CHEAPER, _LEAST_PRICE)
     room = ((_ROOM * reach(kernels) + _MORE_ROOM) / scale).clamp(max=largest / 2)

@@ -27,10 +27,24 @@ def one_thread() -> Iterator[None]:
         _n_cores.reset(token)
 
 
-def side_by_side(function: Callable[[int], Tensor], count: int) -> list[Tensor]:
-    """What a function makes of the numbers below `count`, on as many cores as `one_thread` found."""
+def window_by_window(function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:
+    """What a function makes of tensors (N, ...) that hold something of each of N windows.
+
+    On a processor each window by itself, which fits into its cache, on as many cores as `one_thread` found; elsewhere
+    all at once.
+    """
+    count = len(tensors[0])
+    if tensors[0].device.type != "cpu" or count == 1:
+        return function(*tensors)
+
+    def one(number: int) -> tuple[Tensor, ...]:
+        return function(*(tensor[number : number + 1] for tensor in tensors))
+
     cores = min(_n_cores.get(), count)
     if cores < 2:
-        return [function(number) for number in range(count)]
-    with ThreadPoolExecutor(cores) as pool:
-        return list(pool.map(function, range(count)))
+        made = [one(number) for number in range(count)]
+    else:
+        # a thread must be told, too: MKL's transforms in a new one would take all cores each
+        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            made = list(pool.map(one, range(count)))
+    return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
