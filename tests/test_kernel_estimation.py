@@ -20,7 +20,7 @@ from resharp.kernel_estimation import (
 )
 from resharp.kernel_estimation.explaining import doubt, left_over, power_in_nulls, roundness
 from resharp.kernel_estimation.field import kernels_of_windows
-from resharp.kernel_estimation.fitting import fitted_kernels
+from resharp.kernel_estimation.fitting import fitted_kernels, seen_gradients
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
 from resharp.kernel_estimation.layout import laid_out
 from resharp.kernel_estimation.noise import noise_sigma, smoothed
@@ -328,7 +328,11 @@ def test_fitted_kernels_solve_the_least_squares_problem() -> None:
     sharp, side = rand(1, 24, 20), 3
     blurred_image = torch.nn.functional.pad(Blur(rand(3, 3))(sharp), (1, 1, 1, 1))
     fitted = fitted_kernels(
-        blurred_image, sharp, threshold=torch.zeros(1), support=torch.ones(1, side, side).double(), ridge=0.1
+        seen_gradients(blurred_image),
+        sharp,
+        threshold=torch.zeros(1),
+        support=torch.ones(1, side, side).double(),
+        ridge=0.1,
     )
     rows, target = [], []
     for edges, gradient in zip(gradients(sharp), gradients(blurred_image), strict=True):
@@ -348,10 +352,11 @@ def test_pooled_evidence_is_that_of_both_windows() -> None:
     sharp = rand(2, 24, 24)
     image = torch.nn.functional.pad(Blur(disk_kernel(1).double())(sharp), (1, 1, 1, 1))
     arguments = {"threshold": torch.zeros(2), "support": torch.ones(2, 3, 3).double(), "ridge": 0.1}
-    pooled = fitted_kernels(image, sharp, pooling=torch.ones(2, 2).double(), **arguments)
+    seen = seen_gradients(image)
+    pooled = fitted_kernels(seen, sharp, pooling=torch.ones(2, 2).double(), **arguments)
     assert_close(pooled[0], pooled[1])
-    apart = fitted_kernels(image, sharp, pooling=torch.eye(2).double(), **arguments)
-    assert_close(apart, fitted_kernels(image, sharp, **arguments))
+    apart = fitted_kernels(seen, sharp, pooling=torch.eye(2).double(), **arguments)
+    assert_close(apart, fitted_kernels(seen, sharp, **arguments))
 
 
 def test_few_edges_are_kept_where_they_are_cheap() -> None:

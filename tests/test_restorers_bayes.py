@@ -15,7 +15,7 @@ import resharp
 from resharp.degradations import Mask, Mosaic, Resize, VaryingBlur
 from resharp.demo import demo_inputs
 from resharp.errors import ArgumentError, KernelError, WeightsError
-from resharp.models import LIGHT_DENOISER, contract_of
+from resharp.models import DEFAULT_DENOISER, contract_of
 from resharp.networks import UNet
 from resharp.restorers import BayesRestorer, NetworkDenoiser, Problem, StoppedError, open_denoiser
 from tests.conftest import rand
@@ -123,7 +123,7 @@ def test_odd_but_legal_arrays() -> None:
 
 def test_an_opened_denoiser_is_what_its_name_is() -> None:
     image = blurred_patch()[1][:, :24, :26]
-    opened = resharp.deconvolve(image, KERNEL, n_iterations=2, model=resharp.open_denoiser("dae-sigma11"))
+    opened = resharp.deconvolve(image, KERNEL, n_iterations=2, model=resharp.open_denoiser("denoiser-light"))
     assert torch.equal(opened, resharp.deconvolve(image, KERNEL, n_iterations=2))
 
 
@@ -316,7 +316,7 @@ def test_what_was_sampled_comes_back_better_than_by_filters_and_keeps_what_was_s
     sharp = blurred_patch()[0]
     broken, lost = damaged(sharp)
     raw, small = Mosaic("GRBG")(sharp), Resize(0.5)(sharp).clamp(0, 1)
-    upscaler = BayesRestorer(open_denoiser(LIGHT_DENOISER), degradation=Resize(0.5))
+    upscaler = BayesRestorer(open_denoiser(DEFAULT_DENOISER), degradation=Resize(0.5))
     assert (upscaler.contract.task, upscaler.contract.scale) == ("upscale", 2)
     for restored, operator, seen, gain in (
         (resharp.demosaic(raw, "GRBG"), Mosaic("GRBG"), raw, 2.0),
@@ -353,7 +353,7 @@ def test_masks_that_do_not_fit_are_refused(lost: Tensor, message: str) -> None:
 
 def test_samples_give_their_mean_and_a_spread_that_leans_to_errors() -> None:
     sharp, blurred = blurred_patch()
-    restorer = BayesRestorer(open_denoiser(LIGHT_DENOISER), samples=4, n_iterations=6)
+    restorer = BayesRestorer(open_denoiser(DEFAULT_DENOISER), samples=4, n_iterations=6)
     seen: list[tuple[int, int]] = []
     made = restorer(blurred, kernel=KERNEL, noise_sigma=0.005, progress=lambda *told: seen.append(told))
     assert seen == [(step, 24) for step in range(1, 25)]

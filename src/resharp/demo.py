@@ -15,7 +15,6 @@ from torch import Tensor
 from .degradations import Resize, Shake, load_kernel
 from .figures import side_by_side, with_inset
 from .metrics import psnr, psnr_up_to_shift, ssim
-from .models import LIGHT_DENOISER
 from .photo import Photo, read_photo, write_photo
 from .restorers import SOLVERS, Progress, blur, deblur, deconvolve
 from .restorers.bayes import DEFAULT_SOLVER
@@ -68,8 +67,8 @@ def run_demo(out: Path, *, progress: Progress | None = None) -> list[DemoRow]:
     shaken = SHAKE(sharp, generator=torch.Generator().manual_seed(1)).clamp(0, 1)
     blurred = blur(sharp, kernel, NOISE_SIGMA, seed=0).clamp(0, 1)
 
-    def deconvolved(noise_sigma: float | None) -> Tensor:  # with the light denoiser, so that nobody waits long
-        return deconvolve(blurred, kernel, noise_sigma, model=LIGHT_DENOISER, progress=progress)
+    def deconvolved(noise_sigma: float | None) -> Tensor:
+        return deconvolve(blurred, kernel, noise_sigma, progress=progress)
 
     restorers: list[tuple[str, str, Callable[[], Tensor] | None]] = [
         ("shaken", "shaken", None),

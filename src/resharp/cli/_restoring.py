@@ -263,11 +263,11 @@ def _planned(wanted: Wanted, read: tuple[str, ...]) -> "Jobs":
 def _journal(wanted: Wanted, made_by: Mapping[str, Any], jobs: "Jobs") -> "Journal":
     """Of all that decides what the pictures are; not of the device, which changes last bits alone."""
     import resharp
-    from resharp.models import BLIND, LIGHT_DENOISER, read_card
+    from resharp.models import BLIND, DEFAULT_DENOISER, read_card
     from resharp.own_code import is_own
     from resharp.restorers import Journal
 
-    weights = LIGHT_DENOISER if wanted.model == BLIND else wanted.model
+    weights = DEFAULT_DENOISER if wanted.model == BLIND else wanted.model
     model = weights if is_own(weights) else read_card(weights).sha256
     shared = {name: getattr(wanted, name) for name in ("precision", "tile", "seed", "quality")}
     assert jobs.folder is not None

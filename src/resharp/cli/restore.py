@@ -1,5 +1,6 @@
 """resharp deblur, denoise, upscale, deconvolve, inpaint and demosaic."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,7 @@ def upscale(wanted: Wanted, samples: int | None, segmentation: str | None) -> No
 
 
 @click.command()
-@restoring("dae-sigma11", of="The denoiser that serves as prior", task="denoise")
+@restoring("denoiser-light", of="The denoiser that serves as prior (of `--solver dmsp` dae-sigma11)", task="denoise")
 @click.option(
     "--kernel",
     required=True,
@@ -177,7 +178,10 @@ def deconvolve(
     """Sharpen photos whose blur is known (Deep Mean-Shift Priors)."""
     from resharp.degradations import parse_kernel
     from resharp.degradations.naming import largest_named
+    from resharp.restorers.bayes import usual_denoiser
 
+    if not is_given("model"):
+        wanted = dataclasses.replace(wanted, model=usual_denoiser(solver))
     is_found = largest_named(kernel) is not None
     if is_found and flip_kernel:
         raise click.UsageError("--flip-kernel is of kernels from files; one that is estimated is not turned.")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from resharp.data.folders import natural, photos_below, some
 from resharp.device import checked_device
 from resharp.errors import ArgumentError, DatasetError, WeightsError, did_you_mean
-from resharp.models import BLIND, LIGHT_DENOISER, SHIPPED, Card, finds_blur, read_card
+from resharp.models import BLIND, DEFAULT_DENOISER, SHIPPED, Card, finds_blur, read_card
 from resharp.own_code import imported, is_own
 from resharp.photo import SUFFIXES
 from resharp.provenance import file_sha256, files_sha256
@@ -179,7 +179,7 @@ def _from_model(
     if str(what) not in SHIPPED and Path(what).suffix.lower() in SUFFIXES:
         raise ArgumentError(f"{what}: is a photo; name the folder of restored pictures")
     is_blind = finds_blur(what)
-    card = read_card(LIGHT_DENOISER if what == BLIND else what)
+    card = read_card(DEFAULT_DENOISER if what == BLIND else what)
     _check_task(dataclasses.replace(card, contract=BlindRestorer.contract) if is_blind else card, protocol)
     place = checked_device(device)
     used = str(checked_precision(precision, place)).removeprefix("torch.")

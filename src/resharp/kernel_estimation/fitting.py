@@ -1,5 +1,6 @@
 """The kernels that make blurred windows of sharp ones: least squares on gradients of strong edges."""
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -25,7 +26,7 @@ def fitted_kernels(
     (column); None: of its own alone.  Returns (N, side, side), as the equations have it: of either sign.
     """
     side = support.shape[-1]
-    correlations, products = window_by_window(lambda *of: _evidence(*of, side), seen, sharp, threshold)
+    correlations, products = window_by_window(functools.partial(_evidence, side=side), seen, sharp, threshold)
     if pooling is not None:
         correlations, products = (torch.tensordot(pooling, planes, dims=1) for planes in (correlations, products))
     return _solved(correlations, products, support, ridge)

@@ -15,7 +15,7 @@ def few_edges(blurred: Tensor, kernels: Tensor, price: float, *, largest_split: 
     blurred: (N, H, W) in [0, 1];  price: of one pixel with an edge;  largest_split: weight
     of the splitting at which to stop: the larger, the flatter is what lies between edges.
     """
-    (sharp,) = window_by_window(lambda *of: (_few_edges(*of, price, largest_split),), blurred, kernels)
+    (sharp,) = window_by_window(lambda of, by: (_few_edges(of, by, price, largest_split),), blurred, kernels)
     return sharp
 
 
@@ -42,7 +42,7 @@ def _few_edges(blurred: Tensor, kernels: Tensor, price: float, largest_split: fl
 
 def edge_threshold(sharp: Tensor, sides: Tensor) -> Tensor:
     """(N,) gradients above which each of four directions keeps enough edges for these kernel sides (Cho, Lee 2009)."""
-    (found,) = window_by_window(lambda *of: (_edge_threshold(*of),), sharp, sides)
+    (found,) = window_by_window(lambda of, by: (_edge_threshold(of, by),), sharp, sides)
     return found
 
 

@@ -28,8 +28,8 @@ SHIPPED = {
         "upscale",
     )
 }
-DEFAULT_DENOISER = "dae-sigma11"
-LIGHT_DENOISER = "denoiser-light"  # of any level, an eighth of the other's cost
+DEFAULT_DENOISER = "denoiser-light"
+PUBLISHED_DENOISER = "dae-sigma11"  # what Deep Mean-Shift Priors were published with; eight times the cost
 DEFAULT_DEBLUR = "blind-refined"
 DEFAULT_UPSCALER = "upscale"
 

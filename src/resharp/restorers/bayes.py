@@ -18,7 +18,7 @@ from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.image import as_image
 from resharp.kernel_estimation import estimate_kernel
 from resharp.kernel_estimation.view import NoBlurError
-from resharp.models import Contract
+from resharp.models import DEFAULT_DENOISER, PUBLISHED_DENOISER, Contract
 from resharp.priors import MeanShift
 from resharp.solvers import (
     Step,
@@ -111,6 +111,11 @@ def solve_half_quadratic(problem: Problem, denoiser: NetworkDenoiser, n_iteratio
 SOLVERS: dict[str, tuple[Solver, int]] = {"half-quadratic": (solve_half_quadratic, 16), "dmsp": (solve_dmsp, 300)}
 """Each with its usual number of iterations."""
 DEFAULT_SOLVER = "half-quadratic"
+
+
+def usual_denoiser(solver: str | Solver) -> str:
+    """The name of the denoiser that a solver asks if no other is named."""
+    return PUBLISHED_DENOISER if solver == "dmsp" else DEFAULT_DENOISER
 
 
 @final

@@ -17,7 +17,6 @@ from resharp.image import as_image
 from resharp.models import (
     BLIND,
     DEFAULT_DENOISER,
-    LIGHT_DENOISER,
     Card,
     Contract,
     contract_of,
@@ -115,7 +114,7 @@ def _blind(
         raise ArgumentError(f"{BLIND}: is a way to deblur and stands here, too; write ./{BLIND} for what stands here")
     if network is not None or task not in (None, "deblur"):
         raise ArgumentError(f"{BLIND} deblurs and takes no network of its own; leave it out, or name a file of weights")
-    return BlindRestorer(open_denoiser(LIGHT_DENOISER, device=device, precision=precision), **settings)
+    return BlindRestorer(open_denoiser(DEFAULT_DENOISER, device=device, precision=precision), **settings)
 
 
 def _from_file(
@@ -131,7 +130,7 @@ def _from_file(
     if "undone" not in card.contract.takes:
         return NetworkRestorer(built, card.contract, device=device, precision=precision, name=str(what), **settings)
     refiner = TiledNetwork(built, card.contract, device=device, precision=precision)
-    denoiser = open_denoiser(LIGHT_DENOISER, device=device, precision=precision)
+    denoiser = open_denoiser(DEFAULT_DENOISER, device=device, precision=precision)
     return BlindRestorer(denoiser, refiner=refiner, **settings)
 
 

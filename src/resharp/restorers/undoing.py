@@ -23,7 +23,7 @@ from resharp.degradations import without_margin
 from resharp.errors import DatasetError
 from resharp.files import clear_unfinished, refusals_named, written_whole
 from resharp.locks import exclusive
-from resharp.models import LIGHT_DENOISER
+from resharp.models import DEFAULT_DENOISER
 from resharp.photo import Photo, write_photo
 
 from .blind import BlindRestorer, undone
@@ -33,7 +33,7 @@ from .opening import open_denoiser
 
 def open_plain(device: str, precision: str) -> BlindRestorer:
     """Blind deblurring without a refiner."""
-    return BlindRestorer(open_denoiser(LIGHT_DENOISER, device=device, precision=precision))
+    return BlindRestorer(open_denoiser(DEFAULT_DENOISER, device=device, precision=precision))
 
 
 def undo_pairs(

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from resharp.degradations import Kernel, Mask, Mosaic
 from resharp.errors import ArgumentError
 from resharp.image import Picture, as_image, like_input
-from resharp.models import DEFAULT_DEBLUR, DEFAULT_DENOISER, DEFAULT_UPSCALER, LIGHT_DENOISER
+from resharp.models import DEFAULT_DEBLUR, DEFAULT_DENOISER, DEFAULT_UPSCALER
 
 from .base import Progress, Restorer
-from .bayes import DEFAULT_SOLVER, BayesRestorer, Solver
+from .bayes import DEFAULT_SOLVER, BayesRestorer, Solver, usual_denoiser
 from .network import NetworkDenoiser
 from .opening import open_denoiser, open_restorer
 from .photos import restore_planes
@@ -64,7 +64,7 @@ def denoise(
     image: Picture,
     noise_sigma: float | None = None,
     *,
-    model: Model = LIGHT_DENOISER,
+    model: Model = DEFAULT_DENOISER,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
@@ -96,7 +96,7 @@ def deconvolve(
     kernel: Kernel,
     noise_sigma: float | None = None,
     *,
-    model: str | Path | NetworkDenoiser = DEFAULT_DENOISER,
+    model: str | Path | NetworkDenoiser | None = None,
     solver: str | Solver = DEFAULT_SOLVER,
     n_iterations: int | None = None,
     gamma: float = 1.0,
@@ -111,14 +111,14 @@ def deconvolve(
     image: as `restore` takes it;  kernel: the picture of a point of light, (height, width), both odd: tensor, array, or
     what `--kernel` takes, "estimate:31" to have it found;  noise_sigma: standard deviation on the [0, 1] scale
     (0.01 = 2.55 grey levels), None to estimate it;  model: a denoiser by name or file, or what `open_denoiser` made of
-    it, once for many photos;
+    it, once for many photos, None for "denoiser-light", or "dae-sigma11" of solver "dmsp", as published;
     solver: a row of SOLVERS, or a function as they are.
 
     Returns the restored image in the form of the input, the same size: pixels whose light partly came from outside the
     frame are solved for like all others.  The same seed gives the same picture.  Raises ArgumentError, KernelError,
     WeightsError or ResourceError.
     """
-    denoiser = open_denoiser(model, device=device, precision=precision)
+    denoiser = open_denoiser(usual_denoiser(solver) if model is None else model, device=device, precision=precision)
     restorer = BayesRestorer(denoiser, solver=solver, n_iterations=n_iterations, gamma=gamma, tile=tile)
     return restore(image, restorer, seed=seed, progress=progress, kernel=kernel, noise_sigma=noise_sigma)
 
@@ -128,7 +128,7 @@ def inpaint(
     lost: Tensor | NDArray[Any],
     noise_sigma: float | None = None,
     *,
-    model: str | Path | NetworkDenoiser = LIGHT_DENOISER,
+    model: str | Path | NetworkDenoiser = DEFAULT_DENOISER,
     n_iterations: int | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -151,7 +151,7 @@ def demosaic(
     pattern: str = "RGGB",
     noise_sigma: float | None = None,
     *,
-    model: str | Path | NetworkDenoiser = LIGHT_DENOISER,
+    model: str | Path | NetworkDenoiser = DEFAULT_DENOISER,
     n_iterations: int | None = None,
     device: str = "auto",
     precision: str = "auto",
