@@ -54,6 +54,23 @@ def test_both_paths_agree_in_float32(size: tuple[int, int]) -> None:
     assert_close(direct.adjoint(measurement), fft.adjoint(measurement), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["direct", "fft"])
+@pytest.mark.parametrize("size", [(9, 15), (11, 14)])  # grids as large as the image, and larger; odd and even
+def test_least_squares_are_those_of_dense_matrices(method: str, size: tuple[int, int]) -> None:
+    """Two images of two channels, each with a ratio and measurements left out of its own."""
+    blur, pixels = Blur(rand(3, 5), method=method), size[0] * size[1]
+    shape = (size[0] - 2, size[1] - 4)
+    matrix = blur(torch.eye(pixels, dtype=torch.float64).view(pixels, 1, *size)).flatten(1).T
+    y, z = rand(2, 2, *shape), rand(2, 2, *size, seed=1)
+    weight, ratios = (rand(2, 2, *shape, seed=2) > 0.3).double(), torch.tensor([0.3, 0.1]).double()
+    found = blur.solve(y, z, ratios, weight=weight, tolerance=1e-12, n_iterations=2000)
+    for image, channel in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        w, ratio = weight[image, channel].flatten(), ratios[image]
+        normal = matrix.T @ (w[:, None] * matrix) + ratio * torch.eye(pixels)
+        right = matrix.T @ (w * y[image, channel].flatten()) + ratio * z[image, channel].flatten()
+        assert_close(found[image, channel].flatten(), torch.linalg.solve(normal, right), rtol=0, atol=1e-8)
+
+
 def test_the_path_is_chosen_by_size() -> None:
     assert not Blur(gaussian_kernel(0.5)).uses_fft
     assert Blur(motion_kernel(41, 45)).uses_fft

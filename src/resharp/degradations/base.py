@@ -1,6 +1,8 @@
 """What happens to a clean image on its way to a photo: y = A x + n."""
 
+import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -77,19 +79,29 @@ class LinearDegradation(nn.Module):
         ratios = numbers.to(exact.device, non_blocking=True)[..., None, None, None]
         misfit = measurement.to(exact) - (self(exact) if seen is None else seen.to(exact))
         weight = None if weight is None else weight.to(exact)
+        by = functools.partial(conjugate_gradients, n_iterations=n_iterations, tolerance=tolerance)
+        return (exact + self._change(exact, misfit, ratios, weight, by)).to(estimate.dtype)
+
+    def _change(
+        self,
+        estimate: Tensor,
+        misfit: Tensor,
+        ratios: Tensor,
+        weight: Tensor | None,
+        conjugate_gradients: Callable[..., Tensor],
+    ) -> Tensor:
+        """(A^T w A + ratio)^-1 A^T w misfit.  ratios: (..., 1, 1, 1)."""
         target = self.adjoint(misfit if weight is None else weight * misfit)
-        if target.shape != exact.shape:
+        if target.shape != estimate.shape:
             raise ArgumentError("several sizes of images give this measurement; build the resize with image_size")
         change = self._change_in_closed_form(misfit, ratios, weight)
-        if change is None:
-            change = conjugate_gradients(
-                lambda image: self._normal(image, ratios, weight),
-                target,
-                precondition=self._near_inverse(exact, ratios, weight),
-                n_iterations=n_iterations,
-                tolerance=tolerance,
-            )
-        return (exact + change).to(estimate.dtype)
+        if change is not None:
+            return change
+        return conjugate_gradients(
+            lambda image: self._normal(image, ratios, weight),
+            target,
+            precondition=self._near_inverse(estimate, ratios, weight),
+        )
 
     def _normal(self, image: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor:
         """(A^T w A + ratio) x."""
@@ -97,7 +109,7 @@ class LinearDegradation(nn.Module):
         return torch.addcmul(self.adjoint(seen if weight is None else weight * seen), ratios, image)
 
     def _change_in_closed_form(self, misfit: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor | None:  # noqa: ARG002
-        """(A^T w A + ratio)^-1 A^T w misfit, where an operator knows how.  ratios: (..., 1, 1, 1)."""
+        """The same where an operator knows it without iterations."""
         return None
 
     def _near_inverse(self, estimate: Tensor, ratios: Tensor, weight: Tensor | None) -> Map | None:  # noqa: ARG002
