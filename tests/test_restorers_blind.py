@@ -217,6 +217,10 @@ def test_a_kernel_is_estimated_where_that_is_asked_for(monkeypatch: pytest.Monke
     assert asked == {"gamma": 1.5, "largest": 9}
     assert torch.equal(restored.image, restorer(image, kernel=found).image)
     assert torch.equal(restored.maps["kernel"], found)
+    calm = torch.full((3, 60, 64), 0.5)
+    assert restorer(calm, kernel="estimate:9").facts["noise_sigma"] == pytest.approx(0.025)  # it is never exact
+    assert restorer(calm, kernel="estimate:9", noise_sigma=0.01).facts["noise_sigma"] == pytest.approx(0.01)
+    assert float(restorer(calm, kernel=found).facts["noise_sigma"]) < 0.01
     with pytest.raises(ArgumentError, match="one photo at a time"):
         restorer(image.expand(2, -1, -1, -1), kernel="estimate")
 

@@ -111,6 +111,7 @@ def solve_half_quadratic(problem: Problem, denoiser: NetworkDenoiser, n_iteratio
 SOLVERS: dict[str, tuple[Solver, int]] = {"half-quadratic": (solve_half_quadratic, 16), "dmsp": (solve_dmsp, 300)}
 """Each with its usual number of iterations."""
 DEFAULT_SOLVER = "half-quadratic"
+KERNEL_ERROR = 0.025  # what kernels that were found are wrong by, as noise (docs/decisions/0013)
 
 
 def usual_denoiser(solver: str | Solver) -> str:
@@ -168,8 +169,9 @@ class BayesRestorer:
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
         """kernel: the picture of a point of light, (height, width), both odd: tensor, array, or what `--kernel` takes;
         "estimate" finds it in the one photo, "estimate:31" with up to 31 pixels a side (`estimate_kernel`);
-        noise_sigma: on the [0, 1] scale, None estimates it, or for a degradation that `is_exact` means none. A whole
-        photo whose `progress` says stop is given as it is then; in parts there is none.
+        noise_sigma: on the [0, 1] scale, None estimates it, at least `KERNEL_ERROR` beside a kernel that is found, or
+        for a degradation that `is_exact` means none. A whole photo whose `progress` says stop is given as it is then;
+        in parts there is none.
 
         Raises ArgumentError, KernelError, WeightsError, ResourceError or StoppedError; facts: noise_sigma, data_weight
         and iterations of the last step;  maps: kernel, of a blur, and the spread of samples.
@@ -179,6 +181,8 @@ class BayesRestorer:
         operator = self._operator(known, degraded).to(degraded.device)
         noise_sigma = known.get("noise_sigma", self._noise_sigma)
         check_noise(noise_sigma)
+        if noise_sigma is None and self._solver is solve_half_quadratic and _is_found(known.get("kernel")):
+            noise_sigma = max(KERNEL_ERROR, min(1.0, float(estimated_noise_sigma(degraded).mean())))
         checked_seed(seed)
         if isinstance(operator, Blur):
             check_fits(operator, degraded)
@@ -284,6 +288,11 @@ class BayesRestorer:
         at_once = (free // 2 if free is not None else 4 << 30) // (_BYTES_PER_PIXEL * len(flat))
         whole = max(flat.shape[-2:])
         return (whole, halo) if flat.shape[-2] * flat.shape[-1] <= at_once else (max(least, math.isqrt(at_once)), halo)
+
+
+def _is_found(kernel: Any) -> bool:
+    """Whether the kernel is to be found in the photo."""
+    return kernel is not None and largest_named(kernel) is not None
 
 
 def _task_of(degradation: LinearDegradation | None) -> tuple[str, int]:

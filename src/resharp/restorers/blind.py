@@ -25,6 +25,7 @@ from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipp
 from resharp.tiling import n_tiles, run_at_places, smallest_side
 
 from .base import Progress, Restored, check_known, told
+from .bayes import KERNEL_ERROR
 from .memory import memory_named
 from .network import NetworkDenoiser
 from .tiled import TiledNetwork
@@ -33,7 +34,7 @@ N_ITERATIONS = 3
 TOLERANCE = 3e-2  # of the least-squares steps; 1e-2 takes 1.7 times as many iterations for the same PSNR (19 photos)
 _AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
-KERNEL_ERRORS = (0.025, 0.05)  # noise that is believed at least: what kernels that were found are wrong by
+KERNEL_ERRORS = (KERNEL_ERROR, 0.05)  # noise that is believed at least: what kernels that were found are wrong by
 MOST_EDGES = 12.0  # times the photo's edge energy; more may be ringing, and the next error is tried
 SURE = 0.29  # of `doubt`: below, a refiner is given whatever edges they leave (3 of 3 photos: +0.3 to +0.7 dB)
 DOUBTFUL = 0.6  # of `doubt`: kernels that are believed less from the beginning (6 photos: +0.6 dB; 6 just below: -1.4)
