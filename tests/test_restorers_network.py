@@ -397,7 +397,8 @@ def test_the_memory_of_shipped_networks_is_foreseen(name: str, monkeypatch: pyte
         )
         channels = (side < width) * 3 + (planes is not None) * (3 if side == width else 7)  # that lie there beside it
         foreseen = tiled.bytes_for(height, width, side, at_once) + 4 * channels * height * width
-        assert found == pytest.approx(foreseen, rel=0.12), (side, at_once)
+        # of two parts of 32x932 together AVX-512's convolutions take 11 % more of dbgan's
+        assert found == pytest.approx(foreseen, rel=0.12 if name == "dbgan" else 0.1), (side, at_once)
 
 
 def test_a_network_that_says_nothing_of_its_reach_gets_whole_photos(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,6 +412,8 @@ def test_a_network_that_says_nothing_of_its_reach_gets_whole_photos(monkeypatch:
 @pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
 def test_a_network_of_ones_own_takes_any_precision(precision: str) -> None:
     network = nn.Conv2d(3, 3, 3, padding=1)
+    for parameter in network.parameters():
+        parameter.data.copy_(0.1 * rand(*parameter.shape))
     image = image_of(3, 20, 18)
     expected = network(image[None])[0].detach().clamp(0, 1)
     restorer = NetworkRestorer(network, contract_of(network, "deblur"), precision=precision)

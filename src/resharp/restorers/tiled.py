@@ -63,9 +63,9 @@ class TiledNetwork:
         self.contract = contract
         self.device = checked_device(device)
         self._takes_exact_photos = _is_ours(network)
-        self.dtype = checked_precision(
-            "float32" if precision == "auto" and not self._takes_exact_photos else precision, self.device
-        )
+        if precision == "auto" and not self._takes_exact_photos:
+            precision = "float32"
+        self.dtype = checked_precision(precision, self.device)
         with memory_named(None, self.device):
             placed = network.eval().requires_grad_(False).to(device=self.device, dtype=self.dtype)
             if self.device.type == "cuda":  # fastest there
