@@ -22,7 +22,7 @@ from resharp.study.opinions import (
 from resharp.study.plan import Answer, Trial
 from resharp.study.report import find
 from resharp.study.scale import JOD, PRIOR_WINS, covariance, information_gain, strengths
-from resharp.study.screening import correlations, outliers, screened
+from resharp.study.screening import correlations, disagreements, outliers, screened
 from tests.study_sets import graded, plain_study
 
 NAN = float("nan")
@@ -100,6 +100,16 @@ def test_intervals_resample_raters_and_scenes() -> None:
     assert (one.low, one.high) == pytest.approx(np.percentile(means, (2.5, 97.5)), abs=0.08)
 
 
+def test_an_interval_is_of_the_resamples_that_hold_answers() -> None:
+    grades = np.full((4, 3, 1), NAN)
+    grades[:3] = [[[1], [2], [3]], [[2], [4], [3]], [[2], [3], [5]]]  # none of the fourth, 1 of 256 draws has no other
+    (one,) = mean_opinions(grades)
+    assert 1.5 < one.low < one.value < one.high <= 4
+    grades[1:] = NAN  # in 81 of 256 draws
+    (one,) = mean_opinions(grades)
+    assert (one.value, np.isnan(one.low), np.isnan(one.high)) == (2, True, True)
+
+
 def test_agreement_of_published_examples() -> None:
     # Krippendorff (2011), "Computing Krippendorff's alpha-reliability": four observers, twelve units; ordinal 0.815.
     told = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
@@ -133,6 +143,39 @@ def test_screening_of_bt500() -> None:
     assert expected[0]
     r = scipy.stats.pearsonr(flat[1], np.nanmean(np.delete(flat, 1, axis=0), axis=0)).statistic
     assert correlations(grades)[1] == (30, pytest.approx(r))
+
+
+def test_who_grades_the_other_way_round_disagrees() -> None:
+    study = plain_study()
+    rows = {"0.png": [1, 2, 4, 5], "1.png": [2, 1, 5, 4]}
+    answers = [
+        Answer(rater, Trial(n, scene, (condition,)), 6 - grade if rater == "inverted" else grade)
+        for rater in ("careful", "inverted")
+        for n, (scene, (condition, grade)) in enumerate(
+            (scene, one) for scene, row in rows.items() for one in zip(study.conditions, row, strict=True)
+        )
+    ]
+    found = find(study, answers, left_out=["inverted"])  # of two, nobody knows which one is right
+    assert [(one.correlation, one.flags) for one in found.raters] == [
+        (pytest.approx(-1), ("disagrees with the others",))
+    ] * 2
+    assert [one.value for one in found.figures["mos"]] == [1.5, 1.5, 4.5, 4.5]
+
+
+@pytest.mark.parametrize(("n", "careful", "at_random"), [(4, 0.06, 0), (8, 0.06, 0), (15, 0.06, 0.7)])
+def test_agreement_is_doubted_where_the_evidence_is_real(n: int, careful: float, at_random: float) -> None:
+    generator = np.random.default_rng(n)
+
+    def is_flagged(*, careless: bool) -> bool:
+        grades = np.array([1.9, 3.9, 3.5, 4.6]) + generator.normal(0, 0.3, (5, 1)) + generator.normal(0, 0.7, (6, 5, 4))
+        grades = grades.round().clip(1, 5).reshape(6, 20)
+        if careless:
+            grades[0] = generator.integers(1, 6, 20)
+        grades[0, generator.permutation(20)[n:]] = NAN
+        return bool(disagreements(correlations(grades[..., None]))[0])
+
+    assert np.mean([is_flagged(careless=False) for _ in range(200)]) < careful
+    assert np.mean([is_flagged(careless=True) for _ in range(50)]) > at_random
 
 
 @pytest.mark.parametrize("protocol", ["acr", "pairs"])

