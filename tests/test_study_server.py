@@ -3,17 +3,18 @@
 import contextlib
 import http.client
 import json
+import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resharp.errors import ArgumentError, DatasetError
+from resharp.errors import ArgumentError, DatasetError, OutputError
 from resharp.study.definition import RATINGS, read_study
-from resharp.study.ratings import Ratings
+from resharp.study.ratings import Ratings, _named
 from resharp.study.server import listening, served
 from tests.study_sets import study_of
 
@@ -217,13 +218,79 @@ def test_a_deleted_database_is_written_anew(client: Client, folder: Path, caplog
     assert "was deleted, and is written anew with all its ratings" in caplog.text
     with contextlib.closing(Ratings(client.ratings.study, folder)) as fresh:
         assert len(fresh.answers()) == before + 1
-    other = folder / RATINGS
-    content = other.read_bytes()
-    other.unlink()
-    other.with_name("copy").write_bytes(content)
-    other.with_name("copy").rename(other)
-    assert client.rate(rater, 1, 1)[0] == 503
-    assert "is another file than when this began; stop, and begin again" in caplog.text
+
+
+def answers_in(database: Path) -> list[int]:
+    with contextlib.closing(sqlite3.connect(database)) as opened:
+        return [answer for (answer,) in opened.execute("SELECT answer FROM ratings ORDER BY rater, n")]
+
+
+def rate_once(folder: Path, meanwhile: Callable[[Client], object]) -> None:
+    """Serves a study until one answer, 3, is stored and something has happened."""
+    with serving(folder) as client:
+        rater = client.begin("Only")
+        client("GET", f"{rater}/trials/0")
+        assert client.rate(rater, 0, 3) == (200, {"rated": 1})
+        meanwhile(client)
+
+
+def test_a_database_deleted_at_the_end_is_written_anew(tmp_path: Path) -> None:
+    study_of(tmp_path, n_scenes=2)
+    folder = tmp_path / "study"
+    rate_once(folder, lambda _: [path.unlink() for path in folder.glob(f"{RATINGS}*")])
+    assert answers_in(folder / RATINGS) == [3]
+
+
+def test_answers_outlive_the_folder(tmp_path: Path) -> None:
+    study = study_of(tmp_path, n_scenes=2)
+    folder = tmp_path / "study"
+    with pytest.raises(OutputError, match=r"study: was deleted or moved; all answers and study\.json are there again"):
+        rate_once(folder, lambda _: shutil.rmtree(folder))
+    assert answers_in(folder / RATINGS) == [3]
+    assert read_study(folder) == study
+
+
+@pytest.mark.parametrize("other", ["database", "file"])
+def test_answers_are_kept_aside_where_something_else_has_their_name(
+    tmp_path: Path, other: str, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    study_of(tmp_path, n_scenes=2)
+    folder = tmp_path / "study"
+    (tmp_path / "copy").write_bytes((folder / RATINGS).read_bytes())
+
+    def replace(client: Client) -> None:
+        if other == "file":
+            shutil.rmtree(folder)
+            folder.touch()
+            return
+        (tmp_path / "copy").replace(folder / RATINGS)
+        assert client("POST", "/raters", {"name": "Late"})[0] == 503
+        assert "is another file than when this began; stop, and begin again" in caplog.text
+
+    with pytest.raises(OutputError, match=r"; all answers are in .*/ratings-.*\.db, keep that") as caught:
+        rate_once(folder, replace)
+    (kept,) = (folder if other == "database" else tmp_path).glob("ratings-*.db")
+    assert str(kept) in str(caught.value)
+    assert answers_in(kept) == [3]
+
+
+def test_a_database_that_is_none_is_not_served(tmp_path: Path) -> None:
+    study = study_of(tmp_path, n_scenes=2)
+    folder = tmp_path / "study"
+    content = (folder / RATINGS).read_bytes()
+    page = int.from_bytes(content[16:18], "big")
+    (folder / RATINGS).write_bytes(content[: 4 * page] + b"\xa5" * page + content[5 * page :])
+    with pytest.raises(OutputError, match="the database is damaged; put it back"), served(folder, "127.0.0.1", 0):
+        pass
+    (folder / RATINGS).write_bytes(b"")
+    with pytest.raises(DatasetError, match="holds no ratings; put it back from a copy, or make another study"):
+        Ratings(study, folder)
+    failed = sqlite3.OperationalError("disk I/O error")
+    failed.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    words = "db: the disk fails, or limits how large files are; copy the folder"
+    with pytest.raises(OutputError, match=words), _named(folder / RATINGS):
+        raise failed
 
 
 def test_what_cannot_be_served(folder: Path, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ is lost.  Others may read it at any time (write-ahead log).
 import contextlib
 import datetime
 import logging
+import os
 import secrets
 import sqlite3
+import tempfile
 import threading
 import unicodedata
 from collections import Counter
@@ -17,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from resharp.errors import ArgumentError, DatasetError, OutputError
+from resharp.files import reason_of
 
-from .definition import PROTOCOLS, RATINGS, Study
+from .definition import PROTOCOLS, RATINGS, STUDY, Study, write_study
 from .opinions import choices_of
 from .plan import Answer, Trial, grading_plan, next_pair
 
@@ -36,12 +39,15 @@ CREATE TABLE ratings (rater INTEGER NOT NULL, n INTEGER NOT NULL,
     seconds REAL NOT NULL, zoom TEXT NOT NULL, stored TEXT NOT NULL, PRIMARY KEY (rater, n),
     FOREIGN KEY (rater, n) REFERENCES trials (rater, n));
 """
+_TABLES = {"raters", "trials", "ratings"}
+_DAMAGED = "the database is damaged; put it back from a copy"
 _REASONS = {
     sqlite3.SQLITE_BUSY: "the database is locked by another program; close it there",
     sqlite3.SQLITE_LOCKED: "the database is locked by another program; close it there",
     sqlite3.SQLITE_FULL: "the disk is full; free some space",
     sqlite3.SQLITE_READONLY: "the database may not be written; give the permission back",
-    sqlite3.SQLITE_CORRUPT: "the database is damaged; put it back from a copy",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_IOERR: "the disk fails, or limits how large files are; copy the folder to another, and go on there",
     sqlite3.SQLITE_NOTADB: "the file is no database; put it back from a copy",
     sqlite3.SQLITE_CANTOPEN: "the database cannot be opened; is it there, and readable?",
 }
@@ -58,7 +64,7 @@ class Ratings:
     """The ratings of a study, safe to share between threads; close it at the end."""
 
     def __init__(self, study: Study, folder: Path) -> None:
-        """Raises DatasetError where there are no ratings, OutputError for a file that cannot be opened."""
+        """Raises DatasetError where there are no ratings, OutputError for a file that is damaged or closed to us."""
         self.study, self.path = study, folder / RATINGS
         self._lock = threading.RLock()
         if not self.path.is_file():
@@ -66,20 +72,69 @@ class Ratings:
         self._open()
 
     def _open(self) -> None:
-        with _named(self.path):
+        with contextlib.ExitStack() as refused, _named(self.path):
             self._database = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=rw", uri=True, timeout=_WAIT, isolation_level=None,
                 check_same_thread=False,
             )  # fmt: skip
+            refused.callback(self._database.close)
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA foreign_keys = ON")
-            self._database.execute("SELECT count(*) FROM ratings")
-        self._file = self.path.stat().st_ino
+            tables = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            [health] = self._database.execute("PRAGMA quick_check(1)").fetchone()  # of all pages, in milliseconds
+            if health != "ok":
+                raise OutputError(f"{self.path}: {_DAMAGED}")
+            if not tables >= _TABLES:
+                raise DatasetError(f"{self.path}: holds no ratings; put it back from a copy, or make another study")
+            self._file = self.path.stat().st_ino
+            refused.pop_all()
 
     def close(self) -> None:
-        """Let the file go; what is stored is in it."""
+        """Let the file go; what is stored is in it, unless somebody deleted it after `make_sure`."""
         with self._lock:
             self._database.close()
+
+    def make_sure(self) -> None:
+        """Sees that the file holds what is stored, and writes it anew where somebody deleted it.
+
+        Raises OutputError where the folder is gone, too, or its file cannot be written or is another one now; all
+        answers are then in the file that the error names.
+        """
+        folder = self.path.parent
+        with self._lock:
+            was_there = folder.is_dir()
+            try:
+                with _named(self.path):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    self._check_there()
+                if not was_there:
+                    write_study(self.study, folder)
+            except OutputError as error:
+                raise OutputError(f"{error}; all answers are in {self._copy()}, keep that") from error
+        if not was_there:
+            raise OutputError(
+                f"{folder}: was deleted or moved; all answers and {STUDY} are there again, for `resharp study report`; "
+                "to go on, put its pictures back"
+            )
+
+    def _copy(self) -> Path:
+        """A new file with all that is stored, beside the study's or among temporary ones.  Raises OutputError."""
+        for folder in (self.path.parent, Path(tempfile.gettempdir())):
+            with contextlib.suppress(OSError, sqlite3.Error):
+                handle, name = tempfile.mkstemp(prefix="ratings-", suffix=".db", dir=folder)
+                os.close(handle)
+                self._back_up(Path(name))
+                return Path(name)
+        raise OutputError(f"{self.path}: the answers can be written nowhere; free some space")
+
+    def _back_up(self, path: Path) -> None:
+        """Writes all that is stored into a file of that name, whole or not at all."""
+        try:
+            with contextlib.closing(sqlite3.connect(path)) as copy:
+                self._database.backup(copy)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     # --- raters and their trials --------------------------------------------------------------------------------------
 
@@ -206,8 +261,7 @@ class Ratings:
     def _write_anew(self) -> None:
         part = self.path.with_name(f".{RATINGS}.part")
         part.unlink(missing_ok=True)
-        with contextlib.closing(sqlite3.connect(part)) as copy:
-            self._database.backup(copy)
+        self._back_up(part)
         self._database.close()
         for ending in ("-wal", "-shm"):  # they belong to the deleted file
             Path(f"{self.path}{ending}").unlink(missing_ok=True)
@@ -225,7 +279,7 @@ def _named(path: Path) -> Iterator[None]:
         reason = _REASONS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, str(error))
         raise OutputError(f"{path}: {reason}") from error
     except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}") from error
+        raise OutputError(f"{path}: {reason_of(error)}") from error
 
 
 def _insert(database: sqlite3.Connection, number: int, trial: Trial) -> None:

@@ -215,7 +215,8 @@ def listening(host: str, port: int) -> socket.socket:
 def served(folder: Path, host: str, port: int) -> Iterator[tuple[uvicorn.Server, Callable[[], None], Ratings, str]]:
     """(server, what runs it until Ctrl-C or its `should_exit`, ratings, address) of a study, for this block alone.
 
-    Raises DatasetError for what is no study or is served already, ArgumentError where one cannot listen, OutputError.
+    Raises DatasetError for what is no study or is served already, ArgumentError where one cannot listen, OutputError
+    where the ratings are damaged or, at the end, not where they belong: it says where they are.
     """
     study = read_study(folder)
     if is_held(folder):
@@ -232,4 +233,7 @@ def served(folder: Path, host: str, port: int) -> Iterator[tuple[uvicorn.Server,
         server = uvicorn.Server(settings)
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{place.getsockname()[1]}/"
-        yield server, functools.partial(server.run, sockets=[place]), ratings, address
+        try:
+            yield server, functools.partial(server.run, sockets=[place]), ratings, address
+        finally:
+            ratings.make_sure()
