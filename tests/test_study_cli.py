@@ -1,9 +1,11 @@
 """`resharp study`, and its page in a browser where there is one."""
 
 import csv
+import errno
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from resharp.study.ratings import Ratings
 from resharp.study.scale import JOD, strengths
 from tests.conftest import Run, rand
 from tests.evaluation_sets import photos_of, smooth, written
-from tests.study_sets import outputs_of
+from tests.study_sets import outputs_of, study_of
 from tests.test_study_server import serving
 
 
@@ -97,7 +99,9 @@ def test_what_no_study_is_made_of(run: Run, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     for arguments, words in (
         ((a, folders["lacks"]), "lacks: 1 of the 4 images are missing (2.png); add them, or take them out of --images"),
-        ((a, b, folders["unequal"]), "unequal/1.png: is 30x24, the others of this image 32x24"),
+        ((a, b, folders["unequal"]), f"unequal/1.png: is 30x24, but {a}/1.png is 32x24; rated pictures of an image"),
+        ((folders["unequal"], b), f"b/1.png: is 32x24, but {folders['unequal']}/1.png is 30x24"),
+        ((a, b, "--reference", folders["unequal"]), f"a/1.png: is 32x24, but {folders['unequal']}/1.png is 30x24"),
         ((a, folders["empty"]), "empty: holds no pictures"),
         ((a, tmp_path / "no"), "no: is no folder"),
         ((b, folders["one/b"]), "b: is the second one called b; name them apart, as in NAME="),
@@ -116,6 +120,42 @@ def test_what_no_study_is_made_of(run: Run, tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
     done = run("study", "report", a)
     assert "holds no study.json that can be read; `resharp study new` makes a study" in done.err
+
+
+@pytest.mark.parametrize(
+    ("n", "words"),
+    [
+        (10000, "14 trials of each rater instead of 10000: there are no more to ask"),
+        (9, "8 trials of each rater instead of 9: an image is graded under all conditions or none"),
+    ],
+)
+def test_trials_that_nobody_is_asked_are_told(run: Run, tmp_path: Path, n: int, words: str) -> None:
+    folders = outputs_of(tmp_path, "a", "b", "ref")
+    command = ["study", "new", folders["a"], folders["b"], "--images", folders["ref"], "--reference", folders["ref"]]
+    command += ["--repeats", 2, "-o", tmp_path / "s"]
+    assert run(*command, "--trials", n).err == f"resharp: {words}\n"
+    shutil.rmtree(tmp_path / "s")
+    assert run(*command).err == ""
+
+
+def test_what_the_disk_refuses_is_named_in_the_study(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = outputs_of(tmp_path, "a", "b")
+
+    def refuse(handle: int) -> None:
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr("os.fsync", refuse)
+    done = run("study", "new", *folders.values(), "--images", folders["a"], "-o", tmp_path / "s")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert f"resharp: {tmp_path}/s/pictures/000000.png: cannot be written (File too large" in done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_pictures_are_written_fast(tmp_path: Path) -> None:
+    study_of(tmp_path)
+    content = (tmp_path / "study" / "pictures" / "000000.png").read_bytes()
+    place = content.index(b"IDAT") + 4
+    assert content[place : place + 2] == b"\x78\x01"  # zlib's header of its fastest level
 
 
 def test_a_dataset_s_photos_are_named_as_evaluate_names_them(tmp_path: Path) -> None:
@@ -164,3 +204,26 @@ def test_the_page_in_a_browser(run: Run, tmp_path: Path) -> None:
     assert page.count(f'src="/raters/{token}/trials/0/') == 2
     assert "<b>2</b>Right" in page
     assert read_photo(tmp_path / "s" / "pictures" / "000000.png").image.shape == (3, 24, 32)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here")
+def test_the_report_s_tables_fit_a_usual_window(run: Run, tmp_path: Path) -> None:
+    study_of(tmp_path)
+    rated(tmp_path / "study", ("Ann",))
+    ratings = Ratings(read_study(tmp_path / "study"), tmp_path / "study")
+    number, _ = ratings.rater(ratings.add_rater("Inverted") or "") or (0, "")
+    for n in range(ratings.study.n_trials):
+        trial = ratings.trial(number, n)
+        assert trial is not None
+        answer = 5 - ratings.study.conditions.index(trial.shown[0])
+        ratings.store(number, n, 1 if trial.repeats is None and answer == 2 else answer, seconds=2.0, zoom="fit")
+    ratings.close()
+    run("study", "report", tmp_path / "study", "-o", tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "disagrees with the others" in page
+    measure = "document.title = [...document.querySelectorAll('.scroll')].map((e) => e.scrollWidth - e.clientWidth)"
+    (tmp_path / "measured.html").write_text(re.sub("<meta http-equiv[^>]*>", "", page) + f"<script>{measure}</script>")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}"]
+    command += ["--window-size=1280,900", "--dump-dom", f"file://{tmp_path}/measured.html"]
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=os.environ).stdout
+    assert "<title>0,0,0</title>" in seen

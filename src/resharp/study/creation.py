@@ -1,6 +1,7 @@
 """Makes a study of folders of outputs: what is shown is copied, so that it stays what it was."""
 
 import collections
+import logging
 import random
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ import resharp
 from resharp.data.folders import photo_paths, some
 from resharp.data.layouts import open_listing
 from resharp.data.listing import Item
-from resharp.errors import ArgumentError, DatasetError
+from resharp.errors import ArgumentError, DatasetError, OutputError
 from resharp.evaluation.cases import names_of
 from resharp.evaluation.methods import restored_photos
 from resharp.evaluation.results import RESULTS
@@ -25,6 +26,8 @@ from .ratings import create_ratings
 
 MOST_TRIALS = 150  # of one rater by default: some 20 minutes, as P.910 allows a session
 _REPEATED, _FEWEST_REPEATS = 0.1, 3  # of these, where they are no more than a quarter
+_PNG_LEVEL = 1  # of deflate: a third of the time of the usual 6, for files a tenth larger
+_LOG = logging.getLogger("resharp")
 
 
 def new_study(
@@ -114,15 +117,16 @@ def _dataset(place: Path) -> dict[str, Item]:
 
 
 def _size(pictures: Mapping[str, Path]) -> tuple[int, int]:
-    """(height, width) of all pictures of a scene.  Raises DatasetError where they differ."""
+    """(height, width) of all pictures of a scene.  Raises DatasetError for one that differs from the reference or,
+    where there is none, from most."""
     sizes = {condition: photo_size(path) for condition, path in pictures.items()}
-    (usual, _), *others = collections.Counter(sizes.values()).most_common()
-    if others:
-        condition = next(name for name, size in sizes.items() if size != usual)
-        (height, width), (tall, wide) = sizes[condition], usual
+    usual = sizes.get(REFERENCE) or collections.Counter(sizes.values()).most_common(1)[0][0]
+    if others := [condition for condition, size in sizes.items() if size != usual]:
+        model = REFERENCE if REFERENCE in sizes else next(name for name, size in sizes.items() if size == usual)
+        (height, width), (tall, wide) = sizes[others[0]], usual
         raise DatasetError(
-            f"{pictures[condition]}: is {width}x{height}, the others of this image {wide}x{tall}; rated pictures are "
-            "of one size"
+            f"{pictures[others[0]]}: is {width}x{height}, but {pictures[model]} is {wide}x{tall}; rated pictures of an "
+            "image are of one size"
         )
     return usual
 
@@ -130,7 +134,8 @@ def _size(pictures: Mapping[str, Path]) -> tuple[int, int]:
 def _counts(
     protocol: str, n_conditions: int, n_scenes: int, n_trials: int | None, n_repeats: int | None
 ) -> tuple[int, int]:
-    """(n_repeats, n_trials) of each rater.  Raises ArgumentError where they do not go together."""
+    """(n_repeats, n_trials) of each rater; warns where these are fewer than asked for.  Raises ArgumentError where they
+    do not go together."""
     block = n_conditions if protocol == "acr" else 1  # a rater grades an image under all conditions or not at all
     most = n_scenes * (n_conditions if protocol == "acr" else n_conditions * (n_conditions - 1) // 2)
     if n_repeats is None:
@@ -144,6 +149,9 @@ def _counts(
             f"{wanted} trials with {n_repeats} repeats leave too few new ones: {least} at least; more --trials or "
             "fewer --repeats"
         )
+    if n_trials is not None and n_fresh + n_repeats < n_trials:
+        reason = "there are no more to ask" if n_fresh == most else "an image is graded under all conditions or none"
+        _LOG.warning("%d trials of each rater instead of %d: %s", n_fresh + n_repeats, n_trials, reason)
     return n_repeats, n_fresh + n_repeats
 
 
@@ -157,7 +165,7 @@ def _write(study: Study, files: Mapping[str, Path], folder: Path, progress: Prog
         for n, (name, path) in enumerate(sorted(files.items())):
             photo = screen_photo(read_photo(path))
             with written_whole(part / PICTURES / name) as file:
-                file.write(encode_photo(photo, "PNG", name=str(path)))
+                file.write(encode_photo(photo, "PNG", png_compression=_PNG_LEVEL, name=str(path)))
             if progress is not None:
                 progress(n + 1, len(files))
         create_ratings(part)
@@ -166,5 +174,7 @@ def _write(study: Study, files: Mapping[str, Path], folder: Path, progress: Prog
             if folder.exists():
                 folder.rmdir()
             part.rename(folder)
+    except OutputError as error:  # of a name in the other folder, which is gone when it is read
+        raise OutputError(str(error).replace(str(part), str(folder))) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
