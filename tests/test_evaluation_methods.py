@@ -328,8 +328,12 @@ def test_an_upscaler_of_ones_own(tmp_path: Path) -> None:
     assert not evaluate(path, tmp_path / "set", protocol, network=own).rows[0].problem
     with pytest.raises(WeightsError, match="somebody's own"):
         evaluate(path, tmp_path / "set", protocol)
+    with pytest.raises(WeightsError, match="which protocol sr-rgb does not; --set scale=2 makes it do so"):
+        evaluate(path, tmp_path / "set", "sr-rgb", network=own)
     pairs = pairs_of(tmp_path / "pairs", clean[None])
-    with pytest.raises(WeightsError, match="makes a photo 2 times as large, which protocol deblur-rgb does not"):
+    with pytest.raises(
+        WeightsError, match="makes a photo 2 times as large, which protocol deblur-rgb does not; see `bicubic`"
+    ):
         evaluate(path, pairs, "deblur-rgb", network=own)
 
 

@@ -201,7 +201,9 @@ def _check_task(card: Card, protocol: Protocol) -> None:
     contract, scale = card.contract, protocol.scale or 1
     if contract.scale != scale:
         sizes = "keeps a photo's size" if contract.scale == 1 else f"makes a photo {contract.scale} times as large"
-        raise WeightsError(f"{card.path}: {sizes}, which protocol {protocol.name} does not; see `bicubic`")
+        is_settable = protocol.scale is not None and contract.scale > 1
+        way_out = f"--set scale={contract.scale} makes it do so" if is_settable else "see `bicubic`"
+        raise WeightsError(f"{card.path}: {sizes}, which protocol {protocol.name} does not; {way_out}")
     if contract.task in ("degrade", "kernels"):
         raise WeightsError(f"{card.path}: is for the task {contract.task!r}, which restores no photo")
     if contract.task == "denoise" and protocol.name not in ("dmsp", "denoise"):
