@@ -293,6 +293,16 @@ def test_a_database_that_is_none_is_not_served(tmp_path: Path) -> None:
         raise failed
 
 
+def test_the_database_of_another_study_is_refused(tmp_path: Path) -> None:
+    large, small = (study_of(tmp_path / name, n_scenes=n) for name, n in (("large", 4), ("small", 2)))
+    ratings = Ratings(large, tmp_path / "large" / "study")
+    ratings.add_rater("Ann")
+    ratings.close()
+    shutil.copy(ratings.path, tmp_path / "small" / "study" / RATINGS)
+    with pytest.raises(DatasetError, match=r"ratings\.db: is of another study than study\.json beside it"):
+        Ratings(small, tmp_path / "small" / "study")
+
+
 def test_what_cannot_be_served(folder: Path, tmp_path: Path) -> None:
     with serving(folder) as client:
         with pytest.raises(DatasetError, match="serves it already"), served(folder, "127.0.0.1", 0):

@@ -86,8 +86,15 @@ class Ratings:
                 raise OutputError(f"{self.path}: {_DAMAGED}")
             if not tables >= _TABLES:
                 raise DatasetError(f"{self.path}: holds no ratings; put it back from a copy, or make another study")
+            self._check_of_this_study()
             self._file = self.path.stat().st_ino
             refused.pop_all()
+
+    def _check_of_this_study(self) -> None:
+        known, conditions = {scene.name for scene in self.study.scenes}, {*self.study.conditions, None}
+        shown = self._database.execute("SELECT DISTINCT scene, first, second FROM trials")
+        if any(scene not in known or not {first, second} <= conditions for scene, first, second in shown):
+            raise DatasetError(f"{self.path}: is of another study than {STUDY} beside it; put its own back from a copy")
 
     def close(self) -> None:
         """Let the file go; what is stored is in it, unless somebody deleted it after `make_sure`."""
