@@ -33,7 +33,7 @@ def test_networks_have_their_published_sizes() -> None:
     assert n_parameters(SRResNet()) == 1_547_350
     assert n_parameters(SRResNet(bias=True)) == 1_549_462
     assert n_parameters(MSRResNet()) == 1_517_571
-    assert n_parameters(LightUpscaler()) == 472_624
+    assert n_parameters(LightUpscaler()) == 694_192
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
@@ -247,7 +247,7 @@ def test_the_shipped_upscaler_on_a_shipped_photo() -> None:
     small = resize_as_matlab((clean * 255).byte(), 0.25).float() / 255
     bicubic, ours = Resize(4.0)(small), resharp.upscale(small, precision="float32")
     assert y_psnr(bicubic, clean) == pytest.approx(23.56, abs=0.01)
-    assert y_psnr(ours, clean) == pytest.approx(24.40, abs=0.02)
+    assert y_psnr(ours, clean) == pytest.approx(24.45, abs=0.02)
 
 
 def test_the_shipped_upscaler_has_the_quality_of_its_card() -> None:
