@@ -1,9 +1,12 @@
 """Kernels found of blurred pictures whose kernels are known, and the pieces of the way there against closed forms."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -24,6 +27,7 @@ from resharp.kernel_estimation.fitting import fitted_kernels, seen_gradients
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
 from resharp.kernel_estimation.layout import laid_out
 from resharp.kernel_estimation.noise import noise_sigma, smoothed
+from resharp.kernel_estimation.paper import paper_of
 from resharp.kernel_estimation.planes import gradient_power, gradients, gradients_transposed, kernel_spectra, kernels_of
 from resharp.kernel_estimation.shapes import (
     centre_of_light,
@@ -34,8 +38,8 @@ from resharp.kernel_estimation.shapes import (
     resampled,
     without_islands,
 )
-from resharp.kernel_estimation.sharpness import sharpness_through
-from resharp.kernel_estimation.view import View, largest_kernel
+from resharp.kernel_estimation.sharpness import SURELY_SHARP, sharpness_through
+from resharp.kernel_estimation.view import View, largest_kernel, steepest_edges
 from tests.conftest import rand
 
 
@@ -211,19 +215,63 @@ def test_borders_of_clipped_lamps_are_no_sharp_edges() -> None:
     assert sharpness(shaken, shaken >= 1) < 0.2
 
 
+def printed_page(height: int = 200, width: int = 300, *, paper: int = 230) -> Tensor:
+    """Lines of letters on paper: (H, W)."""
+    draw, page = np.random.default_rng(0), np.full((height, width), paper, np.uint8)
+    for y in range(24, height - 10, 22):
+        line = "".join(draw.choice(list("abcdefghijklmnopqrstuvwxyz   "), (width - 12) * 28 // 288))
+        cv2.putText(page, line, (12, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 40, 1, cv2.LINE_AA)
+    return torch.from_numpy(page).float() / 255
+
+
+def shaken_hand() -> Tensor:
+    """A hand that rests at both ends: (15, 15)."""
+    kernel = torch.zeros(15, 15)
+    for t in np.linspace(0, 1, 40):
+        kernel[int(2 + 10 * t), int(3 + 7 * t**2)] += 7 if abs(t - 0.5) > 0.4 else 1
+    return kernel / kernel.sum()
+
+
 def test_shaken_lettering_is_not_called_sharp() -> None:
     """Its strokes are thinner than the blur, so that they stay steep for what contrast is left of them."""
-    draw, page = np.random.default_rng(0), np.full((200, 300), 230, np.uint8)
-    for y in range(24, 190, 22):
-        line = "".join(draw.choice(list("abcdefghijklmnopqrstuvwxyz   "), 28))
-        cv2.putText(page, line, (12, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 40, 1, cv2.LINE_AA)
-    sharp, kernel = torch.from_numpy(page)[None].float() / 255, torch.zeros(15, 15)
-    for t in np.linspace(0, 1, 40):  # a hand that rests at both ends
-        kernel[int(2 + 10 * t), int(3 + 7 * t**2)] += 7 if abs(t - 0.5) > 0.4 else 1
-    shaken = blurred(sharp, kernel / kernel.sum())
+    sharp = printed_page()[None]
+    shaken = blurred(sharp, shaken_hand())
     assert sharpness(shaken[0]) > 0.25
     assert "the photo is sharp" in find_blur(sharp).reason
     assert "the photo is sharp" not in find_blur(shaken).reason
+
+
+def test_print_is_told_by_its_paper_in_any_light() -> None:
+    light = torch.linspace(1, 0.7, 300) * torch.linspace(0.9, 1, 200)[:, None]
+    page = printed_page() * light
+    windows = torch.stack([page, scene(200, 300), rand(200, 300)])
+    paper = paper_of(windows)
+    assert paper is not None
+    assert paper[1:].isnan().all()
+    assert float((paper[0] - 230 / 255 * light).abs().max()) < 0.03
+    assert paper_of(windows[1:]) is None
+    assert paper_of(page[:40]) is None
+
+
+def test_paper_that_was_clipped_does_not_hide_how_sharp_its_letters_are() -> None:
+    """Around every letter it would leave no pixel to tell by, as sharpening and JPEG leave it."""
+    page = printed_page(paper=255)
+    assert math.isnan(sharpness(page, page >= 1))
+    assert steepest_edges(page[None]) > SURELY_SHARP
+    assert "the photo is sharp" in find_blur(page[None]).reason
+
+
+def test_that_a_page_is_mostly_paper_tells_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = Image.new("L", (400, 300), 240)
+    words = "Licensed under the Apache License, version two; you may\nnot use this file but under the terms of that\n"
+    ImageDraw.Draw(drawn).text((20, 20), 5 * words, 30, ImageFont.load_default(20), spacing=8)
+    page, kernel = torch.from_numpy(np.asarray(drawn).copy())[None].float() / 255, shaken_hand()
+    shaken = blurred(page**2.2, kernel) ** (1 / 2.2)
+    found = similarity(estimate_kernel(shaken, gamma=2.2, largest=17), kernel)
+    monkeypatch.setattr("resharp.kernel_estimation.pyramid.paper_of", lambda windows: None)
+    by_edges = similarity(estimate_kernel(shaken, gamma=2.2, largest=17), kernel)
+    assert found > by_edges + 0.1, (found, by_edges)
+    assert found > 0.7
 
 
 @pytest.mark.parametrize(
@@ -357,6 +405,20 @@ def test_pooled_evidence_is_that_of_both_windows() -> None:
     assert_close(pooled[0], pooled[1])
     apart = fitted_kernels(seen, sharp, pooling=torch.eye(2).double(), **arguments)
     assert_close(apart, fitted_kernels(seen, sharp, **arguments))
+
+
+def test_ink_is_kept_and_paper_made_even() -> None:
+    """A grey stain that is not worth its price goes with the paper, strokes stay."""
+    point = torch.zeros(1, 3, 3)
+    point[0, 1, 1] = 1
+    page = printed_page()[None]
+    level = torch.full_like(page, 230 / 255)
+    stained = page + 0.01 * torch.randn(page.shape, generator=torch.Generator().manual_seed(0))
+    made = few_edges(stained, point, 1e-2, paper=level)
+    bare = page == page.amax()
+    assert float((made - level)[bare].square().mean()) < float((stained - level)[bare].square().mean()) / 50
+    assert float((made - page)[page < 0.4].abs().mean()) < 0.02
+    assert_close(few_edges(stained, point, 1e-2, paper=level * torch.nan), few_edges(stained, point, 1e-2))
 
 
 def test_few_edges_are_kept_where_they_are_cheap() -> None:

@@ -6,31 +6,57 @@ from torch import Tensor
 from .planes import gradient_power, gradients, gradients_transposed, kernel_spectra, made_periodic
 from .threads import window_by_window
 
+_OF_PRINT = 0.5  # what an edge of print costs, and a pixel of ink, of the price of other edges
 _SPLIT_FOR_KERNELS = 10.0  # of the splitting's weight: beyond it kernels get no better; measured on Levin's photos
 
 
-def few_edges(blurred: Tensor, kernels: Tensor, price: float, *, largest_split: float = _SPLIT_FOR_KERNELS) -> Tensor:
+def few_edges(
+    blurred: Tensor,
+    kernels: Tensor,
+    price: float,
+    *,
+    paper: Tensor | None = None,
+    largest_split: float = _SPLIT_FOR_KERNELS,
+) -> Tensor:
     """The s of least |k * s - y|^2 + price |grad s|_0 per window, by half-quadratic splitting (Xu, Zheng, Jia 2013).
 
-    blurred: (N, H, W) in [0, 1];  price: of one pixel with an edge;  largest_split: weight
-    of the splitting at which to stop: the larger, the flatter is what lies between edges.
+    blurred: (N, H, W) in [0, 1];  price: of one pixel with an edge;  paper: (N, H, W), see `paper_of`: price |s -
+    paper|_0 is added where it is not NaN (Pan, Hu, Su, Yang 2014);  largest_split: weight of the splitting at which to
+    stop: the larger, the flatter is what lies between edges.
     """
-    (sharp,) = window_by_window(lambda of, by: (_few_edges(of, by, price, largest_split),), blurred, kernels)
-    return sharp
+    if paper is None:
+        (sharp,) = window_by_window(lambda of, by: (_few_edges(of, by, price, largest_split),), blurred, kernels)
+        return sharp
+    is_print, level = ~paper.isnan()[:, :1, :1], paper.nan_to_num(0.0)
+    (strokes,) = window_by_window(
+        lambda of, by, printed: (_few_edges(of, by, price, largest_split, printed),), blurred - level, kernels, is_print
+    )
+    return strokes + level
 
 
-def _few_edges(blurred: Tensor, kernels: Tensor, price: float, largest_split: float) -> Tensor:
+def _few_edges(
+    blurred: Tensor, kernels: Tensor, price: float, largest_split: float, is_print: Tensor | None = None
+) -> Tensor:
+    """is_print: (N, 1, 1): there, 0 costs nothing and anything else the price of an edge."""
     height, width = blurred.shape[-2:]
     sharp = made_periodic(blurred, kernels.shape[-1])
     grid = (sharp.shape[-2], sharp.shape[-1])
     spectra = kernel_spectra(kernels, grid)
     power, roughness = spectra.abs().square(), gradient_power(grid, blurred)
+    threshold: Tensor | float = price
+    if is_print is not None:
+        roughness, threshold = roughness + is_print.to(roughness), torch.where(is_print, _OF_PRINT * price, price)
     known = spectra.conj() * torch.fft.rfft2(sharp)
     split = 2 * price
     while split < largest_split:
         right, down = gradients(sharp)
-        steep = right.square().addcmul_(down, down).ge_(price / split)  # 1 or 0: a mask of truths takes twice the time
-        pull = torch.fft.rfft2(gradients_transposed(right.mul_(steep), down.mul_(steep)))
+        steep = (
+            right.square().addcmul_(down, down).ge_(threshold / split)
+        )  # 1 or 0: a mask of truths takes twice the time
+        wanted = gradients_transposed(right.mul_(steep), down.mul_(steep))
+        if is_print is not None:
+            wanted += sharp * (is_print & (sharp < 0) & (sharp.square() >= threshold / split))
+        pull = torch.fft.rfft2(wanted)
         numbers = torch.view_as_real(
             pull.mul_(split).add_(known)
         )  # times a real factor: complex ones cost twice as much

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .fitting import fitted_kernels, seen_gradients
 from .latent import edge_threshold, few_edges
+from .paper import paper_of
 from .planes import gradients, resized
 from .shapes import centred, distance_from_middle, normalised, reach, resampled, without_islands
 
@@ -65,13 +66,17 @@ def refined(
     windows: (N, H, W) in [0, 1];  closeness: (N, N) in [0, 1], 1 for a window and itself or one of the
     very same blur, 0 where two do not share, None for nowhere.
     """
+    paper = paper_of(windows)
     for scale in levels:
-        guess = _at(scale, windows, guess, largest, closeness)
+        guess = _at(scale, windows, paper, guess, largest, closeness)
     return guess
 
 
-def _at(scale: float, windows: Tensor, guess: Guess, largest: int, closeness: Tensor | None) -> Guess:
+def _at(
+    scale: float, windows: Tensor, paper: Tensor | None, guess: Guess, largest: int, closeness: Tensor | None
+) -> Guess:
     level = _shrunk(windows, scale)
+    beneath = None if paper is None else _shrunk(paper, scale)
     most = max(1, int(largest * scale / 2))
     radius = (guess.room * scale).ceil().clamp(1, most)
     side = 2 * int(radius.max()) + 1
@@ -80,7 +85,7 @@ def _at(scale: float, windows: Tensor, guess: Guess, largest: int, closeness: Te
     pooling = None if closeness is None else _pooling(closeness, scale, largest)
     seen, threshold = seen_gradients(level), None
     for number in range(_ROUNDS):
-        sharp = few_edges(level, kernels, price)
+        sharp = few_edges(level, kernels, price, paper=beneath)
         threshold = edge_threshold(sharp, 2 * radius + 1) if threshold is None else threshold / _CHEAPER
         fitted = fitted_kernels(seen, sharp, threshold=threshold, support=support, ridge=_RIDGE, pooling=pooling)
         kernels = _cleaned(fitted, last=scale == 1 and number == _ROUNDS - 1)

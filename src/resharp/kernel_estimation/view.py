@@ -11,6 +11,7 @@ from resharp.errors import ArgumentError, KernelError
 
 from .layout import Layout, laid_out
 from .noise import smoothed
+from .paper import paper_of
 from .planes import resized
 from .pyramid import evidence_of, first_guess, refined, scales
 from .shapes import extent, odd, reach
@@ -26,6 +27,7 @@ _SMALLEST_PHOTO = 48
 _LEAST_EVIDENCE = 5.0  # squared gradients of the strongest edges, all windows together
 _PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
 _WHITE = 254.5 / 255  # values that were cut off
+_LAMPS = 1e-3  # of the pixels: more that are clipped may be paper
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
 IS_SHARP = "the photo is sharp: it has edges that no blur would leave so steep"
 _LUMA = (0.299, 0.587, 0.114)
@@ -47,6 +49,12 @@ class View:
     shrink: float
     steepest: float
 
+    @property
+    def shows_print(self) -> bool:
+        """Whether most windows are paper with strokes on it."""
+        paper = paper_of(self.windows)
+        return paper is not None and float((~paper[:, 0, 0].isnan()).float().mean()) > 0.5
+
     def windows_that_show_most(self, count: int) -> "View":
         """The same with only so many windows, row by row."""
         order = evidence_of(self.windows).topk(min(count, len(self.windows))).indices.sort().values
@@ -59,9 +67,8 @@ class View:
         return self.layout.closeness(max(near * max(self.plane.shape), least))
 
 
-def viewed(photo: Tensor, gamma: float, largest: int | None, *, sharp: float = SURELY_SHARP) -> View:
-    """Of a photo (3 or 1, H, W) in [0, 1].  Raises NoBlurError where looking is in vain, as with edges steeper than
-    `sharp`."""
+def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
+    """Of a photo (3 or 1, H, W) in [0, 1].  Raises NoBlurError where looking is in vain."""
     luma = _luma(photo, checked_gamma(gamma))
     size = (luma.shape[0], luma.shape[1])
     if min(size) < _SMALLEST_PHOTO:
@@ -69,7 +76,7 @@ def viewed(photo: Tensor, gamma: float, largest: int | None, *, sharp: float = S
     steepest = steepest_edges(photo)
     if math.isnan(steepest):
         raise NoBlurError("the photo shows too few edges to find a blur from")
-    if steepest > sharp:
+    if steepest > SURELY_SHARP:
         raise NoBlurError(IS_SHARP)
     most = odd(min(size) // _PHOTO_IN_KERNELS)
     if largest is not None and largest > most:
@@ -88,8 +95,13 @@ def viewed(photo: Tensor, gamma: float, largest: int | None, *, sharp: float = S
 
 
 def steepest_edges(photo: Tensor) -> float:
-    """`sharpness` of a photo (3 or 1, H, W), the borders of clipped light left out."""
-    return sharpness(_luma(photo, 1.0), (photo >= _WHITE).any(0))
+    """`sharpness` of a photo (3 or 1, H, W), the borders of clipped light left out, but for paper's, which lies around
+    every letter."""
+    luma, clipped = _luma(photo, 1.0), (photo >= _WHITE).any(0)
+    steepest = sharpness(luma, clipped)
+    if float(clipped.float().mean()) > _LAMPS and paper_of(luma[None]) is not None:
+        steepest = max(sharpness(luma), steepest)
+    return steepest
 
 
 def check_reach(kernels: Tensor) -> None:

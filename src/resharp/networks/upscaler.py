@@ -17,8 +17,8 @@ class LightUpscaler(nn.Module):
 
     image: (N, channels, H, W) in [0, 1], any H and W;  returns (N, channels, scale H, scale W), not clipped.
 
-    Three and a half times as fast as SRResNet, whose last convolutions see the large photo (docs/decisions/0014).  A new network
-    enlarges bilinearly.
+    Three and a half times as fast as SRResNet, whose last convolutions see the large photo (docs/decisions/0014).  A
+    new network enlarges bilinearly.
     """
 
     multiple_of = 1
