@@ -20,7 +20,7 @@ from resharp.models import contract_of, load_model, model_path
 from resharp.models.importers import import_model
 from resharp.networks import LightUpscaler, MSRResNet, SRResNet
 from resharp.photo import Photo, read_photo, write_photo
-from resharp.restorers import NetworkRestorer, restore_photo
+from resharp.restorers import NetworkRestorer, open_restorer, restore_photo
 from tests.conftest import rand, reference
 from tests.toy_networks import shaken
 
@@ -239,6 +239,17 @@ def y_psnr(large: Tensor, clean: Tensor) -> float:
     red, green, blue = (large - clean)[:, 4:-4, 4:-4].double()
     error = (65.481 * red + 128.553 * green + 24.966 * blue) / 255
     return float(-10 * error.square().mean().log10())
+
+
+def test_a_large_photo_is_cut_into_large_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the picture that they are put together in takes all that is meant for features."""
+    monkeypatch.setattr("resharp.restorers.tiled.free_memory", lambda device: 24 << 30)
+    network = open_restorer("upscale", device="cpu", precision="float32").network
+    side, _ = network._layout(4000, 6000)
+    assert side > 2 * network.smallest_tile
+    assert network.bytes_for(4000, 6000, side) < 5e9
+    monkeypatch.setattr("resharp.restorers.tiled.free_memory", lambda device: 4 << 30)
+    assert network._layout(4000, 6000)[0] == network.smallest_tile
 
 
 def test_the_shipped_upscaler_on_a_shipped_photo() -> None:

@@ -7,7 +7,6 @@ up needs no focal length.)
 """
 
 import dataclasses
-import functools
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from .planes import resized
 from .pyramid import Guess, evidence_of, first_guess, refined, scales
 from .shapes import enlarged, resampled
 from .sharpness import SHARP, sharpness_through
-from .threads import ahead, one_thread
+from .threads import one_thread
 from .view import IS_SHARP, NoBlurError, View, check_reach, viewed
 
 _NEAR, _LEAST_NEAR = 0.1, 128  # of the photo's longer side, and pixels: as far windows share their evidence
@@ -89,22 +88,21 @@ def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None 
 def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, tuple[Tensor, float] | None]:
     """The gamma whose kernels fit better, by the windows that show most; with the kernels and the doubt about them if
     these are all windows."""
-    with ahead(functools.partial(viewed, photo, _LIGHT, largest)) as view_in_light:
-        try:
-            pixels = viewed(photo, 1.0, largest)
-        except NoBlurError:  # lines of print may look like a wide blur
-            if not (light := view_in_light()).shows_print:
-                raise
-            return _LIGHT, light, None
-        asked = [pixels.windows_that_show_most(_ASKED)]
-        found = [_sought(asked[0])]
-        is_print = asked[0].shows_print  # its kernels are often made up in pixel values, and right in light
-        if not is_print:
-            _check_that_it_is_worth_while(asked[0], found[0])
-        try:
-            light = view_in_light()
-        except NoBlurError:
-            return 1.0, pixels, None
+    try:
+        pixels = viewed(photo, 1.0, largest)
+    except NoBlurError:  # lines of print may look like a wide blur
+        if not (light := viewed(photo, _LIGHT, largest)).shows_print:
+            raise
+        return _LIGHT, light, None
+    asked = [pixels.windows_that_show_most(_ASKED)]
+    found = [_sought(asked[0])]
+    is_print = asked[0].shows_print  # its kernels are often made up in pixel values, and right in light
+    if not is_print:
+        _check_that_it_is_worth_while(asked[0], found[0])
+    try:
+        light = viewed(photo, _LIGHT, largest)
+    except NoBlurError:
+        return 1.0, pixels, None
     asked.append(light.windows_that_show_most(_ASKED))
     found.append(_sought(asked[1]))
     doubts = [doubt(one.windows, kernels) for one, kernels in zip(asked, found, strict=True)]

@@ -7,12 +7,10 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-_T = TypeVar("_T")
 _n_cores = ContextVar("_n_cores", default=1)
 
 
@@ -27,16 +25,6 @@ def one_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(before)
         _n_cores.reset(token)
-
-
-@contextlib.contextmanager
-def ahead(function: Callable[[], _T]) -> Iterator[Callable[[], _T]]:
-    """What to call for the function's result: it runs meanwhile where `one_thread` found a core for it, else then."""
-    if _n_cores.get() < 2:
-        yield function
-        return
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield pool.submit(function).result
 
 
 def window_by_window(function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -29,6 +29,9 @@ from .precision import checked_precision
 
 _FEWEST_SQUARES, _MOST_SQUARES, _SMALLEST_SQUARE, _LARGEST_SQUARE = 64, 256, 64, 128
 _MOST_ON_CPU = 4 << 30  # bytes for features: with the photo itself and the rest, 24 megapixels stay below 8 GB
+_LEAST_FOR_PARTS = (
+    1 << 28
+)  # bytes beside a picture that takes all of that: small parts overlap by most of what they are
 _SHARE, _SHARE_ON_CPU = 0.8, 0.5  # of the memory that is free, which is planned with
 _TRIED = 32  # pixels of the sides of the part whose memory is measured
 WAY_OUT = "close other programs or take a smaller photo"
@@ -205,10 +208,11 @@ class TiledNetwork:
             return self._tile or whole, 1  # nothing is known of how parts would differ
         is_cpu, free = self.device.type == "cpu", free_memory(self.device)
         spare = _MOST_ON_CPU if free is None else free * (_SHARE_ON_CPU if is_cpu else _SHARE)
-        spare = min(spare, _MOST_ON_CPU) if is_cpu else spare
-        if self._tile is None and self.bytes_for(height, width, whole) <= spare:
+        most, kept = min(spare, _MOST_ON_CPU) if is_cpu else spare, self._kept(height, width)
+        if self._tile is None and self.bytes_for(height, width, whole) <= most:
             return whole, 1
-        pixels = max(0, int(self._tried * self._memory[0].times(spare - self._kept(height, width))))
+        room = max(most - kept, min(_LEAST_FOR_PARTS, spare - kept))
+        pixels = max(0, int(self._tried * self._memory[0].times(room)))
         multiple = self.contract.multiple_of
         side = self._tile or max(self.smallest_tile, math.isqrt(pixels) // multiple * multiple)
         return side, 1 if is_cpu else max(1, pixels // side**2)
