@@ -20,9 +20,9 @@ def few_edges(
 ) -> Tensor:
     """The s of least |k * s - y|^2 + price |grad s|_0 per window, by half-quadratic splitting (Xu, Zheng, Jia 2013).
 
-    blurred: (N, H, W) in [0, 1];  price: of one pixel with an edge;  paper: (N, H, W), see `paper_of`: price |s -
-    paper|_0 is added where it is not NaN (Pan, Hu, Su, Yang 2014);  largest_split: weight of the splitting at which to
-    stop: the larger, the flatter is what lies between edges.
+    blurred: (N, H, W) in [0, 1];  price: of one pixel with an edge;  paper: (N, H, W), see `paper_of`: where it is not
+    NaN, the edges and |s - paper|_0 of what is darker cost half of the price each (Pan, Hu, Su, Yang 2014);
+    largest_split: weight of the splitting at which to stop: the larger, the flatter is what lies between edges.
     """
     if paper is None:
         (sharp,) = window_by_window(lambda of, by: (_few_edges(of, by, price, largest_split),), blurred, kernels)
@@ -37,7 +37,7 @@ def few_edges(
 def _few_edges(
     blurred: Tensor, kernels: Tensor, price: float, largest_split: float, is_print: Tensor | None = None
 ) -> Tensor:
-    """is_print: (N, 1, 1): there, 0 costs nothing and anything else the price of an edge."""
+    """is_print: (N, 1, 1): there, 0 is paper and costs nothing, and what is below costs what an edge does."""
     height, width = blurred.shape[-2:]
     sharp = made_periodic(blurred, kernels.shape[-1])
     grid = (sharp.shape[-2], sharp.shape[-1])
@@ -50,9 +50,8 @@ def _few_edges(
     split = 2 * price
     while split < largest_split:
         right, down = gradients(sharp)
-        steep = (
-            right.square().addcmul_(down, down).ge_(threshold / split)
-        )  # 1 or 0: a mask of truths takes twice the time
+        # 1 or 0: a mask of truths takes twice the time
+        steep = right.square().addcmul_(down, down).ge_(threshold / split)
         wanted = gradients_transposed(right.mul_(steep), down.mul_(steep))
         if is_print is not None:
             wanted += sharp * (is_print & (sharp < 0) & (sharp.square() >= threshold / split))

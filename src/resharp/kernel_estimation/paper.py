@@ -28,7 +28,7 @@ def paper_of(windows: Tensor) -> Tensor | None:
     if min(height, width) < 2 * _BLOCK:
         return None
     blocks = windows.unfold(1, _BLOCK, _BLOCK).unfold(2, _BLOCK, _BLOCK).flatten(-2)  # (N, rows, columns, pixels)
-    bright, dark = blocks.quantile(_PAPER, -1), blocks.amin(-1)
+    bright, dark = _quantile(blocks, _PAPER), blocks.amin(-1)
     middles = [_BLOCK * (torch.arange(count, device=windows.device) + 0.5) for count in bright.shape[1:]]
     median = bright.flatten(1).median(1).values
     slopes = _plane_through(bright, (bright - median[:, None, None]).abs() < _LIT, middles)
@@ -45,6 +45,14 @@ def paper_of(windows: Tensor) -> Tensor | None:
         & (median > _DARKEST)
     )
     return paper.where(is_print[:, None, None], torch.nan) if float(is_print.float().mean()) > _MOST else None
+
+
+def _quantile(values: Tensor, share: float) -> Tensor:
+    """A high quantile along the last axis, as torch's, which sorts all and takes four times as long."""
+    last = values.shape[-1] - 1
+    below = int(share * last)
+    highest = values.topk(last - below + 1, -1).values
+    return torch.lerp(highest[..., -1], highest[..., -2], share * last - below)
 
 
 def _plane_through(values: Tensor, counts: Tensor, places: list[Tensor]) -> Tensor:

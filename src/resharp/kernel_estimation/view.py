@@ -1,6 +1,7 @@
 """A photo as its blur is looked for: how large its kernels may be, its windows, and when looking is in vain."""
 
 import dataclasses
+import functools
 import math
 
 import torch
@@ -49,7 +50,7 @@ class View:
     shrink: float
     steepest: float
 
-    @property
+    @functools.cached_property
     def shows_print(self) -> bool:
         """Whether most windows are paper with strokes on it."""
         return paper_of(self.windows) is not None
