@@ -71,6 +71,22 @@ def test_it_is_its_transcription(gamma: float) -> None:
     assert_close(found.flatten(), z, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+def test_gradients_pass_to_the_denoiser(gamma: float) -> None:
+    """A setting of the denoiser, by how the result changes with it."""
+    blur, first, setting = Exactly(motion_kernel(5, 30).double()), rand(2, 12, 13), torch.tensor(0.9).double()
+    y = 0.1 + 0.8 * rand(*blur(first).shape, seed=1)
+
+    def result(share: Tensor) -> Tensor:
+        found = half_quadratic(y, blur, lambda x, s: share * denoise(x, s), first, noise_sigma=0.04, gamma=gamma)
+        return (found * rand(*first.shape, seed=2)).sum()
+
+    (gradient,) = torch.autograd.grad(result(setting.requires_grad_()), setting)
+    with torch.no_grad():
+        expected = (result(setting + 1e-5) - result(setting - 1e-5)) / 2e-5
+    assert float(gradient) == pytest.approx(float(expected), rel=1e-4)
+
+
 def test_it_sharpens_with_the_noise_given_or_found() -> None:
     """A disk behind a blur: closer to the truth than the blurred photo, by far."""
     rows = torch.arange(64.0)

@@ -124,6 +124,21 @@ def test_solve_is_the_least_squares_solution(name: str, weighted: bool) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATORS)
+def test_gradients_pass_a_solution_to_its_estimate(name: str) -> None:
+    """Against those of a dense solution."""
+    degrade = OPERATORS[name]
+    shape = degrade.adjoint(degrade(rand(3 if "mosaic" in name else 1, 15, 16))).shape
+    matrix, estimate = dense(degrade, *shape), rand(*shape).requires_grad_()
+    measurement, pull = rand(*degrade(rand(*shape)).shape, seed=1), rand(*shape, seed=2)
+    found = degrade.solve(measurement, estimate, 0.02, n_iterations=400, tolerance=1e-12)
+    (gradient,) = torch.autograd.grad((found * pull).sum(), estimate)
+    normal = matrix.T @ matrix + 0.02 * torch.eye(matrix.shape[1], dtype=torch.float64)
+    solved = torch.linalg.solve(normal, matrix.T @ measurement.flatten() + 0.02 * estimate.flatten())
+    (expected,) = torch.autograd.grad((solved * pull.flatten()).sum(), estimate)
+    assert_close(gradient, expected, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
 def test_each_image_of_a_batch_has_its_own_ratio(name: str) -> None:
     degrade, shape = OPERATORS[name], fitting(name, 2)
     measurement, ratios = degrade(rand(*shape)), torch.tensor([0.1, 0.5])

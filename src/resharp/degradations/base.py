@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,6 @@ class LinearDegradation(nn.Module):
         comes out with variance row_energy * v.  For a blur this is the sum of the squared kernel."""
         raise NotImplementedError
 
-    @torch.no_grad()
     def solve(
         self,
         measurement: Tensor,
@@ -70,8 +70,28 @@ class LinearDegradation(nn.Module):
         each measurement, broadcast to their shape, 0 for those to leave out; None for 1.  seen: A times the estimate,
         where that is known.  Closed form for mosaics and resizes without weights; else conjugate gradients from the
         estimate, up to `n_iterations` or until the gradient is `tolerance` times that at the estimate.  Half precision
-        is solved in single.
+        is solved in single.  Gradients pass to the estimate alone.
         """
+        if torch.is_grad_enabled() and estimate.requires_grad:
+            settings = {"weight": weight, "n_iterations": n_iterations, "tolerance": tolerance}
+            solved: Tensor = _Solution.apply(estimate, measurement, self, ratio, seen, settings)  # type: ignore[no-untyped-call]
+            return solved
+        with torch.no_grad():
+            return self._solved(
+                measurement, estimate, ratio, weight=weight, seen=seen, n_iterations=n_iterations, tolerance=tolerance
+            )
+
+    def _solved(
+        self,
+        measurement: Tensor,
+        estimate: Tensor,
+        ratio: float | Tensor,
+        *,
+        weight: Tensor | None,
+        seen: Tensor | None,
+        n_iterations: int,
+        tolerance: float,
+    ) -> Tensor:
         exact = estimate.to(torch.promote_types(estimate.dtype, torch.float32))
         numbers = torch.as_tensor(ratio, dtype=exact.dtype)
         if not bool((numbers >= 0).all()):  # also NaN; a plain number asks no device
@@ -118,6 +138,31 @@ class LinearDegradation(nn.Module):
 
     def __matmul__(self, first: "LinearDegradation") -> "LinearDegradation":
         return _Composition(self, first)
+
+
+class _Solution(torch.autograd.Function):
+    """`LinearDegradation.solve`, by the implicit function theorem: its derivative by the estimate is the symmetric map
+    ratio (A^T w A + ratio)^-1, which another least-squares step with a measurement of 0 applies to a gradient."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        estimate: Tensor,
+        measurement: Tensor,
+        degradation: LinearDegradation,
+        ratio: float | Tensor,
+        seen: Tensor | None,
+        settings: dict[str, Any],
+    ) -> Tensor:
+        ctx.degradation, ctx.ratio, ctx.settings, ctx.like = degradation, ratio, settings, measurement.new_zeros(())
+        ctx.shape = measurement.shape
+        return degradation._solved(measurement, estimate, ratio, seen=seen, **settings)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        nothing = ctx.like.expand(ctx.shape)
+        solved = ctx.degradation._solved(nothing, gradients[0].contiguous(), ctx.ratio, seen=None, **ctx.settings)
+        return solved, None, None, None, None, None
 
 
 class _Composition(LinearDegradation):

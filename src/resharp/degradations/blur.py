@@ -19,6 +19,7 @@ from .least_squares import Map
 from .light import to_light, to_pixels
 from .margin import edge_padded, reflect_padded
 
+_LARGE = 2**22  # pixels of an image whose channels are solved one by one
 DIRECT_TAPS = 25  # kernels with more taps go through the FFT; measured in benchmarks/blur_paths.py
 
 
@@ -91,10 +92,16 @@ class Blur(LinearDegradation):
 
         The unknown is the spectrum on a grid that FFTs are fast on, as real numbers, each times the root of how often a
         half spectrum stands for it, so that inner products are those of images.  Rows of the grid beyond the image
-        are seen nowhere, and change nothing in it.
+        are seen nowhere, and change nothing in it.  Channels of large images are solved one by one, in a third of the
+        memory.
         """
         if not self.uses_fft:
             return super()._change(estimate, misfit, ratios, weight, conjugate_gradients)
+        n_channels = estimate.shape[-3]
+        if n_channels > 1 and estimate.shape[-2] * estimate.shape[-1] >= _LARGE:
+            weights = [weight] * n_channels if weight is None or weight.shape[-3] == 1 else weight.split(1, -3)
+            channels = zip(estimate.split(1, -3), misfit.split(1, -3), weights, strict=True)
+            return torch.cat([self._change(x, y, ratios, w, conjugate_gradients) for x, y, w in channels], -3)
         (kh, kw), (height, width) = self.kernel.shape, estimate.shape[-2:]
         grid = fast_length(height), fast_length(width)
         spectrum, root = self._kernel_spectrum(grid, estimate), _roots_of_counts(grid[1], estimate)

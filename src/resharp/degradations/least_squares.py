@@ -18,7 +18,7 @@ def conjugate_gradients(
     of `system`;  ends once every image's residual is `tolerance` times its target, and after `n_iterations`.
     A singular system is fine if it has a solution: the smallest one is found (in the norm of the preconditioner).
     """
-    solution, residual = torch.zeros_like(target), target
+    solution, residual = torch.zeros_like(target), target.clone()
     nearer = residual if precondition is None else precondition(residual)
     direction, strength = nearer, _inner(residual, nearer)
     enough = tolerance**2 * _inner(target, target)
@@ -26,13 +26,13 @@ def conjugate_gradients(
     for iteration in range(n_iterations):
         image = system(direction)
         length = _ratio(strength, _inner(direction, image))
-        solution = solution + length * direction
-        residual = residual - length * image
+        solution.addcmul_(length, direction)
+        residual.addcmul_(length, image, value=-1)
         if iteration % every == every - 1 and bool((_inner(residual, residual) <= enough).all()):
             break
         nearer = residual if precondition is None else precondition(residual)
         before, strength = strength, _inner(residual, nearer)
-        direction = nearer + _ratio(strength, before) * direction
+        direction = torch.addcmul(nearer, _ratio(strength, before), direction)
     return solution
 
 

@@ -130,7 +130,7 @@ class Shake:
         if max(height, width) > _LONGEST:
             raise ArgumentError(f"a shake takes photos of up to {_LONGEST} pixels a side, not {width}x{height}; cut it")
         poses = self._poses(frame or Frame(height, width), generator)
-        ways = [_smooth_path(_N_TIMES, 2, generator) * self.object_extent for _ in range(self.n_objects)]
+        ways = [smooth_path(_N_TIMES, 2, generator) * self.object_extent for _ in range(self.n_objects)]
         times, shares = self._instants(poses, ways, height, width)
         objects = tuple(_object((height, width), way[times], generator) for way in ways)
         noise = torch.randn(shape, generator=generator) if self.photons or self.read_noise else None
@@ -153,8 +153,8 @@ class Shake:
 
     def _poses(self, frame: Frame, generator: torch.Generator) -> Array:
         """Homographies (_N_TIMES, 3, 3) from the pixels of the sharp piece of a photo to those of each view of it."""
-        swing, sway = _smooth_path(_N_TIMES, 2, generator), _smooth_path(_N_TIMES, 2, generator)
-        roll, zoom = _smooth_path(_N_TIMES, 1, generator), _smooth_path(_N_TIMES, 1, generator)
+        swing, sway = smooth_path(_N_TIMES, 2, generator), smooth_path(_N_TIMES, 2, generator)
+        roll, zoom = smooth_path(_N_TIMES, 1, generator), smooth_path(_N_TIMES, 1, generator)
         focal = self.focal * max(frame.height, frame.width)
         x, y = (frame.width - 1) / 2 - frame.left, (frame.height - 1) / 2 - frame.top  # of the photo's centre
         to_ray = np.array([[1 / focal, 0, -x / focal], [0, 1 / focal, -y / focal], [0, 0, 1]])
@@ -205,7 +205,7 @@ def _with_lamps(scene: Picture, highlights: float) -> Picture:
     return np.asarray(scene * (1 + highlights * clipped * np.clip(1 - 4 * share, 0, 1)), dtype=np.float32)
 
 
-def _smooth_path(n_points: int, n_axes: int, generator: torch.Generator) -> Array:
+def smooth_path(n_points: int, n_axes: int, generator: torch.Generator) -> Array:
     """A random path (n_points, n_axes) about its mean, the longer side of its box 1.
 
     Cosines of falling strength, as in the expansion of a Brownian motion but smoother: a hand sweeps and trembles.

@@ -23,12 +23,14 @@ SHIPPED = {
         "dae-sigma11",
         "dbgan",
         "denoiser-light",
+        "denoiser-unrolled",
         "srgan",
         "srresnet",
         "upscale",
     )
 }
 DEFAULT_DENOISER = "denoiser-light"
+UNROLLED_DENOISER = "denoiser-unrolled"  # learned within the solver, for known blur
 PUBLISHED_DENOISER = "dae-sigma11"  # what Deep Mean-Shift Priors were published with; eight times the cost
 DEFAULT_DEBLUR = "blind-refined"
 DEFAULT_UPSCALER = "upscale"

@@ -30,7 +30,10 @@ class Contract:
     task: a row of TASKS;  scale: pixels that come out per pixel and axis;  multiple_of: what both sides of the photo
     must be multiples of (who runs the network pads);  halo: pixels around a pixel that the result there depends on,
     None where it is the whole photo;  takes: some of INPUTS;  noise_sigma: the lowest and the highest noise level that
-    a denoiser is good for, on the [0, 1] scale.  Raises ArgumentError for what cannot be.
+    a denoiser is good for, on the [0, 1] scale;  unrolled: the steps of half-quadratic splitting that a denoiser was
+    learned within, and is to be asked in, None for one that learned white noise alone.
+
+    Raises ArgumentError for what cannot be.
     """
 
     task: str
@@ -39,6 +42,7 @@ class Contract:
     halo: int | None = None
     takes: tuple[str, ...] = ("image",)
     noise_sigma: tuple[float, float] | None = None
+    unrolled: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, str) or self.task not in TASKS:
@@ -56,6 +60,11 @@ class Contract:
             low, high = self.noise_sigma
             if not 0 <= low <= high <= 1 or high == 0:
                 raise ArgumentError(f"noise_sigma of a contract is {self.noise_sigma}; it is (low, high) within [0, 1]")
+
+        if self.unrolled is not None and not (
+            self.task == "denoise" and type(self.unrolled) is int and 1 <= self.unrolled <= 1000
+        ):
+            raise ArgumentError(f"unrolled of a contract is {self.unrolled!r}; of a denoiser it is a number of steps")
 
     def stored(self) -> dict[str, Any]:
         """As plain values that JSON holds."""
@@ -84,6 +93,7 @@ def contract_of(
     *,
     takes: tuple[str, ...] = ("image",),
     noise_sigma: tuple[float, float] | None = None,
+    unrolled: int | None = None,
 ) -> Contract:
     """The contract of a network that states its own scale, multiple_of and halo, as those of `resharp.networks` do.
 
@@ -96,4 +106,5 @@ def contract_of(
         halo=getattr(network, "halo", None),
         takes=getattr(network, "takes", takes),
         noise_sigma=noise_sigma,
+        unrolled=unrolled,
     )

@@ -18,7 +18,7 @@ from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.image import as_image
 from resharp.kernel_estimation import estimate_kernel
 from resharp.kernel_estimation.view import NoBlurError
-from resharp.models import DEFAULT_DENOISER, PUBLISHED_DENOISER, Contract
+from resharp.models import DEFAULT_DENOISER, PUBLISHED_DENOISER, UNROLLED_DENOISER, Contract
 from resharp.priors import MeanShift
 from resharp.solvers import (
     Step,
@@ -109,13 +109,15 @@ def solve_half_quadratic(problem: Problem, denoiser: NetworkDenoiser, n_iteratio
 
 
 SOLVERS: dict[str, tuple[Solver, int]] = {"half-quadratic": (solve_half_quadratic, 16), "dmsp": (solve_dmsp, 300)}
-"""Each with its usual number of iterations."""
+"""Each with its usual number of iterations, of denoisers that learned white noise."""
 DEFAULT_SOLVER = "half-quadratic"
 KERNEL_ERROR = 0.025  # what kernels that were found are wrong by, as noise (docs/decisions/0013)
 
 
 def usual_denoiser(solver: str | Solver) -> str:
-    """The name of the denoiser that a solver asks if no other is named."""
+    """The name of the denoiser that a solver asks to undo blur if no other is named."""
+    if solver == "half-quadratic":
+        return UNROLLED_DENOISER
     return PUBLISHED_DENOISER if solver == "dmsp" else DEFAULT_DENOISER
 
 
@@ -150,6 +152,8 @@ class BayesRestorer:
         if isinstance(solver, str) and solver not in SOLVERS:
             raise ArgumentError(f"solver {solver!r} is unknown; choose {', '.join(SOLVERS)}")
         self._solver, usual = SOLVERS[solver] if isinstance(solver, str) else (solver, 16)
+        if self._solver is solve_half_quadratic and denoiser.unrolled is not None:
+            usual = denoiser.unrolled
         self.n_iterations = usual if n_iterations is None else n_iterations
         if self.n_iterations < 1:
             raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, {usual} are usual")

@@ -127,7 +127,8 @@ class NetworkDenoiser:
     """The network of a denoiser as `priors.Denoiser`: model(x, sigma), on images (..., 3, H, W) of any size.
 
     levels: (low, high) of the sigmas that it is good for.  Raises ArgumentError for others, WeightsError for a network
-    that does something else.  `at_any_level` is the same denoiser without that limit.
+    that does something else.  `at_any_level` is the same denoiser without that limit.  unrolled: the steps of a solver
+    that it was learned within, None for white noise alone.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class NetworkDenoiser:
         if contract.noise_sigma is None:
             raise WeightsError(f"{name}: is no denoiser, it is for the task {contract.task!r}")
         self.levels, self.name, self._contract = contract.noise_sigma, name, contract
+        self.unrolled = contract.unrolled
         self._is_told = "sigma" in contract.takes
         self._network = TiledNetwork(network, contract, device=device, precision=precision)
         self.halo = self._network.reach

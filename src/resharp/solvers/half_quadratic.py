@@ -47,7 +47,6 @@ class SolvableMap(Protocol):
     ) -> Tensor: ...
 
 
-@torch.no_grad()
 def half_quadratic(
     measurement: Tensor,
     degradation: SolvableMap,
@@ -75,7 +74,9 @@ def half_quadratic(
     weigh: what each value of the photo counts, such as `unclipped`.  gamma: above 1, A acts on linear light, while all
     pictures, and the denoiser's, are pixel values.  generator: draws noise that the denoiser takes away again, for
     `mean_and_spread`.  tolerance: of the least-squares step, see `solve`.  `on_step` sees every iteration and stops the
-    solver by returning False. Raises ArgumentError for a noise sigma or numbers of iterations that are none.
+    solver by returning False.  Gradients pass from the result to the denoiser's weights.
+
+    Raises ArgumentError for a noise sigma or numbers of iterations that are none.
     """
     if noise_sigma is None:
         noise_sigma = min(1.0, float(estimated_noise_sigma(measurement).mean()))
@@ -83,8 +84,9 @@ def half_quadratic(
     light, image = to_light(measurement, checked_gamma(gamma)), initial
     for iteration, level in enumerate(levels, 1):
         start = to_light(image, gamma)
-        seen = degradation(start)
-        weight = None if weigh is None else weigh(measurement, to_pixels(seen, gamma))
+        with torch.no_grad():
+            seen = degradation(start)
+            weight = None if weigh is None else weigh(measurement, to_pixels(seen, gamma))
         ratio = PRIOR_WEIGHT * (max(noise_sigma, LOWEST) / level) ** 2
         fitted = degradation.solve(light, start, ratio, weight=weight, seen=seen, tolerance=tolerance)
         image = _denoised(denoiser, to_pixels(fitted, gamma), level, iteration, generator)

@@ -185,6 +185,8 @@ def step_of(stage: StageRecipe, place: str) -> StepKind:
             kind.asks and not stage.realistic
         ),
         f"realistic: {step} has nothing blurred; leave it out": stage.realistic and not kind.asks,
+        f"unrolled: {step} has a solver undo something; say what": stage.step == "unrolled" and stage.unrolled is None,
+        'unrolled: is for step = "unrolled"; leave it out': stage.step != "unrolled" and stage.unrolled is not None,
         "settings: are for steps of one's own; leave them out": stage.settings,
     }
     for words, is_wrong in wrong.items():

@@ -202,6 +202,26 @@ class AdversarialRecipe(_Strict):
     fresh_batches: StrictBool = False
 
 
+class UnrolledRecipe(_Strict):
+    """What an unrolled step has the solver undo, in how many steps of half-quadratic splitting.
+
+    extent: of the kernels' longer side, in pixels, smallest and largest;  noise_sigma: lowest and highest, on the
+    [0, 1] scale, low ones more often;  mistaken: share of the batches whose kernel the solver knows inexactly.
+    """
+
+    n_iterations: Annotated[int, Field(ge=1, le=32, strict=True)] = 6
+    extent: tuple[Annotated[float, Field(ge=3, le=255)], Annotated[float, Field(ge=3, le=255)]] = (3.0, 33.0)
+    noise_sigma: tuple[Level, Level] = (0.0015, 0.05)
+    mistaken: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+    @model_validator(mode="after")
+    def _rising(self) -> "UnrolledRecipe":
+        for name, (low, high) in (("extent", self.extent), ("noise_sigma", self.noise_sigma)):
+            if not low <= high:
+                raise ValueError(f"{name} runs from {low} to {high}; write [low, high]")
+        return self
+
+
 class StageRecipe(_Strict):
     """A stretch of the run: a step, the networks that it trains, each with an optimiser of its own, and its losses.
 
@@ -209,7 +229,7 @@ class StageRecipe(_Strict):
     losses: weights by name of the table of losses, "perceptual" among them, or by "package.module:function";
     identity: of a cycle, the weight of "what is clean already stays as it is" relative to the cycle's;
     realistic: of a dbgan step, the share of the photos that the cast's degrader blurs, the others being as the data
-    have them;
+    have them;  unrolled: of a denoiser that is learned within the solver, what it undoes;
     batch_size counts all processes together;  read_every: steps after which losses, gradients and health are read from
     the device and told; between them nothing waits for a GPU;  accumulate: pieces that a batch goes through in, each
     of which batch norm and relativistic losses, that compare with means, see alone;  jitter: critic and
@@ -229,6 +249,7 @@ class StageRecipe(_Strict):
     adversarial: AdversarialRecipe | None = None
     identity: Annotated[float, Field(ge=0, le=100)] = 0.0
     realistic: Annotated[float, Field(ge=0, le=1)] = 0.0
+    unrolled: UnrolledRecipe | None = None
     settings: Arguments = {}
     clip_gradient: Annotated[float, Field(ge=0)] = 0.0
     precision: Literal["bfloat16", "float16", "float32"] = "bfloat16"
@@ -319,6 +340,16 @@ class Recipe(_Strict):
                 raise ValueError(f"stages.{index}.jitter needs crops; set data.plan.crop, or leave it out")
             if stage.jitter > self.data.plan.crop // 2:
                 raise ValueError(f"stages.{index}.jitter is more than half of data.plan.crop; lower it")
+        return self
+
+    @model_validator(mode="after")
+    def _kernels_within_crops(self) -> "Recipe":
+        for index, stage in enumerate(self.stages):
+            if stage.unrolled and self.data.plan.crop < 2 * stage.unrolled.extent[1]:
+                raise ValueError(
+                    f"stages.{index}.unrolled: kernels of up to {stage.unrolled.extent[1]:g} pixels need data.plan.crop "
+                    f"of twice that at least; it is {self.data.plan.crop}"
+                )
         return self
 
     @model_validator(mode="after")

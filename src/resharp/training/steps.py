@@ -16,9 +16,11 @@ from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, gradient_penalty, relati
 from .config import AdversarialRecipe
 from .context import TYPES, Batch, Objective, Parts, Player, Report, Step, StepContext, size_of
 from .health import adversarial_share, critic_health, picture_health
+from .unrolled import KnownBlur
 
-# What a step draws beside dropout's masks: what a critic looks at and where its penalty is taken, what others look at.
-_CRITIC, _WINDOWS = 2, 3
+# What a step draws beside dropout's masks: what a critic looks at and where its penalty is taken, what others look at,
+# a kernel and the noise of photos blurred by it.
+_CRITIC, _WINDOWS, _KERNEL, _NOISE = 2, 3, 4, 5
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 Scores = list[tuple[Tensor, Tensor]]  # a critic's, of the real and of the made pictures, piece by piece
 
@@ -73,6 +75,23 @@ def dbgan(players: Mapping[str, Player], batch: Batch, context: StepContext) -> 
 def dbgan_pretrain(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
     """The supervised step, on photos that the degrader blurred."""
     return supervised(players, realistic(players, batch, context), context)
+
+
+def unrolled(players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
+    """The generator, a denoiser, through all steps of a solver: the clean photos, blurred by a kernel of the batch's
+    own, with noise of a level of its own, come back, and the stage's losses compare what the blurred ones show."""
+    generator, wanted = players["generator"], context.stage.unrolled
+    assert wanted is not None, "checked when the stage was made"
+    known = KnownBlur.drawn(wanted, context.drawn(_KERNEL))
+
+    def denoise(noisy: Tensor, level: float) -> Tensor:
+        return generator(noisy, {"sigma": torch.full((1,), level, device=noisy.device)})
+
+    def objective(piece: Batch, place: int) -> tuple[Tensor, Parts]:
+        seed = context.drawn(_NOISE, place)
+        return fidelity(context, *known.undone(piece["clean"], denoise, wanted.n_iterations, seed=seed), place)
+
+    return context.update([generator], batch, objective)
 
 
 def _played(game: Game, players: Mapping[str, Player], batch: Batch, context: StepContext) -> Report:
@@ -184,6 +203,7 @@ STEPS = {
         bgan_paired, ("degrader", "degraded_critic"), ("degraded", "clean"), {"degraded_critic": "degraded"}
     ),
     "dbgan-pretrain": StepKind(dbgan_pretrain, ("generator",), ("degraded", "clean"), asks=("degrader",)),
+    "unrolled": StepKind(unrolled, ("generator",), ("clean",)),
     "dbgan": StepKind(dbgan, ("generator", "critic"), ("degraded", "clean"), {"critic": "clean"}, ("degrader",)),
 }
 

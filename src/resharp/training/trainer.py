@@ -237,7 +237,11 @@ class Trainer:
             return contract_of(network, "degrade")
         if self.recipe.data.plan.factor > 1:
             return contract_of(network, "upscale")
-        return contract_of(network, "deblur" if levels is None else "denoise", noise_sigma=levels)
+        if levels is None:
+            return contract_of(network, "deblur")
+        within = self.recipe.stages[-1].unrolled
+        unrolled = None if within is None else within.n_iterations
+        return contract_of(network, "denoise", noise_sigma=levels, unrolled=unrolled)
 
     def _judged_by(self) -> str:
         n_photos, n_groups = len(self.sampler.held_out["degraded"]), self.sampler.n_groups

@@ -1,0 +1,95 @@
+"""A denoiser that is learned within the solver."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from resharp.degradations import Blur
+from resharp.errors import RecipeError
+from resharp.models import read_card
+from resharp.restorers import BayesRestorer, open_denoiser
+from resharp.training import Recipe, load_recipe, train_weights
+from resharp.training.config import UnrolledRecipe
+from resharp.training.unrolled import KnownBlur, drawn_kernel, mistaken
+from tests.conftest import rand
+from tests.toy_training import cut_photos, history
+
+RECIPE = Path(__file__).parent.parent / "src/resharp/recipes/denoiser-unrolled.toml"
+
+
+def toy(photos: Path, *more: str) -> Recipe:
+    small = "{ widths = [4, 8], blocks = [1, 1], gather = 2, noise_map = true }"
+    settings = (
+        f"data.photos='{photos}'",
+        "data.n_holdout=2",
+        "data.plan.crop=32",
+        f"networks.generator.arguments={small}",
+        "networks.generator.init=''",
+        "stages.0.unrolled={ n_iterations = 2, extent = [3, 9] }",
+        "stages.0.n_images=24",
+        "stages.0.batch_size=4",
+        "stages.0.precision=float32",
+        "judge.every=24",
+        "checkpoints.every=24",
+        "tracking=[]",
+    )
+    return load_recipe(RECIPE, (*settings, *more))
+
+
+def test_it_learns_by_all_steps_and_its_file_says_how_many(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    written = train_weights(toy(cut_photos(photos)), tmp_path / "run", device="cpu")
+    records = history(tmp_path / "run")
+    assert all(record["generator_gradient"] > 0 for record in records)
+    again = train_weights(toy(photos), tmp_path / "again", device="cpu")
+    assert read_card(written).sha256 == read_card(again).sha256
+    assert read_card(written).contract.unrolled == 2
+    steps = list[tuple[int, int]]()
+    restorer = BayesRestorer(open_denoiser(written))
+    restorer(rand(3, 24, 24).float(), kernel="gaussian:1", progress=lambda *step: steps.append(step))
+    assert steps == [(1, 2), (2, 2)]
+
+
+def test_what_does_not_fit_is_one_clear_line(photos: Path, tmp_path: Path) -> None:
+    for change, words in (
+        ("stages.0.unrolled={ extent = [3, 20] }", "need data.plan.crop of twice that"),
+        ("stages.0.unrolled={ extent = [9, 3] }", "extent runs from 9.0 to 3.0"),
+        ("stages.0.step=supervised", 'unrolled: is for step = "unrolled"'),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            train_weights(toy(photos, change), tmp_path / "run", device="cpu")
+
+
+def test_kernels_are_drawn_from_their_seed_and_of_the_size_that_is_wanted() -> None:
+    for seed in range(40):
+        kernel, again = (drawn_kernel((3.0, 21.0), torch.Generator().manual_seed(seed)) for _ in range(2))
+        assert torch.equal(kernel, again)
+        assert kernel.shape[0] % 2 == kernel.shape[1] % 2 == 1
+        assert max(kernel.shape) <= 42
+        assert float(kernel.sum()) == pytest.approx(1, abs=1e-5)
+        assert float(kernel.min()) >= 0
+        other = mistaken(kernel, torch.Generator().manual_seed(seed))
+        assert other.shape == kernel.shape
+        assert float(other.sum()) == pytest.approx(1, abs=1e-5)
+        assert not torch.equal(other, kernel)
+
+
+def test_photos_are_blurred_as_told_and_compared_where_they_show_something() -> None:
+    known = KnownBlur(Blur(torch.full((3, 5), 1 / 15)), Blur(torch.ones(1, 1)), sigma=0.0, told=0.01)
+    clean = rand(2, 3, 20, 22).float()
+    made, compared = known.undone(clean, lambda noisy, _: noisy, 1, seed=0)
+    assert_close(compared, clean[..., 1:-1, 2:-2])
+    assert_close(made, known.blur(clean))
+    noisy = KnownBlur(known.blur, known.believed, sigma=0.05, told=0.05)
+    off = noisy.undone(clean, lambda noisy, _: noisy, 1, seed=0)[0] - made
+    assert float(off.std()) == pytest.approx(0.05, rel=0.1)
+
+
+def test_one_batch_in_five_is_undone_with_an_inexact_kernel() -> None:
+    drawn = [KnownBlur.drawn(UnrolledRecipe(), seed) for seed in range(200)]
+    exact = sum(torch.equal(one.blur.kernel, one.believed.kernel) for one in drawn)
+    assert 140 <= exact <= 180
+    assert all(0.0015 <= one.sigma <= one.told <= 0.05 for one in drawn)
