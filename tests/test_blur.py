@@ -113,3 +113,17 @@ def test_fast_lengths_are_the_next_regular_numbers() -> None:
     for length in [*range(1, 300), 1021, 1283]:
         expected = next(n for n in range(length, 2 * length + 1) if regular(n))
         assert fast_length(length) == expected
+
+
+def test_channels_of_large_photos_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For memory's sake: with the same results, weights of one channel or of all, and gradients."""
+    blur, image = Blur(rand(7, 9) / 63, method="fft"), rand(2, 3, 40, 44)
+    y, weight = rand(*blur(image).shape, seed=1), rand(*blur(image).shape, seed=2)
+    settings = {"tolerance": 1e-12, "n_iterations": 500}
+    weights = (None, weight, weight[:, :1], torch.ones(1))
+    whole = blur(image), *(blur.solve(y, image, 0.01, weight=w, **settings) for w in weights)
+    monkeypatch.setattr("resharp.degradations.blur.LARGE", 100)
+    parts = blur(image), *(blur.solve(y, image, 0.01, weight=w, **settings) for w in weights)
+    for a, b in zip(whole, parts, strict=True):
+        assert_close(a, b, rtol=0, atol=1e-8)
+    assert torch.autograd.gradcheck(blur, image[:1, :, :12, :12].clone().requires_grad_())

@@ -29,6 +29,14 @@ def keep_freed_memory() -> bool:
     return bool(library.mallopt(_MMAP_MAX, 0) and library.mallopt(_TRIM_THRESHOLD, -1))
 
 
+def give_freed_memory_back() -> None:
+    """What was kept goes back to the system now: between stretches of work that need blocks of other sizes, where it
+    would lie idle in pieces."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
 def freed_memory() -> int:
     """Bytes that this process has freed and kept; 0 where the C library does not say."""
     library = _glibc()

@@ -16,11 +16,12 @@ def conjugate_gradients(
 
     target: (..., C, H, W), each image of which is a system of its own;  precondition: symmetric too, near the inverse
     of `system`;  ends once every image's residual is `tolerance` times its target, and after `n_iterations`.
+    What `system` and `precondition` return may be overwritten by their next call; what they are given they leave.
     A singular system is fine if it has a solution: the smallest one is found (in the norm of the preconditioner).
     """
     solution, residual = torch.zeros_like(target), target.clone()
     nearer = residual if precondition is None else precondition(residual)
-    direction, strength = nearer, _inner(residual, nearer)
+    direction, strength = nearer.clone(), _inner(residual, nearer)
     enough = tolerance**2 * _inner(target, target)
     every = 1 if target.device.type == "cpu" else _LOOKED_EVERY
     for iteration in range(n_iterations):
@@ -32,13 +33,14 @@ def conjugate_gradients(
             break
         nearer = residual if precondition is None else precondition(residual)
         before, strength = strength, _inner(residual, nearer)
-        direction = torch.addcmul(nearer, _ratio(strength, before), direction)
+        direction.mul_(_ratio(strength, before)).add_(nearer)
     return solution
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
     """(..., 1, 1, 1): one inner product per image."""
-    return (a * b).sum(dim=(-3, -2, -1), keepdim=True)
+    inner: Tensor = torch.linalg.vecdot(a.flatten(-3), b.flatten(-3))
+    return inner[..., None, None, None]
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:

@@ -49,19 +49,22 @@ Report = Callable[[int, Mapping[str, float | str | Tensor]], bool | None]
 class Problem:
     """What a solver is given: y = A x + n, where to begin, and what is known.
 
-    measurement: (..., 3, h, w);  initial: (..., 3, H, W), the domain of A;  noise_sigma: None where it is to be
-    estimated;  gamma: above 1, the degradation acts on linear light;  generator: of one of several samples;  report:
+    measurement: (..., 3, h, w);  initial: (..., 3, H, W), the domain of A, made anew each time that it is asked for, so
+    that nobody holds it longer than a solver does;  noise_sigma: None where it is to be estimated;  gamma: above 1, the degradation acts on linear light;  generator: of one of several samples;  report:
     hears (iteration, facts), which may be tensors, and stops the solver by returning False.
     """
 
     measurement: Tensor
     degradation: LinearDegradation
-    initial: Tensor
     noise_sigma: float | None
     seed: int
     gamma: float
     generator: torch.Generator | None  # of the noise that samples draw
     report: Report
+
+    @property
+    def initial(self) -> Tensor:
+        return self.degradation.first_guess(self.measurement)
 
     def on_step(self, step: Step) -> bool | None:
         """What solvers call after each iteration."""
@@ -260,10 +263,9 @@ class BayesRestorer:
         seed: int,
         report: Report,
     ) -> Tensor:
-        initial = operator.first_guess(measurement)
         exact = noise_sigma is None and operator.is_exact
         noise = _NO_NOISE if exact else noise_sigma
-        problem = Problem(measurement, operator, initial, noise, seed, self._gamma, None, report)
+        problem = Problem(measurement, operator, noise, seed, self._gamma, None, report)
 
         def solved(generator: torch.Generator | None) -> Tensor:
             own = seed if generator is None else generator.initial_seed()

@@ -122,6 +122,9 @@ class NetworkRestorer:
         return total.div_(len(runs))
 
 
+_MOST_OF_A_DENOISER = 768 << 20  # bytes on a CPU, beside all that a solver holds
+
+
 @final
 class NetworkDenoiser:
     """The network of a denoiser as `priors.Denoiser`: model(x, sigma), on images (..., 3, H, W) of any size.
@@ -139,7 +142,9 @@ class NetworkDenoiser:
         self.levels, self.name, self._contract = contract.noise_sigma, name, contract
         self.unrolled = contract.unrolled
         self._is_told = "sigma" in contract.takes
-        self._network = TiledNetwork(network, contract, device=device, precision=precision)
+        self._network = TiledNetwork(
+            network, contract, device=device, precision=precision, most_on_cpu=_MOST_OF_A_DENOISER
+        )
         self.halo = self._network.reach
         self.device = self._network.device
 

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from resharp.allocation import give_freed_memory_back
 from resharp.degradations.light import checked_gamma, to_light, to_pixels
 from resharp.device import sent
 from resharp.errors import ArgumentError
@@ -17,7 +17,8 @@ from .mean_shift import OnStep, Step
 from .noise_level import estimated_noise_sigma
 
 Weigh = Callable[[Tensor, Tensor], Tensor]
-"""(photo, what A makes of the present image), both (..., C, h, w) -> weights of the photo's values, 0 or more."""
+"""(photo, what A makes of the present image), both (..., C, h, w) -> weights of the photo's values, 0 or more, or
+whether they count at all."""
 
 # Chosen on five blurred Kodak crops at noise of 2.55 and 10.2 grey levels, with `dae-sigma11` at any level.
 HIGHEST = 49 / 255  # level of the first step, where a blurred photo still counts as a guess of the sharp one
@@ -29,6 +30,7 @@ INJECTED = 0.5  # standard deviation of the noise that samples draw, as a share 
 TOLERANCE = (
     3e-4  # of the least-squares step; 1e-3 loses 0.2 dB, 1e-2 more than one, and parts then differ from the whole
 )
+_LARGE = 12 * 2**20  # values of an image; between two steps for larger ones freed memory is given back
 
 
 class SolvableMap(Protocol):
@@ -81,15 +83,27 @@ def half_quadratic(
     if noise_sigma is None:
         noise_sigma = min(1.0, float(estimated_noise_sigma(measurement).mean()))
     levels = falling_levels(noise_sigma, n_iterations, highest=guess_sigma or HIGHEST)
-    light, image = to_light(measurement, checked_gamma(gamma)), initial
-    for iteration, level in enumerate(levels, 1):
+    image, belief = initial, max(noise_sigma, LOWEST)
+    del initial  # which may be nobody else's
+    light = to_light(measurement, checked_gamma(gamma))
+
+    def fitted(image: Tensor, ratio: float) -> Tensor:  # apart, so that what it works with is gone before the denoiser
         start = to_light(image, gamma)
         with torch.no_grad():
             seen = degradation(start)
             weight = None if weigh is None else weigh(measurement, to_pixels(seen, gamma))
-        ratio = PRIOR_WEIGHT * (max(noise_sigma, LOWEST) / level) ** 2
-        fitted = degradation.solve(light, start, ratio, weight=weight, seen=seen, tolerance=tolerance)
-        image = _denoised(denoiser, to_pixels(fitted, gamma), level, iteration, generator)
+        found = degradation.solve(light, start, ratio, weight=weight, seen=seen, tolerance=tolerance)
+        return to_pixels(found, gamma)
+
+    is_large = image.numel() >= _LARGE
+    for iteration, level in enumerate(levels, 1):
+        ratio = PRIOR_WEIGHT * (belief / level) ** 2
+        if is_large:
+            give_freed_memory_back()
+        noisy = fitted(image, ratio)
+        if is_large:
+            give_freed_memory_back()
+        image = _denoised(denoiser, noisy, level, iteration, generator)
         if on_step is not None and on_step(_step(iteration, image, ratio, noise_sigma)) is False:
             break
     return image
@@ -108,7 +122,7 @@ def falling_levels(noise_sigma: float, n_iterations: int, *, highest: float = HI
 
 
 def unclipped(measurement: Tensor, predicted: Tensor) -> Tensor:
-    """1, and 0 around clipped values that the present image explains: brighter than a white one, darker than a black.
+    """True, but for clipped values that the present image explains, brighter than a white one, darker than a black.
 
     A clipped value says nothing but "at least this much", so it counts as long as the image fails it.  Two pixels
     around go with it (near synthetic lamps, 19.4 dB against 18.8 with one, 16.8 if clipped values never count, and
@@ -116,9 +130,17 @@ def unclipped(measurement: Tensor, predicted: Tensor) -> Tensor:
     """
     white, black = measurement >= 254.5 / 255, measurement <= 0.5 / 255
     explained = (white & (predicted >= measurement)) | (black & (predicted <= measurement))
-    flat = explained.reshape(-1, *explained.shape[-3:]).to(measurement)
-    around = functional.max_pool2d(flat, 5, stride=1, padding=2)
-    return 1 - around.reshape(explained.shape)
+    for dim in (-2, -1):
+        explained = _spread(_spread(explained, dim), dim)
+    return ~explained
+
+
+def _spread(mask: Tensor, dim: int) -> Tensor:
+    """True also one pixel before and after, along an axis."""
+    wider, inside = mask.clone(), mask.shape[dim] - 1
+    wider.narrow(dim, 0, inside).logical_or_(mask.narrow(dim, 1, inside))
+    wider.narrow(dim, 1, inside).logical_or_(mask.narrow(dim, 0, inside))
+    return wider
 
 
 def mean_and_spread(
