@@ -1,5 +1,7 @@
 """What can be opened as a restorer, and what is refused: models, networks, functions, names, settings without use."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +220,13 @@ def test_a_solver_is_no_denoising_task() -> None:
     restorer = BayesRestorer(open_denoiser())
     with pytest.raises(ArgumentError, match="for the task 'deblur', not for 'denoise'"):
         resharp.denoise(IMAGE, model=restorer)
+
+
+def test_opening_and_asking_a_denoiser_leaves_torch_s_compiler_alone() -> None:
+    """It takes a second to load, which each command would wait."""
+    program = """
+import sys, torch, resharp
+resharp.open_denoiser()(torch.zeros(3, 16, 16), 0.1)
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -55,7 +55,7 @@ def test_it_learns_by_all_steps_and_its_file_says_how_many(tmp_path: Path) -> No
 
 def test_what_does_not_fit_is_one_clear_line(photos: Path, tmp_path: Path) -> None:
     for change, words in (
-        ("stages.0.unrolled={ extent = [3, 20] }", "need data.plan.crop of twice that"),
+        ("stages.0.unrolled={ extent = [3, 20] }", "such kernels need crops from 40 on, not 32"),
         ("stages.0.unrolled={ extent = [9, 3] }", "extent runs from 9.0 to 3.0"),
         ("stages.0.step=supervised", 'unrolled: is for step = "unrolled"'),
     ):

@@ -9,6 +9,7 @@ import ctypes
 import functools
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
+_is_kept = False
 
 
 class _Statistics(ctypes.Structure):
@@ -23,17 +24,19 @@ def keep_freed_memory() -> bool:
 
     Restoring on a processor then takes about a third less time.  The process stays as large as it once was.
     """
+    global _is_kept
     library = _glibc()
     if library is None:
         return False
-    return bool(library.mallopt(_MMAP_MAX, 0) and library.mallopt(_TRIM_THRESHOLD, -1))
+    _is_kept = bool(library.mallopt(_MMAP_MAX, 0) and library.mallopt(_TRIM_THRESHOLD, -1))
+    return _is_kept
 
 
 def give_freed_memory_back() -> None:
-    """What was kept goes back to the system now: between stretches of work that need blocks of other sizes, where it
-    would lie idle in pieces."""
+    """What `keep_freed_memory` kept goes back to the system now: between stretches of work with large blocks, which
+    would find it in pieces that are too small.  Without it nothing is done, and nothing kept."""
     library = _glibc()
-    if library is not None:
+    if library is not None and _is_kept:
         library.malloc_trim(0)
 
 

@@ -145,7 +145,7 @@ class _Solution(torch.autograd.Function):
     ratio (A^T w A + ratio)^-1, which another least-squares step with a measurement of 0 applies to a gradient."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         estimate: Tensor,
         measurement: Tensor,

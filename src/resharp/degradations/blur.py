@@ -202,20 +202,22 @@ def _is_large(image: Tensor) -> bool:
 
 def _by_channel(function: Callable[..., Tensor], image: Tensor, *beside: Tensor | None) -> Tensor:
     """What a function of images (..., C, H, W), whose channels do not know each other, makes of each; what stands
-    beside the first may be None, or have one channel or less for all."""
+    beside the first may be None, or have one channel or less for all.  They are large: what one leaves goes back."""
     n_channels, made = image.shape[-3], image.new_empty(0)
     for c in range(n_channels):
-        give_freed_memory_back()
-        cut = (one[..., c : c + 1, :, :] if _has(one, n_channels) else one for one in (image, *beside))
-        part = function(*cut)
+        part = function(*(_channel(one, c, n_channels) for one in (image, *beside)))
         if c == 0:
             made = part.new_empty(*part.shape[:-3], n_channels, *part.shape[-2:])
         made[..., c : c + 1, :, :] = part
+        del part
+        give_freed_memory_back()
     return made
 
 
-def _has(image: Tensor | None, n_channels: int) -> bool:
-    return image is not None and image.ndim >= 3 and image.shape[-3] == n_channels
+def _channel(image: Tensor | None, number: int, n_channels: int) -> Tensor | None:
+    if image is None or image.ndim < 3 or image.shape[-3] != n_channels:
+        return image
+    return image[..., number : number + 1, :, :]
 
 
 def blurred(image: Tensor, kernel: Tensor, *, gamma: float = 1.0) -> Tensor:

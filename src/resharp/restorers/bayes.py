@@ -50,8 +50,9 @@ class Problem:
     """What a solver is given: y = A x + n, where to begin, and what is known.
 
     measurement: (..., 3, h, w);  initial: (..., 3, H, W), the domain of A, made anew each time that it is asked for, so
-    that nobody holds it longer than a solver does;  noise_sigma: None where it is to be estimated;  gamma: above 1, the degradation acts on linear light;  generator: of one of several samples;  report:
-    hears (iteration, facts), which may be tensors, and stops the solver by returning False.
+    that nobody holds it longer than a solver does;  noise_sigma: None where it is to be estimated;  gamma: above 1, the
+    degradation acts on linear light;  generator: of one of several samples;  report: hears (iteration, facts), which
+    may be tensors, and stops the solver by returning False.
     """
 
     measurement: Tensor

@@ -37,6 +37,11 @@ class PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what the tensors that a network makes hold at once; of a convolution also the copies that it makes in
     another order: of its weights, and of its features on one side where their channels come first."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: where torch asks this, it would load its compiler for it, which takes a second."""
+        return False
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._now = 0

@@ -7,7 +7,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from resharp.allocation import give_freed_memory_back
 from resharp.degradations.light import checked_gamma, to_light, to_pixels
 from resharp.device import sent
 from resharp.errors import ArgumentError
@@ -30,7 +29,6 @@ INJECTED = 0.5  # standard deviation of the noise that samples draw, as a share 
 TOLERANCE = (
     3e-4  # of the least-squares step; 1e-3 loses 0.2 dB, 1e-2 more than one, and parts then differ from the whole
 )
-_LARGE = 12 * 2**20  # values of an image; between two steps for larger ones freed memory is given back
 
 
 class SolvableMap(Protocol):
@@ -95,15 +93,9 @@ def half_quadratic(
         found = degradation.solve(light, start, ratio, weight=weight, seen=seen, tolerance=tolerance)
         return to_pixels(found, gamma)
 
-    is_large = image.numel() >= _LARGE
     for iteration, level in enumerate(levels, 1):
         ratio = PRIOR_WEIGHT * (belief / level) ** 2
-        if is_large:
-            give_freed_memory_back()
-        noisy = fitted(image, ratio)
-        if is_large:
-            give_freed_memory_back()
-        image = _denoised(denoiser, noisy, level, iteration, generator)
+        image = _denoised(denoiser, fitted(image, ratio), level, iteration, generator)
         if on_step is not None and on_step(_step(iteration, image, ratio, noise_sigma)) is False:
             break
     return image

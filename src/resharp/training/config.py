@@ -1,5 +1,6 @@
 """What a training recipe holds; lengths are counted in images seen."""
 
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -344,12 +345,10 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _kernels_within_crops(self) -> "Recipe":
+        crop = self.data.plan.crop
         for index, stage in enumerate(self.stages):
-            if stage.unrolled and self.data.plan.crop < 2 * stage.unrolled.extent[1]:
-                raise ValueError(
-                    f"stages.{index}.unrolled: kernels of up to {stage.unrolled.extent[1]:g} pixels need data.plan.crop "
-                    f"of twice that at least; it is {self.data.plan.crop}"
-                )
+            if stage.unrolled and crop < (least := 2 * math.ceil(stage.unrolled.extent[1])):
+                raise ValueError(f"stages.{index}.unrolled: such kernels need crops from {least} on, not {crop}")
         return self
 
     @model_validator(mode="after")
