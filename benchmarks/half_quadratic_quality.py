@@ -34,12 +34,13 @@ def crops(paths: list[Path], margin: tuple[int, int], side: int) -> Iterator[Ten
         yield image[:, top : top + side + 2 * margin[0], left : left + side + 2 * margin[1]]
 
 
-def solvers(model: str, precision: str, iterations: int) -> dict[str, Solve]:
+def solvers(model: str, precision: str, iterations: int | None) -> dict[str, Solve]:
     denoiser = resharp.open_denoiser(model, precision=precision)
+    n_iterations = iterations or denoiser.unrolled or 16
 
     def splitting(y: Tensor, blur: Blur, sigma: float | None) -> Tensor:
         restored = half_quadratic(
-            y, blur, denoiser.at_any_level, edge_padded(y, blur.margin), noise_sigma=sigma, n_iterations=iterations
+            y, blur, denoiser.at_any_level, edge_padded(y, blur.margin), noise_sigma=sigma, n_iterations=n_iterations
         )
         return without_margin(restored, blur.margin)
 
@@ -63,7 +64,9 @@ def solvers(model: str, precision: str, iterations: int) -> dict[str, Solve]:
 @click.option("--mode", "modes", multiple=True, default=("non-blind", "noise-blind"), show_default=True)
 @click.option("--skip", multiple=True, help="A solver not to run.")
 @click.option("--crop", default=96, show_default=True, help="Side of the blurred crop, in pixels.")
-@click.option("--iterations", default=16, show_default=True, help="Of the half-quadratic solver.")
+@click.option(
+    "--iterations", type=int, help="Of the half-quadratic solver.  [default: what the denoiser learned, or 16]"
+)
 @click.option("--precision", default="auto", show_default=True)
 def main(
     photos: Path,
@@ -75,7 +78,7 @@ def main(
     modes: tuple[str, ...],
     skip: tuple[str, ...],
     crop: int,
-    iterations: int,
+    iterations: int | None,
     precision: str,
 ) -> None:
     """Print a row per kernel, noise, mode and solver, and the means."""

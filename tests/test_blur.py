@@ -127,3 +127,22 @@ def test_channels_of_large_photos_are_taken_one_by_one(monkeypatch: pytest.Monke
     for a, b in zip(whole, parts, strict=True):
         assert_close(a, b, rtol=0, atol=1e-8)
     assert torch.autograd.gradcheck(blur, image[:1, :, :12, :12].clone().requires_grad_())
+
+
+def test_one_plane_and_batches_beside_one_image() -> None:
+    blur, plane = Blur(rand(7, 9) / 63, method="fft"), rand(30, 34)
+    assert_close(blur(plane), blur(plane[None])[0])
+    y, ratios = rand(2, 3, *blur(plane).shape, seed=1), torch.tensor([0.1, 0.5])
+    image = plane.expand(3, -1, -1)
+    for measured, weight in ((y, None), (y[0], y), (y[0], None)):
+        together = blur.solve(measured, image, ratios, weight=weight, tolerance=1e-12, n_iterations=500)
+        for i in range(2):
+            alone = blur.solve(
+                measured if measured.ndim == 3 else measured[i],
+                image,
+                float(ratios[i]),
+                weight=None if weight is None else weight[i],
+                tolerance=1e-12,
+                n_iterations=500,
+            )
+            assert_close(together[i], alone, rtol=0, atol=1e-6)

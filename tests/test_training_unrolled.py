@@ -6,13 +6,16 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from resharp.degradations import Blur
+from resharp.degradations import Blur, motion_kernel
 from resharp.errors import RecipeError
 from resharp.models import read_card
+from resharp.networks import UNet
 from resharp.restorers import BayesRestorer, open_denoiser
 from resharp.training import Recipe, load_recipe, train_weights
 from resharp.training.config import UnrolledRecipe
+from resharp.training.context import Player
 from resharp.training.unrolled import KnownBlur, drawn_kernel, mistaken
+from resharp.training.validation import BlurJudge, judge_of
 from tests.conftest import rand
 from tests.toy_training import cut_photos, history
 
@@ -58,6 +61,9 @@ def test_what_does_not_fit_is_one_clear_line(photos: Path, tmp_path: Path) -> No
         ("stages.0.unrolled={ extent = [3, 20] }", "such kernels need crops from 40 on, not 32"),
         ("stages.0.unrolled={ extent = [9, 3] }", "extent runs from 9.0 to 3.0"),
         ("stages.0.step=supervised", 'unrolled: is for step = "unrolled"'),
+        ("data.noise_sigma=[0.0, 0.05]", "levels run from 0.0039 to 0.192"),
+        ("data.plan.variants=[{ steps = [{ kind = 'gaussian', sigma = 1.0 }] }]", "leave the plan's steps out"),
+        ("networks.generator.arguments={ widths = [4], blocks = [1], gather = 2 }", "a network that is told them"),
     ):
         with pytest.raises(RecipeError, match=words):
             train_weights(toy(photos, change), tmp_path / "run", device="cpu")
@@ -80,12 +86,48 @@ def test_kernels_are_drawn_from_their_seed_and_of_the_size_that_is_wanted() -> N
 def test_photos_are_blurred_as_told_and_compared_where_they_show_something() -> None:
     known = KnownBlur(Blur(torch.full((3, 5), 1 / 15)), Blur(torch.ones(1, 1)), sigma=0.0, told=0.01)
     clean = rand(2, 3, 20, 22).float()
-    made, compared = known.undone(clean, lambda noisy, _: noisy, 1, seed=0)
-    assert_close(compared, clean[..., 1:-1, 2:-2])
-    assert_close(made, known.blur(clean))
+    photos = known.photos(clean, [0, 1])
+    assert_close(photos, known.blur(clean))
+    assert_close(known.seen(clean), clean[..., 1:-1, 2:-2])
+    assert_close(known.undone(photos, lambda noisy, _: noisy, 1), photos)
     noisy = KnownBlur(known.blur, known.believed, sigma=0.05, told=0.05)
-    off = noisy.undone(clean, lambda noisy, _: noisy, 1, seed=0)[0] - made
-    assert float(off.std()) == pytest.approx(0.05, rel=0.1)
+    assert float((noisy.photos(clean, [0, 1]) - photos).std()) == pytest.approx(0.05, rel=0.1)
+    assert_close(noisy.photos(clean, [0, 1])[1:], noisy.photos(clean[1:], [1]))  # in another piece or process
+
+
+def test_pieces_of_a_batch_have_the_gradients_of_the_whole(photos: Path, tmp_path: Path) -> None:
+    """Each photo's noise is its own."""
+    changes = ("stages.0.n_images=4", "judge.every=4", "checkpoints.every=4")
+    for name, n in (("whole", 1), ("pieces", 2)):
+        train_weights(toy(photos, *changes, f"stages.0.accumulate={n}"), tmp_path / name, device="cpu")
+    whole, pieces = (history(tmp_path / name)[0]["generator_gradient"] for name in ("whole", "pieces"))
+    assert whole == pytest.approx(pieces, rel=1e-4)
+
+
+def test_it_is_judged_by_blur_that_it_undoes(photos: Path) -> None:
+    """With the solver's steps and the kernel that it believes in, of a blurred photo of the middle's size."""
+    recipe = toy(photos)
+    clean = rand(2, 3, 40, 44).float()
+    judge = judge_of(recipe, {"clean": clean, "degraded": clean}, torch.device("cpu"))
+    assert isinstance(judge, BlurJudge)
+    network = UNet(widths=(4,), blocks=(1,), gather=2, noise_map=True)
+    scores = judge({"generator": Player("generator", network, network)})
+    for number, shown in enumerate(judge.photos["degraded"]):
+        known = KnownBlur.drawn(recipe.stages[0].unrolled, recipe.seed + 1 + number)  # type: ignore[arg-type]
+        blurred = known.photos(clean[number : number + 1], [number])[0]
+        top, left = ((has - size) // 2 for has, size in zip(blurred.shape[-2:], shown.shape[-2:], strict=True))
+        assert_close(shown, blurred[:, top : top + shown.shape[-2], left : left + shown.shape[-1]])
+    assert scores.headline == "psnr"
+    assert scores.figures["psnr"] != scores.figures["input_psnr"]
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_half_precision_around_a_solver_leaves_it_its_own(precision: torch.dtype) -> None:
+    blur, image = Blur(motion_kernel(9, 20)), rand(2, 3, 40, 40).float()
+    y = blur(image)
+    expected = blur.solve(y, image * 0.5, 0.01)
+    with torch.autocast("cpu", precision):
+        assert_close(blur.solve(y, image * 0.5, 0.01), expected)
 
 
 def test_one_batch_in_five_is_undone_with_an_inexact_kernel() -> None:

@@ -9,7 +9,7 @@ import ctypes
 import functools
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
-_is_kept = False
+_is_kept, _given_back = False, 0
 
 
 class _Statistics(ctypes.Structure):
@@ -35,15 +35,20 @@ def keep_freed_memory() -> bool:
 def give_freed_memory_back() -> None:
     """What `keep_freed_memory` kept goes back to the system now: between stretches of work with large blocks, which
     would find it in pieces that are too small.  Without it nothing is done, and nothing kept."""
+    global _given_back
     library = _glibc()
     if library is not None and _is_kept:
         library.malloc_trim(0)
+        _given_back = int(library.mallinfo2().fordblks)
 
 
 def freed_memory() -> int:
-    """Bytes that this process has freed and kept; 0 where the C library does not say."""
+    """Bytes that this process has freed and kept, as far as is known; 0 where the C library does not say.
+
+    Holes that were given back still count as the library's: what it had free then is left out, used since or not.
+    """
     library = _glibc()
-    return 0 if library is None else int(library.mallinfo2().fordblks)
+    return 0 if library is None else max(0, int(library.mallinfo2().fordblks) - _given_back)
 
 
 @functools.cache

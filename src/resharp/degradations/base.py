@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from resharp.errors import ArgumentError, KernelError
 
@@ -99,6 +100,9 @@ class LinearDegradation(nn.Module):
         ratios = numbers.to(exact.device, non_blocking=True)[..., None, None, None]
         misfit = measurement.to(exact) - (self(exact) if seen is None else seen.to(exact))
         weight = None if weight is None else weight.to(exact)
+        each = (one.shape[:-3] for one in (exact, misfit, ratios, weight) if one is not None and one.ndim > 3)
+        leading = torch.broadcast_shapes(*each)  # type: ignore[no-untyped-call]
+        exact, misfit = (one.expand(*leading, *one.shape[-3:]) for one in (exact, misfit))
         by = functools.partial(conjugate_gradients, n_iterations=n_iterations, tolerance=tolerance)
         return (exact + self._change(exact, misfit, ratios, weight, by)).to(estimate.dtype)
 
@@ -159,6 +163,7 @@ class _Solution(torch.autograd.Function):
         return degradation._solved(measurement, estimate, ratio, seen=seen, **settings)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         nothing = ctx.like.expand(ctx.shape)
         solved = ctx.degradation._solved(nothing, gradients[0].contiguous(), ctx.ratio, seen=None, **ctx.settings)

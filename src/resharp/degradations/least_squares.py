@@ -39,8 +39,7 @@ def conjugate_gradients(
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
     """(..., 1, 1, 1): one inner product per image."""
-    inner: Tensor = torch.linalg.vecdot(a.flatten(-3), b.flatten(-3))
-    return inner[..., None, None, None]
+    return (a * b).sum(dim=(-3, -2, -1), keepdim=True)
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:

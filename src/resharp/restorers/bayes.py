@@ -113,16 +113,16 @@ def solve_half_quadratic(problem: Problem, denoiser: NetworkDenoiser, n_iteratio
 
 
 SOLVERS: dict[str, tuple[Solver, int]] = {"half-quadratic": (solve_half_quadratic, 16), "dmsp": (solve_dmsp, 300)}
-"""Each with its usual number of iterations, of denoisers that learned white noise."""
+"""Each with its usual number of iterations, of denoisers that learned white noise alone."""
 DEFAULT_SOLVER = "half-quadratic"
 KERNEL_ERROR = 0.025  # what kernels that were found are wrong by, as noise (docs/decisions/0013)
 
 
 def usual_denoiser(solver: str | Solver) -> str:
     """The name of the denoiser that a solver asks to undo blur if no other is named."""
-    if solver == "half-quadratic":
+    if solver in ("half-quadratic", solve_half_quadratic):
         return UNROLLED_DENOISER
-    return PUBLISHED_DENOISER if solver == "dmsp" else DEFAULT_DENOISER
+    return PUBLISHED_DENOISER if solver in ("dmsp", solve_dmsp) else DEFAULT_DENOISER
 
 
 @final
@@ -156,7 +156,8 @@ class BayesRestorer:
         if isinstance(solver, str) and solver not in SOLVERS:
             raise ArgumentError(f"solver {solver!r} is unknown; choose {', '.join(SOLVERS)}")
         self._solver, usual = SOLVERS[solver] if isinstance(solver, str) else (solver, 16)
-        if self._solver is solve_half_quadratic and denoiser.unrolled is not None:
+        is_blur = degradation is None or isinstance(degradation, Blur)
+        if self._solver is solve_half_quadratic and is_blur and denoiser.unrolled is not None:
             usual = denoiser.unrolled
         self.n_iterations = usual if n_iterations is None else n_iterations
         if self.n_iterations < 1:

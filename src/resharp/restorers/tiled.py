@@ -50,9 +50,9 @@ class _Network(Protocol):
 class TiledNetwork:
     """A network on images (..., 3, H, W) of any size, float32 in and out, not clipped.
 
-    tile: side in pixels of the parts that images are cut into; None takes them whole where memory allows, of which a
-    processor's networks take `most_on_cpu` bytes at most.  On accelerators as many parts of one size go through the
-    network together as the memory allows.
+    tile: side in pixels of the parts that images are cut into; None takes them whole where memory allows, or where
+    features of `most_on_cpu` bytes are enough on a processor.  On accelerators as many parts of one size go through
+    the network together as the memory allows.
     """
 
     def __init__(
@@ -63,9 +63,10 @@ class TiledNetwork:
         device: str = "auto",
         precision: str = "auto",
         tile: int | None = None,
-        most_on_cpu: int = _MOST_ON_CPU,
+        most_on_cpu: int | None = None,
     ) -> None:
-        self.contract, self._most_on_cpu = contract, most_on_cpu
+        self.contract = contract
+        self._most_on_cpu, self._least_for_parts = most_on_cpu or _MOST_ON_CPU, most_on_cpu or _LEAST_FOR_PARTS
         self.device = checked_device(device)
         self._takes_exact_photos = _is_ours(network)
         if precision == "auto" and not self._takes_exact_photos:
@@ -209,11 +210,11 @@ class TiledNetwork:
         if self.contract.halo is None and not hasattr(self._network, "reach"):
             return self._tile or whole, 1  # nothing is known of how parts would differ
         is_cpu, free = self.device.type == "cpu", free_memory(self.device)
-        spare = self._most_on_cpu if free is None else free * (_SHARE_ON_CPU if is_cpu else _SHARE)
+        spare = _MOST_ON_CPU if free is None else free * (_SHARE_ON_CPU if is_cpu else _SHARE)
         most, kept = min(spare, self._most_on_cpu) if is_cpu else spare, self._kept(height, width)
         if self._tile is None and self.bytes_for(height, width, whole) <= most:
             return whole, 1
-        room = max(most - kept, min(_LEAST_FOR_PARTS, spare - kept))
+        room = max(most - kept, min(self._least_for_parts, spare - kept))
         pixels = max(0, int(self._tried * self._memory[0].times(room)))
         multiple = self.contract.multiple_of
         side = self._tile or max(self.smallest_tile, math.isqrt(pixels) // multiple * multiple)

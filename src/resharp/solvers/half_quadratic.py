@@ -74,7 +74,8 @@ def half_quadratic(
     weigh: what each value of the photo counts, such as `unclipped`.  gamma: above 1, A acts on linear light, while all
     pictures, and the denoiser's, are pixel values.  generator: draws noise that the denoiser takes away again, for
     `mean_and_spread`.  tolerance: of the least-squares step, see `solve`.  `on_step` sees every iteration and stops the
-    solver by returning False.  Gradients pass from the result to the denoiser's weights.
+    solver by returning False.  Gradients pass from the result to a denoiser that has some: under `torch.no_grad()`
+    nothing is kept for them.
 
     Raises ArgumentError for a noise sigma or numbers of iterations that are none.
     """

@@ -14,6 +14,7 @@ from resharp.errors import RecipeError, WeightsError, did_you_mean
 from resharp.losses import ADVERSARIAL, FEATURE_LOSSES, LOSSES, PixelLoss, perceptual, style, total_variation
 from resharp.models import load_features, read_card, read_state
 from resharp.networks import CRITICS, NETWORKS
+from resharp.solvers.half_quadratic import HIGHEST, LOWEST
 
 from .config import FeaturesRecipe, NetworkRecipe, Recipe, StageRecipe
 from .context import Batch, Player, StepContext, WeightedLosses
@@ -235,6 +236,24 @@ def build_stage(
 # --- whether they fit -------------------------------------------------------------------------------------------------
 
 
+def _check_denoiser(recipe: Recipe, state: TrainerState, place: str) -> None:
+    """Raises RecipeError where what a solver is to ask would not be a denoiser of all its levels."""
+    levels = recipe.data.noise_sigma
+    if "sigma" not in _taken(state.players["generator"]):
+        raise RecipeError(
+            f"{place}: the solver asks a denoiser at many levels; take a network that is told them (sigma)"
+        )
+    if not isinstance(levels, tuple) or levels[0] > LOWEST or levels[1] < HIGHEST:
+        raise RecipeError(
+            f"{place}: the solver's levels run from {LOWEST:.4f} to {HIGHEST:.3f}; data.noise_sigma is the range that "
+            "the weights say they are good for: take [0.0, 0.2]"
+        )
+    if any(variant.steps for variant in recipe.data.plan.variants):
+        raise RecipeError(
+            f"{place}: the step blurs clean photos; leave the plan's steps out (variants = [{{ steps = [] }}])"
+        )
+
+
 def check_stages(recipe: Recipe, state: TrainerState, gives: tuple[str, ...]) -> None:
     """Raises RecipeError for steps that want what batches do not give, and for critics that cannot be asked so."""
     for index, stage in enumerate(recipe.stages):
@@ -249,6 +268,8 @@ def check_stages(recipe: Recipe, state: TrainerState, gives: tuple[str, ...]) ->
             )
         for name in kind.asks:
             _check_asked(name, recipe, f"stages.{index}.step: a {stage.step} step")
+        if stage.unrolled is not None:
+            _check_denoiser(recipe, state, f"stages.{index}.unrolled")
         game = stage.adversarial
         if game is not None and game.kind not in ADVERSARIAL:
             hint = did_you_mean(game.kind, ADVERSARIAL, things="losses")

@@ -232,10 +232,11 @@ class StageRecipe(_Strict):
     realistic: of a dbgan step, the share of the photos that the cast's degrader blurs, the others being as the data
     have them;  unrolled: of a denoiser that is learned within the solver, what it undoes;
     batch_size counts all processes together;  read_every: steps after which losses, gradients and health are read from
-    the device and told; between them nothing waits for a GPU;  accumulate: pieces that a batch goes through in, each
-    of which batch norm and relativistic losses, that compare with means, see alone;  jitter: critic and
-    feature losses see windows that are so many pixels smaller, each at a random offset, against the chequered pattern
-    that their strides leave; the product of the strides less 1 is enough, 7 for "patchgan", 3 for conv3_3 and fire3.
+    the device and told; between them nothing waits for a GPU, but for the solver of an unrolled step;  accumulate:
+    pieces that a batch goes through in, each of which batch norm and relativistic losses, that compare with means, see
+    alone;  jitter: critic and feature losses see windows that are so many pixels smaller, each at a random offset,
+    against the chequered pattern that their strides leave; the product of the strides less 1 is enough, 7 for
+    "patchgan", 3 for conv3_3 and fire3.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")] = "train"

@@ -98,7 +98,7 @@ class StepContext:
     None for a process alone;  leading: the player whose rates a report calls just "learning_rate";  n_seen: images of
     the stage before this step;  factor: on all learning rates, beside the schedule;  seed: of what the step draws, the
     same in all processes;  place: samples of the whole batch before those of this process;  reads: whether its numbers
-    are read now: a step that reads none, and reports none but rates, never waits for the device.
+    are read now: a step that reads none, and reports none but rates, never waits for the device, but in a solver.
     """
 
     stage: StageRecipe

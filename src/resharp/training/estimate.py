@@ -23,7 +23,7 @@ from .launching import algorithms, launched
 from .loop import begun_from, prepared, take_step
 from .sampler import Sampler
 from .state import TrainerState
-from .validation import PhotoJudge
+from .validation import judge_of
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -60,7 +60,7 @@ def dry_run(
     accelerator = launched(device, recipe)
     with ends_named(), algorithms(recipe):
         sampler, state, losses = prepared(recipe, accelerator.device)
-        PhotoJudge(recipe, sampler.held_out, accelerator.device)
+        judge_of(recipe, sampler.held_out, accelerator.device)
         stages = [
             _measured(recipe, index, state, losses[index], sampler, accelerator.device, n_steps)
             for index in range(len(recipe.stages))

@@ -27,7 +27,7 @@ from .launching import algorithms, held, launched
 from .sampler import Sampler, open_sampler
 from .state import Stage, TrainerState
 from .trainer import Ears, OnStep, Say, Trainer
-from .validation import PhotoJudge
+from .validation import judge_of
 
 _MIX = 0x9E3779B97F4A7C15
 
@@ -58,7 +58,7 @@ def train_weights(
     with ends_named():
         # Whatever is wrong with these, no folder is made for it.
         sampler, state, losses = prepared(recipe, accelerator.device)
-        judge = PhotoJudge(recipe, sampler.held_out, accelerator.device)
+        judge = judge_of(recipe, sampler.held_out, accelerator.device)
     with refusals_named(out):
         out.mkdir(parents=True, exist_ok=True)
     ears = Ears(on_step, say or (lambda _: None))

@@ -88,8 +88,10 @@ def unrolled(players: Mapping[str, Player], batch: Batch, context: StepContext) 
         return generator(noisy, {"sigma": torch.full((1,), level, device=noisy.device)})
 
     def objective(piece: Batch, place: int) -> tuple[Tensor, Parts]:
-        seed = context.drawn(_NOISE, place)
-        return fidelity(context, *known.undone(piece["clean"], denoise, wanted.n_iterations, seed=seed), place)
+        clean = piece["clean"]
+        photos = known.photos(clean, [context.drawn(_NOISE, place + one) for one in range(len(clean))])
+        made = known.undone(photos, denoise, wanted.n_iterations)
+        return fidelity(context, made, known.seen(clean), place)
 
     return context.update([generator], batch, objective)
 

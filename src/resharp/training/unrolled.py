@@ -6,15 +6,17 @@ denoiser like any other, for what least-squares steps leave, their ringing above
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from resharp.degradations import Blur, Noise, without_margin
+from resharp.degradations import Blur, without_margin
 from resharp.degradations.kernels import disk_kernel, gaussian_kernel, motion_kernel
 from resharp.degradations.shake import smooth_path
 from resharp.degradations.trajectory import TrajectoryBlur, centred_psf
+from resharp.device import sent
 from resharp.priors import Denoiser
 from resharp.restorers.bayes import KERNEL_ERROR
 from resharp.solvers import half_quadratic
@@ -36,7 +38,7 @@ class KnownBlur:
 
     @classmethod
     def drawn(cls, wanted: UnrolledRecipe, seed: int) -> "KnownBlur":
-        """Another one for each seed."""
+        """Another one for each seed, on the CPU."""
         generator = torch.Generator().manual_seed(seed)
         kernel = drawn_kernel(wanted.extent, generator)
         share, chance = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
@@ -46,21 +48,30 @@ class KnownBlur:
             return cls(Blur(kernel), Blur(kernel), sigma, sigma)
         return cls(Blur(kernel), Blur(mistaken(kernel, generator)), sigma, max(sigma, KERNEL_ERROR))
 
-    def undone(self, clean: Tensor, denoiser: Denoiser, n_iterations: int, *, seed: int) -> tuple[Tensor, Tensor]:
-        """(what the solver makes of the blurred photos, the clean ones), both where the blurred ones are."""
-        blur, believed = self.blur.to(clean.device), self.believed.to(clean.device)
-        with torch.no_grad():
-            photo = Noise(self.sigma)(blur(clean), generator=torch.Generator().manual_seed(seed))
+    @torch.no_grad()
+    def photos(self, clean: Tensor, seeds: Sequence[int]) -> Tensor:
+        """The blurred ones of clean photos (N, C, H, W), the noise of each from a seed of its own: (N, C, h, w)."""
+        blurred: Tensor = self.blur.to(clean.device)(clean)
+        drawn = [torch.randn(blurred.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return blurred + self.sigma * sent(torch.stack(drawn), clean.device)
+
+    def undone(self, photos: Tensor, denoiser: Denoiser, n_iterations: int) -> Tensor:
+        """What the solver makes of blurred photos, of the same size."""
+        believed = self.believed.to(photos.device)
         made = half_quadratic(
-            photo,
+            photos,
             believed,
             denoiser,
-            believed.first_guess(photo),
+            believed.first_guess(photos),
             noise_sigma=self.told,
             n_iterations=n_iterations,
             tolerance=_TOLERANCE,
         )
-        return without_margin(made, believed.margin), without_margin(clean, blur.margin)
+        return without_margin(made, believed.margin)
+
+    def seen(self, clean: Tensor) -> Tensor:
+        """What of clean photos the blurred ones show."""
+        return without_margin(clean, self.blur.margin)
 
 
 def drawn_kernel(extent: tuple[float, float], generator: torch.Generator) -> Tensor:
@@ -75,7 +86,7 @@ def drawn_kernel(extent: tuple[float, float], generator: torch.Generator) -> Ten
     if kind < 0.87:
         return gaussian_kernel(size / 9)
     if kind < 0.94:
-        return disk_kernel(max(0.6, size / 4))
+        return disk_kernel(size / 2)
     return motion_kernel(size, 180 * free)
 
 

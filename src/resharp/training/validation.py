@@ -16,6 +16,7 @@ from resharp.metrics import METRICS
 
 from .config import JudgeRecipe, Recipe
 from .context import Batch, Player
+from .unrolled import KnownBlur
 
 SHOWN = 6  # samples on a sheet
 SAME = 60.0  # dB in a mean, of two pictures that are the same, as of a sharp photo among degraded ones: 8 bits have 59
@@ -109,6 +110,40 @@ class PhotoJudge:
             truth = [] if self._truth is None else [self._truth[index]]
             cells.append(Cell(f"{name} {after:.2f}{unit}, input {before:.2f}", (*pictures, *truth)))
         return contact_sheet(cells, n_columns=2)
+
+
+class BlurJudge(PhotoJudge):
+    """Of a denoiser that is learned within a solver: the held-out photos, each blurred by a known kernel of its own and
+    undone as the last stage does it; of their middle, where all of them show something."""
+
+    def __init__(self, recipe: Recipe, photos: Batch, device: torch.device) -> None:
+        wanted, clean = recipe.stages[-1].unrolled, photos["clean"].to(torch.float32)
+        assert wanted is not None
+        self._n_iterations, count = wanted.n_iterations, len(clean)
+        known = [KnownBlur.drawn(wanted, recipe.seed + 1 + number) for number in range(count)]
+        blurred = [
+            one.photos(photo[None], [number]) for number, (one, photo) in enumerate(zip(known, clean, strict=True))
+        ]
+        self._size = tuple(min(one.shape[dim] for one in blurred) for dim in (-2, -1))
+        self._blurred = list(zip(known, blurred, strict=True))
+        seen = {"degraded": torch.cat([self._middle(one) for one in blurred])}
+        super().__init__(recipe, seen | {"clean": self._middle(clean)}, device)
+
+    def restored(self, player: Player) -> Tensor:
+        def denoise(noisy: Tensor, level: float) -> Tensor:
+            return player.restored({"degraded": noisy, "sigma": torch.full((1, 1, 1, 1), level, device=noisy.device)})
+
+        made = (one.undone(photo.to(self.device), denoise, self._n_iterations) for one, photo in self._blurred)
+        return torch.cat([self._middle(one).float().cpu() for one in made]).clamp(0, 1)
+
+    def _middle(self, images: Tensor) -> Tensor:
+        top, left = ((has - size) // 2 for has, size in zip(images.shape[-2:], self._size, strict=True))
+        return images[..., top : top + self._size[0], left : left + self._size[1]]
+
+
+def judge_of(recipe: Recipe, photos: Batch, device: torch.device) -> PhotoJudge:
+    """The judge of a recipe that names none."""
+    return (PhotoJudge if recipe.stages[-1].unrolled is None else BlurJudge)(recipe, photos, device)
 
 
 def _mean(values: Tensor) -> float:
