@@ -48,8 +48,9 @@ def show(name: str, as_json: bool) -> None:
         click.echo(json.dumps(card))
         return
     contract = card.pop("contract")
-    if contract["noise_sigma"] is None:
-        del contract["noise_sigma"]  # of denoisers alone
+    for name in ("noise_sigma", "unrolled"):  # of some denoisers alone
+        if contract[name] is None:
+            del contract[name]
     for key, value in (card | contract).items():
         say(f"{key.replace('_', ' '):>14}  {'whole photo' if value is None else value}")
 

@@ -115,7 +115,7 @@ def _blur(wanted: Wanted, gamma: float | None, blur_in: Path | None, blur_out: P
 
 
 @click.command()
-@restoring("denoiser-light", of="A denoiser", task="denoise")
+@restoring("denoiser", of="A denoiser", task="denoise")
 @click.option("--noise-sigma", type=float, metavar="S", help=f"{_NOISE} Left out: estimated, if the model takes it.")
 @samples_option
 def denoise(wanted: Wanted, noise_sigma: float | None, samples: int | None) -> None:

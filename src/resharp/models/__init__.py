@@ -6,6 +6,7 @@ from resharp.lazy import on_first_use
 
 if TYPE_CHECKING:
     from .cards import (
+        BEST_DENOISER,
         BLIND,
         DEFAULT_DEBLUR,
         DEFAULT_DENOISER,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .mixing import mix_models
 
 __all__ = [
+    "BEST_DENOISER",
     "BLIND",
     "DEFAULT_DEBLUR",
     "DEFAULT_DENOISER",

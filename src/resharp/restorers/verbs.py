@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from resharp.degradations import Kernel, Mask, Mosaic
 from resharp.errors import ArgumentError
 from resharp.image import Picture, as_image, like_input
-from resharp.models import DEFAULT_DEBLUR, DEFAULT_DENOISER, DEFAULT_UPSCALER
+from resharp.models import BEST_DENOISER, DEFAULT_DEBLUR, DEFAULT_DENOISER, DEFAULT_UPSCALER
 
 from .base import Progress, Restorer
 from .bayes import DEFAULT_SOLVER, BayesRestorer, Solver, usual_denoiser
@@ -64,7 +64,7 @@ def denoise(
     image: Picture,
     noise_sigma: float | None = None,
     *,
-    model: Model = DEFAULT_DENOISER,
+    model: Model = BEST_DENOISER,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
