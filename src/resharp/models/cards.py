@@ -30,7 +30,7 @@ SHIPPED = {
     )
 }
 DEFAULT_DENOISER = "denoiser-light"  # of solvers, which ask often
-BEST_DENOISER = "denoiser"  # of noise alone, at 2.2 times the cost
+BEST_DENOISER = "denoiser"  # of noise alone, at 2.1 times the cost
 PUBLISHED_DENOISER = "dae-sigma11"  # what Deep Mean-Shift Priors were published with; eight times the cost
 DEFAULT_DEBLUR = "blind-refined"
 DEFAULT_UPSCALER = "upscale"
