@@ -13,6 +13,9 @@ from resharp.errors import ArgumentError, KernelError
 
 from .least_squares import Map, conjugate_gradients
 
+Iterations = Callable[..., Tensor]
+"""`conjugate_gradients` that knows when to end."""
+
 PROBE_SIDES = (128, 256, 512, 1024, 2048, 4096)  # of test images; small ones are fast, large ones hold wide rows
 
 
@@ -73,26 +76,23 @@ class LinearDegradation(nn.Module):
         estimate, up to `n_iterations` or until the gradient is `tolerance` times that at the estimate.  Half precision
         is solved in single.  Gradients pass to the estimate alone.
         """
+        by = functools.partial(conjugate_gradients, n_iterations=n_iterations, tolerance=tolerance)
         if torch.is_grad_enabled() and estimate.requires_grad:
-            settings = {"weight": weight, "n_iterations": n_iterations, "tolerance": tolerance}
-            solved: Tensor = _Solution.apply(estimate, measurement, self, ratio, seen, settings)  # type: ignore[no-untyped-call]
+            solved: Tensor = _Solution.apply(estimate, measurement, self, ratio, weight, seen, by)  # type: ignore[no-untyped-call]
             return solved
         with torch.no_grad():
-            return self._solved(
-                measurement, estimate, ratio, weight=weight, seen=seen, n_iterations=n_iterations, tolerance=tolerance
-            )
+            return self._solved(measurement, estimate, ratio, weight, seen, by)
 
     def _solved(
         self,
         measurement: Tensor,
         estimate: Tensor,
         ratio: float | Tensor,
-        *,
         weight: Tensor | None,
         seen: Tensor | None,
-        n_iterations: int,
-        tolerance: float,
+        by: Iterations,
     ) -> Tensor:
+        """`solve`, by these iterations where there is no closed form, and without gradients."""
         exact = estimate.to(torch.promote_types(estimate.dtype, torch.float32))
         numbers = torch.as_tensor(ratio, dtype=exact.dtype)
         if not bool((numbers >= 0).all()):  # also NaN; a plain number asks no device
@@ -103,7 +103,6 @@ class LinearDegradation(nn.Module):
         each = (one.shape[:-3] for one in (exact, misfit, ratios, weight) if one is not None and one.ndim > 3)
         leading = torch.broadcast_shapes(*each)  # type: ignore[no-untyped-call]
         exact, misfit = (one.expand(*leading, *one.shape[-3:]) for one in (exact, misfit))
-        by = functools.partial(conjugate_gradients, n_iterations=n_iterations, tolerance=tolerance)
         return (exact + self._change(exact, misfit, ratios, weight, by)).to(estimate.dtype)
 
     def _change(
@@ -112,7 +111,7 @@ class LinearDegradation(nn.Module):
         misfit: Tensor,
         ratios: Tensor,
         weight: Tensor | None,
-        conjugate_gradients: Callable[..., Tensor],
+        conjugate_gradients: Iterations,
     ) -> Tensor:
         """(A^T w A + ratio)^-1 A^T w misfit.  ratios: (..., 1, 1, 1)."""
         target = self.adjoint(misfit if weight is None else weight * misfit)
@@ -155,19 +154,19 @@ class _Solution(torch.autograd.Function):
         measurement: Tensor,
         degradation: LinearDegradation,
         ratio: float | Tensor,
+        weight: Tensor | None,
         seen: Tensor | None,
-        settings: dict[str, Any],
+        by: Iterations,
     ) -> Tensor:
-        ctx.degradation, ctx.ratio, ctx.settings, ctx.like = degradation, ratio, settings, measurement.new_zeros(())
-        ctx.shape = measurement.shape
-        return degradation._solved(measurement, estimate, ratio, seen=seen, **settings)
+        ctx.degradation, ctx.ratio, ctx.weight, ctx.by = degradation, ratio, weight, by
+        ctx.nothing = measurement.new_zeros(()).expand(measurement.shape)
+        return degradation._solved(measurement, estimate, ratio, weight, seen, by)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        nothing = ctx.like.expand(ctx.shape)
-        solved = ctx.degradation._solved(nothing, gradients[0].contiguous(), ctx.ratio, seen=None, **ctx.settings)
-        return solved, None, None, None, None, None
+        pull = gradients[0].contiguous()
+        return ctx.degradation._solved(ctx.nothing, pull, ctx.ratio, ctx.weight, None, ctx.by), *[None] * 6
 
 
 class _Composition(LinearDegradation):

@@ -4,7 +4,6 @@ The kernel is a point spread function: the picture that a point of light leaves.
 kernel enters as it looks.  (The DMSP authors' code correlates; a kernel made for it is turned by 180 degrees first.)
 """
 
-import functools
 import itertools
 from collections.abc import Callable
 
@@ -15,7 +14,7 @@ from torch.nn import functional
 from resharp.allocation import give_freed_memory_back
 from resharp.errors import KernelError
 
-from .base import LinearDegradation
+from .base import Iterations, LinearDegradation
 from .kernels import gaussian_kernel
 from .least_squares import Map
 from .light import to_light, to_pixels
@@ -89,18 +88,14 @@ class Blur(LinearDegradation):
         measurement: Tensor,
         estimate: Tensor,
         ratio: float | Tensor,
-        *,
         weight: Tensor | None,
         seen: Tensor | None,
-        n_iterations: int,
-        tolerance: float,
+        by: Iterations,
     ) -> Tensor:
-        solved = functools.partial(super()._solved, n_iterations=n_iterations, tolerance=tolerance)
+        solved = super()._solved
         if not _is_large(estimate):
-            return solved(measurement, estimate, ratio, weight=weight, seen=seen)
-        return _by_channel(
-            lambda y, z, w, a: solved(y, z, ratio, weight=w, seen=a), measurement, estimate, weight, seen
-        )
+            return solved(measurement, estimate, ratio, weight, seen, by)
+        return _by_channel(lambda y, z, w, a: solved(y, z, ratio, w, a, by), measurement, estimate, weight, seen)
 
     def _change(
         self,
@@ -108,7 +103,7 @@ class Blur(LinearDegradation):
         misfit: Tensor,
         ratios: Tensor,
         weight: Tensor | None,
-        conjugate_gradients: Callable[..., Tensor],
+        conjugate_gradients: Iterations,
     ) -> Tensor:
         """In spectra, where all but the frame and the weight is a factor: two transforms an iteration, not six.
 
