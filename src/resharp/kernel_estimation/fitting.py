@@ -29,7 +29,8 @@ def fitted_kernels(
     correlations, products = window_by_window(functools.partial(_evidence, side=side), seen, sharp, threshold)
     if pooling is not None:
         correlations, products = (torch.tensordot(pooling, planes, dims=1) for planes in (correlations, products))
-    return _solved(correlations, products, support, ridge)
+    (kernels,) = window_by_window(functools.partial(_solved, ridge=ridge), correlations, products, support)
+    return kernels
 
 
 def seen_gradients(blurred: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ def _without_last(planes: Tensor) -> Tensor:
     return planes
 
 
-def _solved(correlations: Tensor, products: Tensor, support: Tensor, ridge: float) -> Tensor:
+def _solved(correlations: Tensor, products: Tensor, support: Tensor, ridge: float) -> tuple[Tensor]:
     """The matrix is Toeplitz, hence a part of a circulant one that is hardly larger than two kernels."""
     side = products.shape[-1]
     length = fast_even_length(2 * side - 1)
@@ -72,7 +73,7 @@ def _solved(correlations: Tensor, products: Tensor, support: Tensor, ridge: floa
         kernels = _by_conjugate_gradients(normal, support * products, kernels, typical + dampings, steps)
         bright = kernels.clamp(min=0) / kernels.amax((-2, -1), keepdim=True).clamp(min=1e-9)
         dampings = ridge * _SPARSITY / (bright + _SOFTNESS)
-    return kernels
+    return (kernels,)
 
 
 def _by_conjugate_gradients(

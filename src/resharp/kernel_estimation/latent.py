@@ -47,6 +47,8 @@ def _few_edges(
     if is_print is not None:
         roughness, threshold = roughness + is_print.to(roughness), torch.where(is_print, _OF_PRINT * price, price)
     known = spectra.conj() * torch.fft.rfft2(sharp)
+    # real factors of complex numbers, once for each part: complex arithmetic, or repeating them as it goes, costs twice
+    power, roughness = (planes[..., None].repeat_interleave(2, -1) for planes in (power, roughness))
     split = 2 * price
     while split < largest_split:
         right, down = gradients(sharp)
@@ -56,10 +58,7 @@ def _few_edges(
         if is_print is not None:
             wanted += sharp * (is_print & (sharp < 0) & (sharp.square() >= threshold / split))
         pull = torch.fft.rfft2(wanted)
-        numbers = torch.view_as_real(
-            pull.mul_(split).add_(known)
-        )  # times a real factor: complex ones cost twice as much
-        numbers.div_((power + split * roughness)[..., None])
+        torch.view_as_real(pull.mul_(split).add_(known)).div_(torch.add(power, roughness, alpha=split))
         sharp = torch.fft.irfft2(pull, s=grid)
         split *= 2
     return sharp[..., :height, :width]

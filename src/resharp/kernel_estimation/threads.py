@@ -7,10 +7,14 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+_Result = TypeVar("_Result")
+
+_PIXELS = 65_536  # of windows at once; how many does not depend on the cores
 _n_cores = ContextVar("_n_cores", default=1)
 
 
@@ -28,23 +32,44 @@ def one_thread() -> Iterator[None]:
 
 
 def window_by_window(function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:
-    """What a function makes of tensors (N, ...) that hold something of each of N windows.
+    """What a function makes of tensors (N, ...) that hold something of each of N windows, the first their pixels.
 
-    On a processor each window by itself, which fits into its cache, on as many cores as `one_thread` found; elsewhere
+    On a processor few windows at a time, which fit into its cache, on as many cores as `one_thread` found; elsewhere
     all at once.
     """
     count = len(tensors[0])
-    if tensors[0].device.type != "cpu" or count == 1:
+    at_once = max(1, _PIXELS // max(1, tensors[0][0].numel()))
+    if tensors[0].device.type != "cpu" or count <= at_once:
         return function(*tensors)
 
-    def one(number: int) -> tuple[Tensor, ...]:
-        return function(*(tensor[number : number + 1] for tensor in tensors))
+    def some(first: int) -> tuple[Tensor, ...]:
+        return function(*(tensor[first : first + at_once] for tensor in tensors))
 
-    cores = min(_n_cores.get(), count)
+    starts = range(0, count, at_once)
+    cores = min(_n_cores.get(), len(starts))
     if cores < 2:
-        made = [one(number) for number in range(count)]
+        made = [some(first) for first in starts]
     else:
         # a thread must be told, too: MKL's transforms in a new one would take all cores each
         with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            made = list(pool.map(one, range(count)))
+            made = list(pool.map(some, starts))
     return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
+
+
+@contextlib.contextmanager
+def side_by_side(
+    first: Callable[[], _Result], second: Callable[[], _Result]
+) -> Iterator[tuple[Callable[[], _Result], Callable[[], _Result]]]:
+    """What gives the results of two functions, or raises what they raise: each works on half of the cores from now on;
+    where there is one core, when it is asked for."""
+    cores = _n_cores.get()
+    if cores < 2:
+        yield first, second
+        return
+
+    def told() -> None:
+        torch.set_num_threads(1)
+        _n_cores.set(cores // 2)
+
+    with ThreadPoolExecutor(2, initializer=told) as pool:
+        yield pool.submit(first).result, pool.submit(second).result
