@@ -16,19 +16,19 @@ _Result = TypeVar("_Result")
 
 _PIXELS = 65_536  # of windows at once; how many does not depend on the cores
 _n_cores = ContextVar("_n_cores", default=1)
+_pool: ContextVar[ThreadPoolExecutor | None] = ContextVar("_pool", default=None)
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Sums in one order: of the demo's photo, one thread and two found kernels of 25 and of 29 pixels."""
     before = torch.get_num_threads()
-    token = _n_cores.set(before)
     torch.set_num_threads(1)
     try:
-        yield
+        with _on(before):
+            yield
     finally:
         torch.set_num_threads(before)
-        _n_cores.reset(token)
 
 
 def window_by_window(function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -45,14 +45,8 @@ def window_by_window(function: Callable[..., tuple[Tensor, ...]], *tensors: Tens
     def some(first: int) -> tuple[Tensor, ...]:
         return function(*(tensor[first : first + at_once] for tensor in tensors))
 
-    starts = range(0, count, at_once)
-    cores = min(_n_cores.get(), len(starts))
-    if cores < 2:
-        made = [some(first) for first in starts]
-    else:
-        # a thread must be told, too: MKL's transforms in a new one would take all cores each
-        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            made = list(pool.map(some, starts))
+    pool, starts = _pool.get(), range(0, count, at_once)
+    made = [some(first) for first in starts] if pool is None else list(pool.map(some, starts))
     return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
 
 
@@ -67,9 +61,26 @@ def side_by_side(
         yield first, second
         return
 
-    def told() -> None:
-        torch.set_num_threads(1)
-        _n_cores.set(cores // 2)
+    def on_half(function: Callable[[], _Result]) -> _Result:
+        with _on(cores // 2):
+            return function()
 
-    with ThreadPoolExecutor(2, initializer=told) as pool:
-        yield pool.submit(first).result, pool.submit(second).result
+    with _threads(2) as pool:
+        yield pool.submit(on_half, first).result, pool.submit(on_half, second).result
+
+
+@contextlib.contextmanager
+def _on(cores: int) -> Iterator[None]:
+    """So many cores for the windows that this thread asks for."""
+    with contextlib.nullcontext() if cores < 2 else _threads(cores) as pool:
+        tokens = _n_cores.set(cores), _pool.set(pool)
+        try:
+            yield
+        finally:
+            _n_cores.reset(tokens[0])
+            _pool.reset(tokens[1])
+
+
+def _threads(count: int) -> ThreadPoolExecutor:
+    """A thread must be told, too: MKL's transforms in a new one would take all cores each."""
+    return ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))
