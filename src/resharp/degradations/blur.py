@@ -140,7 +140,7 @@ class Blur(LinearDegradation):
                 outside.zero_()
             return adjoint(seen).addcmul_(ratios, numbers)
 
-        inverse = self._inverse_gain(spectrum, ratios, weight).repeat_interleave(2, -1)
+        inverse = _inverse_gain(spectrum.abs().square(), ratios, weight).repeat_interleave(2, -1)
         target = adjoint(functional.pad(misfit, (kw - 1, grid[1] - width, kh - 1, grid[0] - height))).clone()
         found = conjugate_gradients(
             system, target, precondition=lambda numbers: torch.mul(numbers, inverse, out=_as_numbers(there))
@@ -152,17 +152,7 @@ class Blur(LinearDegradation):
         """The exact inverse if the image went on round the frame and no measurement were left out."""
         height, width = estimate.shape[-2:]
         grid = fast_length(height), fast_length(width)
-        inverse = self._inverse_gain(self._kernel_spectrum(grid, estimate), ratios, weight)
-
-        def invert(image: Tensor) -> Tensor:
-            found: Tensor = torch.fft.irfft2(torch.fft.rfft2(image, s=grid) * inverse, s=grid)
-            return found[..., :height, :width]
-
-        return invert
-
-    def _inverse_gain(self, spectrum: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor:
-        share = 1.0 if weight is None else weight.mean()
-        return 1 / (share * spectrum.abs().square() + ratios).clamp(min=1e-6)  # zeros of the spectrum, at a ratio of 0
+        return near_inverse(self._kernel_spectrum(grid, estimate).abs().square(), grid, ratios, weight)
 
     def _correlate(self, image: Tensor, kernel: Tensor) -> Tensor:
         """Valid correlation as a sum of shifted images, which beats torch's own convolutions on few channels."""
@@ -187,6 +177,24 @@ class Blur(LinearDegradation):
     def _is_kept_kernel(self, kept: Tensor) -> bool:
         """By its values on the CPU; comparing them on an accelerator would wait for it in each iteration."""
         return torch.equal(kept, self.kernel) if kept.device.type == "cpu" else kept is self.kernel
+
+
+def near_inverse(power: Tensor, grid: tuple[int, int], ratios: Tensor, weight: Tensor | None) -> Map:
+    """The inverse of a blur's normal equations on images up to this grid, if they went on round the frame: from its
+    spectrum's power (H, W // 2 + 1)."""
+    inverse = _inverse_gain(power, ratios, weight)
+
+    def invert(image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        found: Tensor = torch.fft.irfft2(torch.fft.rfft2(image, s=grid) * inverse, s=grid)
+        return found[..., :height, :width]
+
+    return invert
+
+
+def _inverse_gain(power: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor:
+    share = 1.0 if weight is None else weight.mean()
+    return 1 / (share * power + ratios).clamp(min=1e-6)  # zeros of the spectrum, at a ratio of 0
 
 
 def _is_large(image: Tensor) -> bool:

@@ -17,7 +17,7 @@ from torch.nn import functional
 from resharp.errors import KernelError
 
 from .base import LinearDegradation
-from .blur import Blur, fast_length, version_of
+from .blur import fast_length, near_inverse, version_of
 from .kernels import gaussian_kernel, motion_kernel
 from .least_squares import Map
 from .margin import edge_padded
@@ -132,8 +132,24 @@ class VaryingBlur(LinearDegradation):
         return VaryingBlur(self.kernels[down[0], across[0]], down[1], across[1])
 
     def _near_inverse(self, estimate: Tensor, ratios: Tensor, weight: Tensor | None) -> Map:
-        """The exact inverse if all kernels were their mean and the image went on round the frame."""
-        return Blur(self.kernels.mean((0, 1)).to(estimate), method="fft")._near_inverse(estimate, ratios, weight)
+        """The exact inverse if the mean power of all kernels were that of each and the image went on round the frame.
+
+        (The power of their mean lacks what kernels let pass that differ: up to 1.8 times as many iterations.)
+        """
+        height, width = estimate.shape[-2:]
+        grid = fast_length(height), fast_length(width)
+        return near_inverse(self._mean_power(grid, estimate), grid, ratios, weight)
+
+    def _mean_power(self, grid: tuple[int, int], like: Tensor) -> Tensor:
+        """(H, W // 2 + 1): the kernels' mean power on this grid, the spectrum of the mean of their autocorrelations."""
+        sides = [2 * side - 1 for side in self.kernels.shape[2:]]
+        powers = torch.fft.rfft2(self.kernels.to(like), s=sides).abs().square().mean((0, 1))
+        room = [max(0, length - side) for length, side in zip(grid, sides, strict=True)]
+        middle = [side // 2 for side in sides]
+        placed = torch.roll(torch.fft.irfft2(powers, s=sides), middle, (0, 1))
+        placed = functional.pad(placed, (0, room[1], 0, room[0])).roll([-shift for shift in middle], (0, 1))
+        power: Tensor = torch.fft.rfft2(placed, s=grid).real.clamp(min=0)
+        return power
 
     def _cells(self, height: int, width: int, like: Tensor) -> list[Cell]:
         """The measurement cut where kernels gain or lose their share, kept for the next call: iterations ask for the
