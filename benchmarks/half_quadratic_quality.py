@@ -19,8 +19,7 @@ from torch import Tensor
 
 import resharp
 from resharp.data.folders import photo_paths
-from resharp.degradations import Blur, edge_padded, without_margin
-from resharp.solvers.half_quadratic import half_quadratic
+from resharp.degradations import Blur, without_margin
 from resharp.solvers.noise_level import estimated_noise_sigma
 
 Solve = Callable[[Tensor, Blur, float | None], Tensor]
@@ -36,13 +35,11 @@ def crops(paths: list[Path], margin: tuple[int, int], side: int) -> Iterator[Ten
 
 def solvers(model: str, precision: str, iterations: int | None) -> dict[str, Solve]:
     denoiser = resharp.open_denoiser(model, precision=precision)
-    n_iterations = iterations or denoiser.unrolled or 16
 
     def splitting(y: Tensor, blur: Blur, sigma: float | None) -> Tensor:
-        restored = half_quadratic(
-            y, blur, denoiser.at_any_level, edge_padded(y, blur.margin), noise_sigma=sigma, n_iterations=n_iterations
-        )
-        return without_margin(restored, blur.margin)
+        restored = resharp.deconvolve(y, blur.kernel, sigma, n_iterations=iterations, model=denoiser)
+        assert isinstance(restored, Tensor)
+        return restored
 
     published_denoiser = resharp.open_denoiser("dae-sigma11", precision=precision)
 

@@ -14,7 +14,7 @@ from resharp.restorers import BayesRestorer, open_denoiser
 from resharp.training import Recipe, load_recipe, train_weights
 from resharp.training.config import UnrolledRecipe
 from resharp.training.context import Player
-from resharp.training.unrolled import KnownBlur, drawn_kernel, mistaken
+from resharp.training.unrolled import KnownBlur, PeriodicBlur, drawn_kernel
 from resharp.training.validation import BlurJudge, judge_of
 from tests.conftest import rand
 from tests.toy_training import cut_photos, history
@@ -77,43 +77,42 @@ def test_kernels_are_drawn_from_their_seed_and_of_the_size_that_is_wanted() -> N
         assert max(kernel.shape) <= 42
         assert float(kernel.sum()) == pytest.approx(1, abs=1e-5)
         assert float(kernel.min()) >= 0
-        other = mistaken(kernel, torch.Generator().manual_seed(seed))
-        assert other.shape == kernel.shape
-        assert float(other.sum()) == pytest.approx(1, abs=1e-5)
-        assert not torch.equal(other, kernel)
 
 
 def test_photos_are_blurred_as_told_and_compared_where_they_show_something() -> None:
-    known = KnownBlur(Blur(torch.full((3, 5), 1 / 15)), Blur(torch.ones(1, 1)), sigma=0.0, told=0.01)
+    known = KnownBlur(Blur(torch.full((3, 5), 1 / 15)), sigma=0.0)
     clean = rand(2, 3, 20, 22).float()
     photos = known.photos(clean, [0, 1])
     assert_close(photos, known.blur(clean))
     assert_close(known.seen(clean), clean[..., 1:-1, 2:-2])
-    assert_close(known.undone(photos, lambda noisy, _: noisy, 1), photos)
-    noisy = KnownBlur(known.blur, known.believed, sigma=0.05, told=0.05)
+    unblurred = KnownBlur(Blur(torch.ones(1, 1)), sigma=0.01)
+    assert_close(unblurred.undone(photos, lambda noisy, _: noisy, 1), photos)
+    noisy = KnownBlur(known.blur, sigma=0.05)
     assert float((noisy.photos(clean, [0, 1]) - photos).std()) == pytest.approx(0.05, rel=0.1)
     assert_close(noisy.photos(clean, [0, 1])[1:], noisy.photos(clean[1:], [1]))  # in another piece or process
 
 
 def test_pieces_of_a_batch_have_the_gradients_of_the_whole(photos: Path, tmp_path: Path) -> None:
-    """Each photo's noise is its own."""
+    """Each photo's noise is its own; least-squares steps end for a whole piece at once, so that some go on longer."""
     changes = ("stages.0.n_images=4", "judge.every=4", "checkpoints.every=4")
     for name, n in (("whole", 1), ("pieces", 2)):
         train_weights(toy(photos, *changes, f"stages.0.accumulate={n}"), tmp_path / name, device="cpu")
     whole, pieces = (history(tmp_path / name)[0]["generator_gradient"] for name in ("whole", "pieces"))
-    assert whole == pytest.approx(pieces, rel=1e-4)
+    assert whole == pytest.approx(pieces, rel=1e-2)
 
 
 def test_it_is_judged_by_blur_that_it_undoes(photos: Path) -> None:
-    """With the solver's steps and the kernel that it believes in, of a blurred photo of the middle's size."""
+    """With the solver's steps, of a blurred photo of the middle's size, which has a frame."""
     recipe = toy(photos)
     clean = rand(2, 3, 40, 44).float()
     judge = judge_of(recipe, {"clean": clean, "degraded": clean}, torch.device("cpu"))
     assert isinstance(judge, BlurJudge)
     network = UNet(widths=(4,), blocks=(1,), gather=2, noise_map=True)
     scores = judge({"generator": Player("generator", network, network)})
+    assert recipe.stages[0].unrolled is not None
+    framed = recipe.stages[0].unrolled.model_copy(update={"periodic": 0.0})
     for number, shown in enumerate(judge.photos["degraded"]):
-        known = KnownBlur.drawn(recipe.stages[0].unrolled, recipe.seed + 1 + number)  # type: ignore[arg-type]
+        known = KnownBlur.drawn(framed, recipe.seed + 1 + number)
         blurred = known.photos(clean[number : number + 1], [number])[0]
         top, left = ((has - size) // 2 for has, size in zip(blurred.shape[-2:], shown.shape[-2:], strict=True))
         assert_close(shown, blurred[:, top : top + shown.shape[-2], left : left + shown.shape[-1]])
@@ -130,8 +129,22 @@ def test_half_precision_around_a_solver_leaves_it_its_own(precision: torch.dtype
         assert_close(blur.solve(y, image * 0.5, 0.01), expected)
 
 
-def test_one_batch_in_five_is_undone_with_an_inexact_kernel() -> None:
+def test_half_of_the_batches_are_periodic_and_noise_is_drawn_by_its_logarithm() -> None:
     drawn = [KnownBlur.drawn(UnrolledRecipe(), seed) for seed in range(200)]
-    exact = sum(torch.equal(one.blur.kernel, one.believed.kernel) for one in drawn)
-    assert 140 <= exact <= 180
-    assert all(0.0015 <= one.sigma <= one.told <= 0.05 for one in drawn)
+    assert 80 <= sum(isinstance(one.blur, PeriodicBlur) for one in drawn) <= 120
+    sigmas = torch.tensor([one.sigma for one in drawn])
+    assert 0.0015 <= float(sigmas.min()) <= float(sigmas.max()) <= 0.05
+    assert float(sigmas.log().mean().exp()) == pytest.approx((0.0015 * 0.05) ** 0.5, rel=0.15)
+
+
+def test_a_periodic_blur_is_undone_as_dense_matrices_have_it() -> None:
+    """Against the operator written out, column by column."""
+    blur, size = PeriodicBlur(rand(3, 5).float()), (6, 7)
+    image, guess = rand(2, *size).float(), rand(2, *size).float()
+    dense = torch.stack([blur(basis.view(size)).flatten() for basis in torch.eye(42)], 1)
+    rolled = sum(blur.kernel[y, x] * image.roll((y - 1, x - 2), (-2, -1)) for y in range(3) for x in range(5))
+    assert_close(blur(image), rolled)
+    assert_close(blur.adjoint(image).flatten(1), image.flatten(1) @ dense)
+    right = blur(image).flatten(1) @ dense + 0.1 * guess.flatten(1)
+    expected = torch.linalg.solve(dense.T @ dense + 0.1 * torch.eye(42), right.T).T.view_as(image)
+    assert_close(blur.solve(blur(image), guess, 0.1), expected, atol=1e-4, rtol=1e-4)

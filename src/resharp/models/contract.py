@@ -31,7 +31,8 @@ class Contract:
     must be multiples of (who runs the network pads);  halo: pixels around a pixel that the result there depends on,
     None where it is the whole photo;  takes: some of INPUTS;  noise_sigma: the lowest and the highest noise level that
     a denoiser is good for, on the [0, 1] scale;  unrolled: the steps of half-quadratic splitting that a denoiser was
-    learned within, and undoes known blur in, None for one that learned white noise alone.
+    learned within, and undoes known blur in, at the least noise (`solvers.steps_for`), None for one that learned white
+    noise alone.
 
     Raises ArgumentError for what cannot be.
     """

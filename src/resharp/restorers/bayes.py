@@ -28,6 +28,7 @@ from resharp.solvers import (
     known,
     mean_and_spread,
     mean_shift,
+    steps_for,
     unclipped,
 )
 from resharp.solvers import halo as reach_of
@@ -123,6 +124,16 @@ def usual_denoiser(solver: str | Solver) -> str:
     return PUBLISHED_DENOISER if solver in ("dmsp", solve_dmsp) else DEFAULT_DENOISER
 
 
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """How a photo is restored: what was done to it, its noise, None where a solver estimates it, in how many steps."""
+
+    operator: LinearDegradation
+    noise_sigma: float | None
+    n_iterations: int
+    seed: int
+
+
 @final
 class BayesRestorer:
     """Restores what a known linear degradation did, blur by a kernel above all; images (..., 3, H, W) in [0, 1].
@@ -155,10 +166,10 @@ class BayesRestorer:
             raise ArgumentError(f"solver {solver!r} is unknown; choose {', '.join(SOLVERS)}")
         self._solver, usual = SOLVERS[solver] if isinstance(solver, str) else (solver, 16)
         is_blur = degradation is None or isinstance(degradation, Blur)
-        if self._solver is solve_half_quadratic and is_blur and denoiser.unrolled is not None:
-            usual = denoiser.unrolled
-        self.n_iterations = usual if n_iterations is None else n_iterations
-        if self.n_iterations < 1:
+        is_known = is_blur and self._solver is solve_half_quadratic  # what a denoiser may be learned within
+        self._most_steps = denoiser.unrolled if is_known and n_iterations is None else None
+        self._n_iterations = usual if n_iterations is None else n_iterations
+        if self._n_iterations < 1:
             raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, {usual} are usual")
         check_noise(noise_sigma)
         if checked_gamma(gamma) != 1 and solver == "dmsp":
@@ -186,16 +197,22 @@ class BayesRestorer:
         check_known(known, self.accepts, name="this restorer")
         degraded = as_image(image).to(self.denoiser.device)
         operator = self._operator(known, degraded).to(degraded.device)
-        noise_sigma = known.get("noise_sigma", self._noise_sigma)
+        noise_sigma, n_iterations = known.get("noise_sigma", self._noise_sigma), self._n_iterations
         check_noise(noise_sigma)
-        if noise_sigma is None and self._solver is solve_half_quadratic and _is_found(known.get("kernel")):
-            noise_sigma = max(KERNEL_ERROR, min(1.0, float(estimated_noise_sigma(degraded).mean())))
+        is_found = self._solver is solve_half_quadratic and _is_found(known.get("kernel"))
+        if noise_sigma is None and (is_found or self._most_steps is not None):
+            noise_sigma = max(
+                KERNEL_ERROR if is_found else 0.0, min(1.0, float(estimated_noise_sigma(degraded).mean()))
+            )
+        if noise_sigma is not None and self._most_steps is not None:
+            n_iterations = steps_for(noise_sigma, self._most_steps)
         checked_seed(seed)
         if isinstance(operator, Blur):
             check_fits(operator, degraded)
         found: dict[str, float | str | Tensor] = {}
         with memory_named(degraded, degraded.device):
-            restored = self._solved(degraded, operator, noise_sigma, seed, progress, found)
+            plan = _Plan(operator, noise_sigma, n_iterations, seed)
+            restored = self._solved(degraded, plan, progress, found)
         facts = {name: float(fact) if isinstance(fact, Tensor) else fact for name, fact in found.items()}
         if not bool(torch.isfinite(restored).all()):
             raise WeightsError("the denoiser's output is not finite; try --precision float32 or other weights")
@@ -221,20 +238,15 @@ class BayesRestorer:
             raise KernelError(f"{error}; name the kernel, such as motion:15,30, or leave the photo as it is") from None
 
     def _solved(
-        self,
-        degraded: Tensor,
-        operator: LinearDegradation,
-        noise_sigma: float | None,
-        seed: int,
-        progress: Progress | None,
-        facts: dict[str, float | str | Tensor],
+        self, degraded: Tensor, plan: _Plan, progress: Progress | None, facts: dict[str, float | str | Tensor]
     ) -> Tensor:
         """Of the operator's domain, without what lies outside the frame, the spread of samples behind it; whole or in
         parts."""
         flat = degraded.reshape(-1, *degraded.shape[-3:])
-        side, halo = self._parts(flat, operator)
-        if noise_sigma is None and side < max(flat.shape[-2:]) and self._solver is solve_half_quadratic:
-            noise_sigma = min(1.0, float(estimated_noise_sigma(flat).mean()))  # of the whole, for all parts alike
+        side, halo = self._parts(flat, plan.operator)
+        if plan.noise_sigma is None and side < max(flat.shape[-2:]) and self._solver is solve_half_quadratic:
+            of_whole = min(1.0, float(estimated_noise_sigma(flat).mean()))  # for all parts alike
+            plan = dataclasses.replace(plan, noise_sigma=of_whole)
         n_parts = n_tiles(flat, side=side, halo=halo)
         part = itertools.count()
 
@@ -243,40 +255,34 @@ class BayesRestorer:
 
             def report(iteration: int, found: Mapping[str, float | str | Tensor]) -> bool | None:
                 facts.update(found)
-                run = before * n_runs + (next(runs) // self.n_iterations)
-                done, total = run * self.n_iterations + iteration, n_parts * n_runs * self.n_iterations
+                run = before * n_runs + (next(runs) // plan.n_iterations)
+                done, total = run * plan.n_iterations + iteration, n_parts * n_runs * plan.n_iterations
                 if n_parts * n_runs > 1:
                     told(progress, done, total)
                     return None
                 return None if progress is None else progress(done, total)
 
-            return self._solver_on(measurement, operator, noise_sigma, seed, report)
+            return self._solver_on(measurement, plan, report)
 
         solved = run_in_tiles(solve, flat, side=side, halo=halo) if n_parts > 1 else solve(flat)
         return solved.reshape(*degraded.shape[:-3], *solved.shape[-3:])
 
-    def _solver_on(
-        self,
-        measurement: Tensor,
-        operator: LinearDegradation,
-        noise_sigma: float | None,
-        seed: int,
-        report: Report,
-    ) -> Tensor:
-        exact = noise_sigma is None and operator.is_exact
-        noise = _NO_NOISE if exact else noise_sigma
-        problem = Problem(measurement, operator, noise, seed, self._gamma, None, report)
+    def _solver_on(self, measurement: Tensor, plan: _Plan, report: Report) -> Tensor:
+        operator = plan.operator
+        exact = plan.noise_sigma is None and operator.is_exact
+        noise = _NO_NOISE if exact else plan.noise_sigma
+        problem = Problem(measurement, operator, noise, plan.seed, self._gamma, None, report)
 
         def solved(generator: torch.Generator | None) -> Tensor:
-            own = seed if generator is None else generator.initial_seed()
+            own = plan.seed if generator is None else generator.initial_seed()
             run = dataclasses.replace(problem, generator=generator, seed=own)
-            image = self._solver(run, self.denoiser, self.n_iterations)
+            image = self._solver(run, self.denoiser, plan.n_iterations)
             image = without_margin(image, operator.margin)
             return operator.solve(measurement, image, 0.0) if exact else image
 
         if self._samples is None:
             return solved(None)
-        return torch.cat(mean_and_spread(solved, self._samples, seed=seed), -3)
+        return torch.cat(mean_and_spread(solved, self._samples, seed=plan.seed), -3)
 
     def _parts(self, flat: Tensor, operator: LinearDegradation) -> tuple[int, int]:
         """(side, halo) of the parts of images (N, C, H, W)."""

@@ -131,7 +131,7 @@ class NetworkDenoiser:
 
     levels: (low, high) of the sigmas that it is good for.  Raises ArgumentError for others, WeightsError for a network
     that does something else.  `at_any_level` is the same denoiser without that limit.  unrolled: the steps of a solver
-    that it was learned within, None for white noise alone.
+    that it was learned within, at the least noise, None for white noise alone.
     """
 
     def __init__(

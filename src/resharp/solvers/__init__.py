@@ -1,6 +1,6 @@
 """Find the image: functions of (measurement, degradation, prior)."""
 
-from .half_quadratic import falling_levels, half_quadratic, halo, mean_and_spread, unclipped
+from .half_quadratic import falling_levels, half_quadratic, halo, mean_and_spread, steps_for, unclipped
 from .mean_shift import DataWeight, Step, estimated, known, mean_shift, until_settled
 from .noise_level import estimated_noise_sigma
 
@@ -15,6 +15,7 @@ __all__ = [
     "known",
     "mean_and_spread",
     "mean_shift",
+    "steps_for",
     "unclipped",
     "until_settled",
 ]

@@ -25,6 +25,7 @@ LOWEST = 1 / 255  # least noise that is believed: rounding, and kernels that are
 LAST_PER_NOISE = 2.5  # level of the last step against the photo's noise
 PRIOR_WEIGHT = 0.25  # lambda: the denoiser's opinion against a photo that is as noisy; 0.35 loses 0.1 dB, 0.15 two
 BEND = 1.5  # above 1, more of the steps stay at high levels
+FEWEST_STEPS = 5  # that a denoiser is asked which was learned within the solver
 INJECTED = 0.5  # standard deviation of the noise that samples draw, as a share of the level's
 TOLERANCE = (
     3e-4  # of the least-squares step; 1e-3 loses 0.2 dB, 1e-2 more than one, and parts then differ from the whole
@@ -112,6 +113,13 @@ def falling_levels(noise_sigma: float, n_iterations: int, *, highest: float = HI
     fall = math.log(highest / last)
     steps = max(1, n_iterations - 1)
     return [last * math.exp(fall * (1 - (i / steps) ** BEND)) for i in range(steps + 1)][-n_iterations:]
+
+
+def steps_for(noise_sigma: float, most: int) -> int:
+    """In how many iterations levels fall as steeply as in `most` at the least noise that is believed, `LOWEST`: fewer
+    at more noise, where they do not fall as far, but 5 or `most`."""
+    falls = [math.log(HIGHEST / min(HIGHEST, LAST_PER_NOISE * max(sigma, LOWEST))) for sigma in (noise_sigma, LOWEST)]
+    return max(min(FEWEST_STEPS, most), round(1 + (most - 1) * falls[0] / falls[1]))
 
 
 def unclipped(measurement: Tensor, predicted: Tensor) -> Tensor:

@@ -206,14 +206,16 @@ class AdversarialRecipe(_Strict):
 class UnrolledRecipe(_Strict):
     """What an unrolled step has the solver undo, in how many steps of half-quadratic splitting.
 
-    extent: of the kernels' longer side, in pixels, smallest and largest;  noise_sigma: lowest and highest, on the
-    [0, 1] scale, low ones more often;  mistaken: share of the batches whose kernel the solver knows inexactly.
+    n_iterations: at the least noise, see `solvers.steps_for`;  extent: of the kernels' longer side, in pixels,
+    smallest and largest, half of them in the lower half;  noise_sigma: lowest and highest, on the [0, 1] scale, evenly
+    in its logarithm;  periodic: share of the batches whose blur goes on round the frame, which shows as much as larger
+    crops would and is undone in closed form.
     """
 
-    n_iterations: Annotated[int, Field(ge=1, le=32, strict=True)] = 6
-    extent: tuple[Annotated[float, Field(ge=3, le=255)], Annotated[float, Field(ge=3, le=255)]] = (3.0, 33.0)
+    n_iterations: Annotated[int, Field(ge=1, le=32, strict=True)] = 8
+    extent: tuple[Annotated[float, Field(ge=3, le=255)], Annotated[float, Field(ge=3, le=255)]] = (3.0, 37.0)
     noise_sigma: tuple[Level, Level] = (0.0015, 0.05)
-    mistaken: Annotated[float, Field(ge=0, le=1)] = 0.2
+    periodic: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     @model_validator(mode="after")
     def _rising(self) -> "UnrolledRecipe":

@@ -6,35 +6,32 @@ denoiser like any other, for what least-squares steps leave, their ringing above
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from resharp.degradations import Blur, without_margin
+from resharp.degradations import Blur, LinearDegradation, without_margin
 from resharp.degradations.kernels import disk_kernel, gaussian_kernel, motion_kernel
 from resharp.degradations.shake import smooth_path
 from resharp.degradations.trajectory import TrajectoryBlur, centred_psf
 from resharp.device import sent
 from resharp.priors import Denoiser
-from resharp.restorers.bayes import KERNEL_ERROR
-from resharp.solvers import half_quadratic
+from resharp.solvers import half_quadratic, steps_for
 
 from .config import UnrolledRecipe
 
-_TOLERANCE = 1e-3  # of least-squares steps; what that leaves is far less than what the denoiser is off
+_LEAST_SIGMA = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
 class KnownBlur:
-    """What is done to all photos of a batch: the blur, the one that the solver believes in, noise and what it is told
-    of it, on the [0, 1] scale."""
+    """What is done to all photos of a batch: the blur, and noise on the [0, 1] scale."""
 
-    blur: Blur
-    believed: Blur
+    blur: LinearDegradation
     sigma: float
-    told: float
 
     @classmethod
     def drawn(cls, wanted: UnrolledRecipe, seed: int) -> "KnownBlur":
@@ -42,11 +39,9 @@ class KnownBlur:
         generator = torch.Generator().manual_seed(seed)
         kernel = drawn_kernel(wanted.extent, generator)
         share, chance = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
-        low, high = wanted.noise_sigma
-        sigma = low + (high - low) * share**2
-        if chance >= wanted.mistaken:
-            return cls(Blur(kernel), Blur(kernel), sigma, sigma)
-        return cls(Blur(kernel), Blur(mistaken(kernel, generator)), sigma, max(sigma, KERNEL_ERROR))
+        low, high = (math.log(max(sigma, _LEAST_SIGMA)) for sigma in wanted.noise_sigma)
+        blur = PeriodicBlur(kernel) if chance < wanted.periodic else Blur(kernel, method="fft")
+        return cls(blur, math.exp(low + (high - low) * share))
 
     @torch.no_grad()
     def photos(self, clean: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -56,29 +51,65 @@ class KnownBlur:
         return blurred + self.sigma * sent(torch.stack(drawn), clean.device)
 
     def undone(self, photos: Tensor, denoiser: Denoiser, n_iterations: int) -> Tensor:
-        """What the solver makes of blurred photos, of the same size."""
-        believed = self.believed.to(photos.device)
+        """What the solver makes of blurred photos, of the same size.  n_iterations: at the least noise."""
+        blur = self.blur.to(photos.device)
         made = half_quadratic(
             photos,
-            believed,
+            blur,
             denoiser,
-            believed.first_guess(photos),
-            noise_sigma=self.told,
-            n_iterations=n_iterations,
-            tolerance=_TOLERANCE,
+            blur.first_guess(photos),
+            noise_sigma=self.sigma,
+            n_iterations=steps_for(self.sigma, n_iterations),
         )
-        return without_margin(made, believed.margin)
+        return without_margin(made, blur.margin)
 
     def seen(self, clean: Tensor) -> Tensor:
         """What of clean photos the blurred ones show."""
         return without_margin(clean, self.blur.margin)
 
 
+class PeriodicBlur(LinearDegradation):
+    """Blur of images (..., H, W) that go on round their frame by a kernel, both sides odd, no larger than they are."""
+
+    kernel: Tensor
+
+    def __init__(self, kernel: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("kernel", kernel)
+
+    def first_guess(self, measurement: Tensor) -> Tensor:
+        return measurement.clamp(0, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self._filtered(image, self._spectrum(image))
+
+    def adjoint(self, measurement: Tensor) -> Tensor:
+        return self._filtered(measurement, self._spectrum(measurement).conj())
+
+    def _change_in_closed_form(self, misfit: Tensor, ratios: Tensor, weight: Tensor | None) -> Tensor | None:
+        if weight is not None:
+            return None
+        spectrum = self._spectrum(misfit)
+        return self._filtered(misfit, spectrum.conj() / (spectrum.abs().square() + ratios).clamp(min=1e-6))
+
+    def _spectrum(self, like: Tensor) -> Tensor:
+        (kh, kw), (height, width) = self.kernel.shape, like.shape[-2:]
+        placed = functional.pad(self.kernel.to(like), (0, width - kw, 0, height - kh))
+        spectrum: Tensor = torch.fft.rfft2(placed.roll((-(kh // 2), -(kw // 2)), (0, 1)))
+        return spectrum
+
+    def _filtered(self, images: Tensor, gain: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(images) * gain, s=(height, width))
+        return filtered
+
+
 def drawn_kernel(extent: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """A blur kernel (height, width), both odd, its longer side about of this extent: four of five are the way of a
-    shaken camera, half of these DeblurGAN's, the others disks, Gaussians and straight lines."""
-    kind, share, free = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
-    size = extent[0] + (extent[1] - extent[0]) * share
+    """A blur kernel (height, width), both odd, its longer side about of this extent, every second one in its lower
+    half: four of five are the way of a shaken camera, half of these DeblurGAN's, the others disks, Gaussians and
+    straight lines."""
+    kind, share, free, is_small = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
+    size = extent[0] + (extent[1] - extent[0]) * share * (0.5 if is_small < 0.5 else 1.0)
     if kind < 0.8:
         trajectory = TrajectoryBlur(length=1.0, anxiety=0.01 * free).trajectory(generator)
         path = trajectory if kind < 0.4 else smooth_path(len(trajectory), 2, generator)
@@ -88,11 +119,3 @@ def drawn_kernel(extent: tuple[float, float], generator: torch.Generator) -> Ten
     if kind < 0.94:
         return disk_kernel(size / 2)
     return motion_kernel(size, 180 * free)
-
-
-def mistaken(kernel: Tensor, generator: torch.Generator) -> Tensor:
-    """A kernel (height, width) much as it is found in a photo: softer, and each value off by a third."""
-    soft = Blur(gaussian_kernel(0.6), method="direct")
-    softer: Tensor = soft(functional.pad(kernel, (soft.margin[1], soft.margin[1], soft.margin[0], soft.margin[0])))
-    speckled = softer * (1 + 0.3 * torch.randn(softer.shape, generator=generator)).clamp(min=0)
-    return speckled / speckled.sum()

@@ -120,7 +120,8 @@ class BlurJudge(PhotoJudge):
         wanted, clean = recipe.stages[-1].unrolled, photos["clean"].to(torch.float32)
         assert wanted is not None
         self._n_iterations, count = wanted.n_iterations, len(clean)
-        known = [KnownBlur.drawn(wanted, recipe.seed + 1 + number) for number in range(count)]
+        as_in_photos = wanted.model_copy(update={"periodic": 0.0})
+        known = [KnownBlur.drawn(as_in_photos, recipe.seed + 1 + number) for number in range(count)]
         blurred = [
             one.photos(photo[None], [number]) for number, (one, photo) in enumerate(zip(known, clean, strict=True))
         ]
