@@ -5,7 +5,7 @@
 
 --levin: Levin's 16 photos and their kernels: similarity of kernels (correlation at the best shift, 1 is perfect), PSNR
 at the best shift and error ratio against the true kernel in the same solver.  --restored: the same photos as `deblur`
-restores them, beside `deconvolve` with `denoiser-light` and their true kernels, noise estimated.  --shapes: eight
+restores them, beside `deconvolve` with `denoiser-unrolled` and their true kernels, noise estimated.  --shapes: eight
 kernels on windows of 320 pixels of two clean photos, without noise, with noise .01 and .02, and through JPEG 75.
 --shake: clean photos under `Shake()` (the number in the photo's name is the seed), blur in light.  --sharp: photos in
 which no blur should be found, and a page of text.  --pairs: folders with blur/ and sharp/; blur in pixel values.
@@ -101,7 +101,7 @@ def judge_levin(folder: Path) -> None:
 def judge_restored(folder: Path) -> None:
     print(f"\n{'restored':<12}{'blurred':>9}{'deblur':>9}{'known':>9}{'ratio':>8}{'s':>7}{'s':>7}")
     deblur = resharp.open_restorer("blind-refined")
-    deconvolve = resharp.BayesRestorer(resharp.open_denoiser("denoiser-light"))
+    deconvolve = resharp.BayesRestorer(resharp.open_denoiser("denoiser-unrolled"))
     rows = []
     for name, grey, clean, true in levins(folder):
         photo, times = grey.expand(3, -1, -1).contiguous(), [time.process_time()]

@@ -123,7 +123,7 @@ def test_odd_but_legal_arrays() -> None:
 
 def test_an_opened_denoiser_is_what_its_name_is() -> None:
     image = blurred_patch()[1][:, :24, :26]
-    opened = resharp.deconvolve(image, KERNEL, n_iterations=2, model=resharp.open_denoiser("denoiser-light"))
+    opened = resharp.deconvolve(image, KERNEL, n_iterations=2, model=resharp.open_denoiser("denoiser-unrolled"))
     assert torch.equal(opened, resharp.deconvolve(image, KERNEL, n_iterations=2))
 
 

@@ -133,7 +133,7 @@ def upscale(wanted: Wanted, samples: int | None, segmentation: str | None) -> No
 
 
 @click.command()
-@restoring("denoiser-light", of="The denoiser that serves as prior (of `--solver dmsp` dae-sigma11)", task="denoise")
+@restoring("denoiser-unrolled", of="The denoiser that serves as prior (of `--solver dmsp` dae-sigma11)", task="denoise")
 @click.option(
     "--kernel",
     required=True,
@@ -153,7 +153,12 @@ def upscale(wanted: Wanted, samples: int | None, segmentation: str | None) -> No
     metavar="NAME",
     help="half-quadratic, or dmsp, the published iteration of Deep Mean-Shift Priors.",
 )
-@click.option("--iterations", type=int, metavar="N", help="Steps of the solver.  [default: 16, 300 of dmsp]")
+@click.option(
+    "--iterations",
+    type=int,
+    metavar="N",
+    help="Steps of the solver.  [default: 5 to 8 by the noise, 16 of other denoisers, 300 of dmsp]",
+)
 @click.option("--gamma", type=float, default=1.0, show_default=True, metavar="G", help=_GAMMA)
 @click.option("--samples", type=int, metavar="N", help="The mean of N runs that differ in noise which they draw.")
 @click.option(

@@ -74,6 +74,9 @@ class _Seen:
     def shows_all(self) -> bool:
         return len(self.kernels) == len(self.view.windows)
 
+    def doubt(self) -> float:
+        return doubt(self.asked.windows, self.kernels)
+
     def check_that_it_is_worth_while(self) -> None:
         """Raises NoBlurError where these windows rule a blur out, which saves two thirds of the time."""
         is_steep = self.asked.steepest > SHARP
@@ -131,7 +134,8 @@ def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, tuple[Te
             light = in_light()
         except NoBlurError:
             return 1.0, pixels.view, None
-    doubts = [doubt(one.asked.windows, one.kernels) for one in (pixels, light)]
+    with side_by_side(pixels.doubt, light.doubt) as both:
+        doubts = [of() for of in both]
     in_light_it_is = doubts[1] < (_PRINT_IN_LIGHT if is_print else _CLEARLY) * doubts[0]
     chosen, its_doubt = (light, doubts[1]) if in_light_it_is else (pixels, doubts[0])
     if is_print:

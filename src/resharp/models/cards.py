@@ -24,6 +24,7 @@ SHIPPED = {
         "dbgan",
         "denoiser",
         "denoiser-light",
+        "denoiser-unrolled",
         "srgan",
         "srresnet",
         "upscale",
@@ -31,6 +32,7 @@ SHIPPED = {
 }
 DEFAULT_DENOISER = "denoiser-light"  # of solvers, which ask often
 BEST_DENOISER = "denoiser"  # of noise alone, at 2.1 times the cost
+UNROLLED_DENOISER = "denoiser-unrolled"  # learned within the solver, for known blur
 PUBLISHED_DENOISER = "dae-sigma11"  # what Deep Mean-Shift Priors were published with; eight times the cost
 DEFAULT_DEBLUR = "blind-refined"
 DEFAULT_UPSCALER = "upscale"

@@ -18,7 +18,7 @@ from resharp.errors import ArgumentError, KernelError, WeightsError
 from resharp.image import as_image
 from resharp.kernel_estimation import estimate_kernel
 from resharp.kernel_estimation.view import NoBlurError
-from resharp.models import DEFAULT_DENOISER, PUBLISHED_DENOISER, Contract
+from resharp.models import DEFAULT_DENOISER, PUBLISHED_DENOISER, UNROLLED_DENOISER, Contract
 from resharp.priors import MeanShift
 from resharp.solvers import (
     Step,
@@ -120,7 +120,9 @@ KERNEL_ERROR = 0.025  # what kernels that were found are wrong by, as noise (doc
 
 
 def usual_denoiser(solver: str | Solver) -> str:
-    """The name of the denoiser that a solver asks if no other is named."""
+    """The name of the denoiser that a solver asks to undo blur if no other is named."""
+    if solver in ("half-quadratic", solve_half_quadratic):
+        return UNROLLED_DENOISER
     return PUBLISHED_DENOISER if solver in ("dmsp", solve_dmsp) else DEFAULT_DENOISER
 
 

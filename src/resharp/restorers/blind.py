@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from resharp.allocation import give_freed_memory_back
 from resharp.degradations import BlurField, VaryingBlur, edge_padded, without_margin
 from resharp.degradations.light import to_light, to_pixels
 from resharp.degradations.ranges import checked_seed
@@ -30,7 +31,11 @@ from .memory import memory_named
 from .network import NetworkDenoiser
 from .tiled import TiledNetwork
 
-N_ITERATIONS = 3
+N_ITERATIONS, OF_LARGE = (
+    3,
+    2,
+)  # two leave exact kernels half a decibel behind, and gain as much where they are not exact
+LARGE = 2**22  # pixels of a photo that people wait for
 TOLERANCE = 3e-2  # of the least-squares steps; 1e-2 takes 1.7 times as many iterations for the same PSNR (19 photos)
 _AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
@@ -48,7 +53,7 @@ class BlindRestorer:
 
     gamma: blur is looked for and undone in pixel values ** gamma, None: see `find_blur`;  largest: side in pixels of
     the largest kernel that is looked for, None to find that, too;  refiner: a network that takes (photo, undone), see
-    `undone`, None for the solver's result as it is.
+    `undone`, None for the solver's result as it is;  n_iterations: of the solver, None for three, of large photos two.
     """
 
     contract = Contract("deblur")
@@ -61,9 +66,9 @@ class BlindRestorer:
         gamma: float | None = None,
         largest: int | None = None,
         refiner: TiledNetwork | None = None,
-        n_iterations: int = N_ITERATIONS,
+        n_iterations: int | None = None,
     ) -> None:
-        if n_iterations < 1:
+        if n_iterations is not None and n_iterations < 1:
             raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, {N_ITERATIONS} are usual")
         self.denoiser, self._gamma, self._largest, self._n_iterations = denoiser, gamma, largest, n_iterations
         self._refiner = refiner
@@ -93,6 +98,8 @@ class BlindRestorer:
         found = FoundBlur(known, doubt=SURE) if isinstance(known, BlurField) else known
         if found is None:
             found = find_blur(photo.cpu(), gamma=self._gamma, largest=self._largest)
+            if _is_large(photo):
+                give_freed_memory_back()  # in pieces of each thread's, where nobody else would find it
         blur = found.field
         if blur is None:
             return Restored(photo, facts={"untouched": found.reason})
@@ -117,7 +124,7 @@ class BlindRestorer:
         kernels that leaves no more edges than a picture may have."""
         photo, halo = blurred.photo[None], max(blurred.operator.kernels.shape[2:]) + 2 * self.denoiser.halo
         side = max(PART, 2 * smallest_side(halo))
-        steps = _Steps(progress, n_tiles(photo, side=side, halo=halo) * self._n_iterations)
+        steps = _Steps(progress, n_tiles(photo, side=side, halo=halo) * self._steps_for(photo))
         for error in errors:
             noise = facts["noise_sigma"] = max(error, blurred.noise_sigma)
             edges = _Edges(math.inf if error == errors[-1] else MOST_EDGES)
@@ -127,6 +134,11 @@ class BlindRestorer:
             except _RingingError:
                 steps.again()
         raise AssertionError("any number of edges is taken of the last error")
+
+    def _steps_for(self, photo: Tensor) -> int:
+        if self._n_iterations is not None:
+            return self._n_iterations
+        return OF_LARGE if _is_large(photo) else N_ITERATIONS
 
     def _part(
         self,
@@ -151,7 +163,7 @@ class BlindRestorer:
             noise_sigma=noise_sigma,
             weigh=unclipped,
             gamma=part.gamma,
-            n_iterations=self._n_iterations,
+            n_iterations=self._steps_for(of.photo),
             tolerance=TOLERANCE,
             on_step=steps.done,
         ).clamp(0, 1)
@@ -161,6 +173,8 @@ class BlindRestorer:
         if self._refiner is not None:
             inner.copy_(self._refiner(photo, planes=undone(inner, trust)).clamp(0, 1))
             trust = part.trust_in(restored)
+        if _is_large(of.photo):
+            give_freed_memory_back()  # the next part is of another size
         return undone(inner, trust)[None]
 
 
@@ -183,6 +197,10 @@ class Blurred:
         """(1, H, W), see `trust_in`, of a restoration with its margin, (3, H + n - 1, W + n - 1)."""
         again = to_pixels(self.operator(to_light(restored, self.gamma)), self.gamma)
         return trust_in(self.photo, again, self.noise_sigma)
+
+
+def _is_large(photo: Tensor) -> bool:
+    return photo.shape[-2] * photo.shape[-1] >= LARGE
 
 
 def _errors(doubt: float, *, is_refined: bool) -> Sequence[float]:

@@ -122,7 +122,7 @@ class NetworkRestorer:
         return total.div_(len(runs))
 
 
-_MOST_OF_A_DENOISER = 768 << 20  # bytes on a CPU, beside all that a solver holds
+_MOST_OF_A_DENOISER = 512 << 20  # bytes on a CPU, beside all that a solver holds
 
 
 @final

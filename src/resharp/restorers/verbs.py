@@ -111,7 +111,7 @@ def deconvolve(
     image: as `restore` takes it;  kernel: the picture of a point of light, (height, width), both odd: tensor, array, or
     what `--kernel` takes, "estimate:31" to have it found;  noise_sigma: standard deviation on the [0, 1] scale
     (0.01 = 2.55 grey levels), None to estimate it;  model: a denoiser by name or file, or what `open_denoiser` made of
-    it, once for many photos, None for "denoiser-light", or "dae-sigma11" of solver "dmsp", as published;
+    it, once for many photos, None for "denoiser-unrolled", or "dae-sigma11" of solver "dmsp", as published;
     solver: a row of SOLVERS, or a function as they are.
 
     Returns the restored image in the form of the input, the same size: pixels whose light partly came from outside the
