@@ -18,6 +18,7 @@ from resharp.solvers.half_quadratic import (
     half_quadratic,
     halo,
     mean_and_spread,
+    steps_for,
     unclipped,
 )
 from resharp.solvers.noise_level import _quantile, estimated_noise_sigma
@@ -130,6 +131,17 @@ def test_levels_fall_to_the_noise_and_stay_in_a_denoisers_range() -> None:
     assert all(math.isclose(level, 49 / 255) for level in falling_levels(0.9, 3))
     assert len(falling_levels(0, 1)) == 1
     assert falling_levels(0, 5)[-1] > 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("grey_levels", "most", "steps"), [(0, 8, 8), (1, 8, 8), (2.55, 8, 6), (20, 8, 5), (255, 2, 2)]
+)
+def test_more_noise_takes_fewer_steps_of_the_same_fall(grey_levels: float, most: int, steps: int) -> None:
+    assert steps_for(grey_levels / 255, most) == steps
+    if steps == 6:
+        steepest = falling_levels(0, 8)[0] / falling_levels(0, 8)[-1]
+        levels = falling_levels(grey_levels / 255, steps)
+        assert (levels[0] / levels[-1]) ** (1 / (steps - 1)) == pytest.approx(steepest ** (1 / 7), rel=0.05)
 
 
 @pytest.mark.parametrize("degrade", [Mosaic(), Resize(0.5), Mosaic() @ Blur(gaussian_kernel(0.8))])

@@ -1,6 +1,7 @@
 """Kernels found of blurred pictures whose kernels are known, and the pieces of the way there against closed forms."""
 
 import math
+import threading
 
 import cv2
 import numpy as np
@@ -39,6 +40,7 @@ from resharp.kernel_estimation.shapes import (
     without_islands,
 )
 from resharp.kernel_estimation.sharpness import SURELY_SHARP, sharpness_through
+from resharp.kernel_estimation.threads import one_thread, side_by_side, window_by_window
 from resharp.kernel_estimation.view import View, largest_kernel, steepest_edges
 from tests.conftest import rand
 
@@ -94,14 +96,43 @@ def test_kernels_are_the_same_on_any_number_of_threads() -> None:
     before = torch.get_num_threads()
     windows = torch.stack([seen(scene(200, 200, seed=seed), motion_kernel(9, 30), 0.01) for seed in (3, 4)])
     try:
-        found = []
-        for n_threads in (1, 2):
+        found, blurs = [], []
+        for n_threads in (1, 2, 5):
             torch.set_num_threads(n_threads)
             found.append(estimate_kernels(windows, largest=15))
+            blurs.append(find_blur(windows[0][None]))
             assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
-    assert torch.equal(*found)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+    assert blurs[0].field is not None
+    for one in blurs[1:]:
+        assert one.field is not None
+        assert torch.equal(one.field.kernels, blurs[0].field.kernels)
+        assert one.doubt == blurs[0].doubt
+
+
+def test_what_is_not_asked_for_is_given_up() -> None:
+    before, counted, begun = torch.get_num_threads(), [0], threading.Event()
+
+    def counting() -> None:
+        for _ in range(100_000):
+            window_by_window(lambda one: (one,), torch.zeros(1, 2, 2))
+            counted[0] += 1
+            begun.set()
+
+    def refused() -> None:
+        begun.wait()
+        raise KernelError("nothing to see")
+
+    torch.set_num_threads(2)
+    try:
+        with one_thread(), pytest.raises(KernelError), side_by_side(refused, counting) as (first, _):
+            first()
+    finally:
+        torch.set_num_threads(before)
+    assert 0 < counted[0] < 100_000
 
 
 def test_windows_are_estimated_as_alone() -> None:

@@ -16,13 +16,10 @@ from .degradations import Resize, Shake, load_kernel
 from .figures import side_by_side, with_inset
 from .metrics import psnr, psnr_up_to_shift, ssim
 from .photo import Photo, read_photo, write_photo
-from .restorers import SOLVERS, Progress, blur, deblur, deconvolve
-from .restorers.bayes import DEFAULT_SOLVER
-from .restorers.blind import N_ITERATIONS as BLIND_ITERATIONS
+from .restorers import Progress, blur, deblur, deconvolve
 
 SHAKE = Shake(extent=16.0, sway=1.0, roll=0.3, read_noise=0.002)
 NOISE_SIGMA = 2.55 / 255
-N_STEPS = BLIND_ITERATIONS + 2 * SOLVERS[DEFAULT_SOLVER][1]  # of all restorations together
 SIGNS = (  # where, what, size, paper, ink
     ((40, 330, 300, 400), "SHARP 2026", 40, (245, 245, 240), (20, 22, 30)),
     ((300, 420, 490, 480), "HARBOUR", 34, (20, 70, 140), (240, 240, 250)),

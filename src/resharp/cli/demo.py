@@ -23,9 +23,9 @@ def demo(out: Path, as_json: bool) -> None:
     """Shake, blur and restore a shipped photo.  Prints what that gained, and leaves the pictures to look at."""
     import tqdm
 
-    from resharp.demo import N_STEPS, run_demo
+    from resharp.demo import run_demo
 
-    with tqdm.tqdm(total=N_STEPS, desc="restoring", unit="it", disable=None, leave=False) as bar:
+    with tqdm.tqdm(desc="restoring", unit="it", disable=None, leave=False) as bar:
         rows = run_demo(out, progress=lambda _, __: bar.update() and None)
     if as_json:
         click.echo(json.dumps({"folder": str(out), "results": [dataclasses.asdict(row) for row in rows]}))

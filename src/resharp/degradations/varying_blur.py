@@ -141,7 +141,8 @@ class VaryingBlur(LinearDegradation):
         return near_inverse(self._mean_power(grid, estimate), grid, ratios, weight)
 
     def _mean_power(self, grid: tuple[int, int], like: Tensor) -> Tensor:
-        """(H, W // 2 + 1): the kernels' mean power on this grid, the spectrum of the mean of their autocorrelations."""
+        """(H, W // 2 + 1): the kernels' mean power on this grid, the spectrum of their mean autocorrelation; about so
+        where that is larger than the grid."""
         sides = [2 * side - 1 for side in self.kernels.shape[2:]]
         powers = torch.fft.rfft2(self.kernels.to(like), s=sides).abs().square().mean((0, 1))
         room = [max(0, length - side) for length, side in zip(grid, sides, strict=True)]

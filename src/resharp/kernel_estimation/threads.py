@@ -4,6 +4,7 @@ Every sum is made by one thread; all cores are used where windows do not ask eac
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -17,6 +18,11 @@ _Result = TypeVar("_Result")
 _PIXELS = 65_536  # of windows at once; how many does not depend on the cores
 _n_cores = ContextVar("_n_cores", default=1)
 _pool: ContextVar[ThreadPoolExecutor | None] = ContextVar("_pool", default=None)
+_is_over: ContextVar[threading.Event | None] = ContextVar("_is_over", default=None)
+
+
+class _NotNeededError(Exception):
+    """Nobody waits for this thread's result any more."""
 
 
 @contextlib.contextmanager
@@ -25,7 +31,7 @@ def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with _on(before):
+        with _on(before), torch.no_grad(), torch.autocast("cpu", enabled=False):  # as threads begin
             yield
     finally:
         torch.set_num_threads(before)
@@ -37,7 +43,9 @@ def window_by_window(function: Callable[..., tuple[Tensor, ...]], *tensors: Tens
     On a processor few windows at a time, which fit into its cache, on as many cores as `one_thread` found; elsewhere
     all at once.
     """
-    count = len(tensors[0])
+    over, count = _is_over.get(), len(tensors[0])
+    if over is not None and over.is_set():
+        raise _NotNeededError
     at_once = max(1, _PIXELS // max(1, tensors[0][0].numel()))
     if tensors[0].device.type != "cpu" or count <= at_once:
         return function(*tensors)
@@ -55,18 +63,25 @@ def side_by_side(
     first: Callable[[], _Result], second: Callable[[], _Result]
 ) -> Iterator[tuple[Callable[[], _Result], Callable[[], _Result]]]:
     """What gives the results of two functions, or raises what they raise: each works on half of the cores from now on;
-    where there is one core, when it is asked for."""
+    where there is one core, when it is asked for.  After the block nothing waits for a result that was not asked for.
+    """
     cores = _n_cores.get()
     if cores < 2:
         yield first, second
         return
 
+    over = threading.Event()
+
     def on_half(function: Callable[[], _Result]) -> _Result:
-        with _on(cores // 2):
+        _is_over.set(over)
+        with _on(cores // 2), torch.no_grad():
             return function()
 
     with _threads(2) as pool:
-        yield pool.submit(on_half, first).result, pool.submit(on_half, second).result
+        try:
+            yield pool.submit(on_half, first).result, pool.submit(on_half, second).result
+        finally:
+            over.set()
 
 
 @contextlib.contextmanager

@@ -27,9 +27,11 @@ def mix_models(
     section 3.4); of several fine-tunings it is mostly better than each (Wortsman et al. 2022, arXiv 2203.05482).
     files: two or more, by name or file;  shares: of each, above 0, relative to each other, or () for equal ones;
     network: the class of one that is none of ours, as in `load_model`.
-    Whether they have one origin is not checked: the mean of others restores nothing.  Whole numbers are the first
-    file's; statistics of batch norms are averaged, too.  Raises WeightsError for different networks, files that are no
-    weights, and an `out` that is one of them or no .safetensors; ArgumentError for shares that do not fit, OutputError.
+    The mean of denoisers of which some were learned within a solver counts as such, in the first of their numbers of
+    steps.  Whether all have one origin is not checked: the mean of others restores nothing.  Whole numbers are the
+    first file's; statistics of batch norms are averaged, too.  Raises WeightsError for different networks, files that
+    are no weights, and an `out` that is one of them or no .safetensors; ArgumentError for shares that do not fit,
+    OutputError.
     """
     if len(files) < 2:
         raise ArgumentError("a mixture needs two or more weights; name another file")
@@ -39,6 +41,9 @@ def mix_models(
         raise ArgumentError(f"{wanted}, not {shares}")
     loaded, out = [load_model(file, network=network) for file in files], Path(out)
     mean, first = loaded[0]
+    unrolled = next((card.contract.unrolled for _, card in loaded if card.contract.unrolled is not None), None)
+    loaded = [(one, _with_unrolled(card, unrolled)) for one, card in loaded]
+    first = loaded[0][1]
     for _, card in loaded:
         with contextlib.suppress(OSError):  # reading and writing will tell
             if out.samefile(card.path):
@@ -62,3 +67,9 @@ def mix_models(
     )
     save_model(mean, out, mixed)
     return read_card(out)
+
+
+def _with_unrolled(card: Card, steps: int | None) -> Card:
+    return dataclasses.replace(
+        card, contract=dataclasses.replace(card.contract, unrolled=steps if card.contract.noise_sigma else None)
+    )

@@ -172,6 +172,7 @@ class BayesRestorer:
         self._most_steps = denoiser.unrolled if is_known and n_iterations is None else None
         self._n_iterations = usual if n_iterations is None else n_iterations
         if self._n_iterations < 1:
+            usual = (denoiser.unrolled if is_known else None) or usual
             raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, {usual} are usual")
         check_noise(noise_sigma)
         if checked_gamma(gamma) != 1 and solver == "dmsp":
@@ -199,21 +200,14 @@ class BayesRestorer:
         check_known(known, self.accepts, name="this restorer")
         degraded = as_image(image).to(self.denoiser.device)
         operator = self._operator(known, degraded).to(degraded.device)
-        noise_sigma, n_iterations = known.get("noise_sigma", self._noise_sigma), self._n_iterations
+        noise_sigma = known.get("noise_sigma", self._noise_sigma)
         check_noise(noise_sigma)
-        is_found = self._solver is solve_half_quadratic and _is_found(known.get("kernel"))
-        if noise_sigma is None and (is_found or self._most_steps is not None):
-            noise_sigma = max(
-                KERNEL_ERROR if is_found else 0.0, min(1.0, float(estimated_noise_sigma(degraded).mean()))
-            )
-        if noise_sigma is not None and self._most_steps is not None:
-            n_iterations = steps_for(noise_sigma, self._most_steps)
         checked_seed(seed)
         if isinstance(operator, Blur):
             check_fits(operator, degraded)
         found: dict[str, float | str | Tensor] = {}
         with memory_named(degraded, degraded.device):
-            plan = _Plan(operator, noise_sigma, n_iterations, seed)
+            plan = self._planned(degraded, operator, noise_sigma, seed, is_found=_is_found(known.get("kernel")))
             restored = self._solved(degraded, plan, progress, found)
         facts = {name: float(fact) if isinstance(fact, Tensor) else fact for name, fact in found.items()}
         if not bool(torch.isfinite(restored).all()):
@@ -238,6 +232,16 @@ class BayesRestorer:
             return Blur(estimate_kernel(photo, gamma=self._gamma, largest=largest or None))
         except NoBlurError as error:
             raise KernelError(f"{error}; name the kernel, such as motion:15,30, or leave the photo as it is") from None
+
+    def _planned(
+        self, degraded: Tensor, operator: LinearDegradation, noise_sigma: float | None, seed: int, *, is_found: bool
+    ) -> _Plan:
+        least = KERNEL_ERROR if is_found and self._solver is solve_half_quadratic else 0.0
+        if noise_sigma is None and (least or self._most_steps is not None):
+            noise_sigma = max(least, min(1.0, float(estimated_noise_sigma(degraded).mean())))
+        if noise_sigma is None or self._most_steps is None:
+            return _Plan(operator, noise_sigma, self._n_iterations, seed)
+        return _Plan(operator, noise_sigma, steps_for(noise_sigma, self._most_steps), seed)
 
     def _solved(
         self, degraded: Tensor, plan: _Plan, progress: Progress | None, facts: dict[str, float | str | Tensor]

@@ -31,10 +31,8 @@ from .memory import memory_named
 from .network import NetworkDenoiser
 from .tiled import TiledNetwork
 
-N_ITERATIONS, OF_LARGE = (
-    3,
-    2,
-)  # two leave exact kernels half a decibel behind, and gain as much where they are not exact
+N_ITERATIONS = 3
+OF_LARGE = 2  # as good where kernels are found in photos; exact ones are half a decibel behind (docs/decisions/0013)
 LARGE = 2**22  # pixels of a photo that people wait for
 TOLERANCE = 3e-2  # of the least-squares steps; 1e-2 takes 1.7 times as many iterations for the same PSNR (19 photos)
 _AROUND = 8  # pixels over which misfits are judged

@@ -207,7 +207,7 @@ class UnrolledRecipe(_Strict):
     """What an unrolled step has the solver undo, in how many steps of half-quadratic splitting.
 
     n_iterations: at the least noise, see `solvers.steps_for`;  extent: of the kernels' longer side, in pixels,
-    smallest and largest, half of them in the lower half;  noise_sigma: lowest and highest, on the [0, 1] scale, evenly
+    smallest and largest, three of four in the lower half;  noise_sigma: lowest and highest, on the [0, 1] scale, evenly
     in its logarithm;  periodic: share of the batches whose blur goes on round the frame, which shows as much as larger
     crops would and is undone in closed form.
     """

@@ -18,12 +18,13 @@ from resharp.degradations.kernels import disk_kernel, gaussian_kernel, motion_ke
 from resharp.degradations.shake import smooth_path
 from resharp.degradations.trajectory import TrajectoryBlur, centred_psf
 from resharp.device import sent
+from resharp.errors import KernelError
 from resharp.priors import Denoiser
 from resharp.solvers import half_quadratic, steps_for
 
 from .config import UnrolledRecipe
 
-_LEAST_SIGMA = 1e-4
+_LEAST_SIGMA = 1e-4  # of noise whose logarithm is drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,10 @@ class KnownBlur:
 
 
 class PeriodicBlur(LinearDegradation):
-    """Blur of images (..., H, W) that go on round their frame by a kernel, both sides odd, no larger than they are."""
+    """Blur of images (..., H, W) that go on round their frame by a kernel, both sides odd, no larger than they are.
+
+    Raises KernelError for smaller images.
+    """
 
     kernel: Tensor
 
@@ -94,6 +98,8 @@ class PeriodicBlur(LinearDegradation):
 
     def _spectrum(self, like: Tensor) -> Tensor:
         (kh, kw), (height, width) = self.kernel.shape, like.shape[-2:]
+        if height < kh or width < kw:
+            raise KernelError(f"the kernel ({kh}x{kw}) is larger than the image ({height}x{width})")
         placed = functional.pad(self.kernel.to(like), (0, width - kw, 0, height - kh))
         spectrum: Tensor = torch.fft.rfft2(placed.roll((-(kh // 2), -(kw // 2)), (0, 1)))
         return spectrum
@@ -105,7 +111,7 @@ class PeriodicBlur(LinearDegradation):
 
 
 def drawn_kernel(extent: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """A blur kernel (height, width), both odd, its longer side about of this extent, every second one in its lower
+    """A blur kernel (height, width), both odd, its longer side about of this extent, three of four in its lower
     half: four of five are the way of a shaken camera, half of these DeblurGAN's, the others disks, Gaussians and
     straight lines."""
     kind, share, free, is_small = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
