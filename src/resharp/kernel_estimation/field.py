@@ -32,7 +32,8 @@ _CLEARLY = 0.95  # of the doubt about kernels in pixel values: those in light ar
 _PRINT_IN_LIGHT = 2.0  # the same of print: six pages of six gained more in light, by up to 3.3 dB
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
 _MOST_IN_NULLS = 0.16  # of `power_in_nulls`: blurred photos had up to .15, most sharp ones that passed all else more
-_EMPTY = 0.05  # the same: nulls of a blur beyond doubt
+_EMPTY, _FITS_THEN = 0.05, 0.95  # the same: nulls of a blur beyond doubt, and `missing` of all windows, sky among them
+_MOST_DOUBT = 0.85  # blurred photos that gained had up to .78
 _STEEP = 0.25  # edges through the kernels of a blur; blurred photos' kernels left up to .243
 _FAR_TOO_STEEP = 0.275  # through those of the windows asked: then the others are not looked at; blurred ones left .245
 _ROUND = 0.82  # kernels of sharp photos had .83 and more, and so have those of defocus
@@ -106,9 +107,12 @@ def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None 
     grid = lacking.view(len(view.layout.tops), len(view.layout.lefts))
     if not _is_blur(view, kernels, lacking):
         return FoundBlur(None, _BEST_AS_IT_IS, grid)
+    its_doubt = _doubt(view, kernels, None if found is None else found[1])
+    if its_doubt > _MOST_DOUBT:
+        return FoundBlur(None, _BEST_AS_IT_IS, grid)
     field = _as_field(kernels, view)
     field = dataclasses.replace(field, size=(photo.shape[-2], photo.shape[-1]), gamma=gamma)
-    return FoundBlur(field, missing=grid, doubt=_doubt(view, kernels, None if found is None else found[1]))
+    return FoundBlur(field, missing=grid, doubt=its_doubt)
 
 
 def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, tuple[Tensor, float] | None]:
@@ -176,7 +180,8 @@ def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
     if alike > _ROUND:
         return is_soft
     is_motion = alike < _ROUNDISH
-    return (float(lacking.median()) < _FITS or (is_motion and in_nulls < _EMPTY)) and (is_motion or is_soft)
+    fits = _FITS_THEN if is_motion and in_nulls < _EMPTY else _FITS
+    return float(lacking.median()) < fits and (is_motion or is_soft)
 
 
 def _as_field(kernels: Tensor, view: View) -> BlurField:
