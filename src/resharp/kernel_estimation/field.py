@@ -128,9 +128,9 @@ def _likelier(photo: Tensor, largest: int | None) -> tuple[float, View, tuple[Te
         try:
             pixels = in_pixels()
         except NoBlurError:  # lines of print may look like a wide blur
-            if not (light := in_light()).view.shows_print:
+            if not (view := viewed(photo, _LIGHT, largest)).shows_print:
                 raise
-            return _LIGHT, light.view, (light.kernels, light.doubt()) if light.shows_all else None
+            return _LIGHT, view, None
         is_print = pixels.asked.shows_print  # its kernels are often made up in pixel values, and right in light
         if not is_print:
             pixels.check_that_it_is_worth_while()

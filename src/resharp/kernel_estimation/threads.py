@@ -6,18 +6,19 @@ Every sum is made by one thread; all cores are used where windows do not ask eac
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from resharp.parallel import Pool, threads
+
 _Result = TypeVar("_Result")
 
 _PIXELS = 65_536  # of windows at once; how many does not depend on the cores
 _n_cores = ContextVar("_n_cores", default=1)
-_pool: ContextVar[ThreadPoolExecutor | None] = ContextVar("_pool", default=None)
+_pool: ContextVar[Pool] = ContextVar("_pool", default=None)
 _is_over: ContextVar[threading.Event | None] = ContextVar("_is_over", default=None)
 
 
@@ -66,10 +67,6 @@ def side_by_side(
     where there is one core, when it is asked for.  After the block nothing waits for a result that was not asked for.
     """
     cores = _n_cores.get()
-    if cores < 2:
-        yield first, second
-        return
-
     over = threading.Event()
 
     def on_half(function: Callable[[], _Result]) -> _Result:
@@ -77,9 +74,12 @@ def side_by_side(
         with _on(cores // 2), torch.no_grad():
             return function()
 
-    with _threads(2) as pool:
+    with threads(2 if cores > 1 else 0) as pool:
         try:
-            yield pool.submit(on_half, first).result, pool.submit(on_half, second).result
+            if pool is None:
+                yield first, second
+            else:
+                yield pool.submit(on_half, first).result, pool.submit(on_half, second).result
         finally:
             over.set()
 
@@ -87,15 +87,10 @@ def side_by_side(
 @contextlib.contextmanager
 def _on(cores: int) -> Iterator[None]:
     """So many cores for the windows that this thread asks for."""
-    with contextlib.nullcontext() if cores < 2 else _threads(cores) as pool:
+    with threads(cores if cores > 1 else 0) as pool:
         tokens = _n_cores.set(cores), _pool.set(pool)
         try:
             yield
         finally:
             _n_cores.reset(tokens[0])
             _pool.reset(tokens[1])
-
-
-def _threads(count: int) -> ThreadPoolExecutor:
-    """A thread must be told, too: MKL's transforms in a new one would take all cores each."""
-    return ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,))

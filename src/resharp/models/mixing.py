@@ -40,10 +40,9 @@ def mix_models(
         wanted = f"a mixture of {len(files)} needs as many shares above 0 and below a million, a --share for each file"
         raise ArgumentError(f"{wanted}, not {shares}")
     loaded, out = [load_model(file, network=network) for file in files], Path(out)
-    mean, first = loaded[0]
     unrolled = next((card.contract.unrolled for _, card in loaded if card.contract.unrolled is not None), None)
     loaded = [(one, _with_unrolled(card, unrolled)) for one, card in loaded]
-    first = loaded[0][1]
+    mean, first = loaded[0]
     for _, card in loaded:
         with contextlib.suppress(OSError):  # reading and writing will tell
             if out.samefile(card.path):
