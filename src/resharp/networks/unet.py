@@ -123,7 +123,7 @@ class UNet(_UShape):
 
 
 class Refiner(_UShape):
-    """What blind deblurring made of a photo -> that + f; the network behind it; 594,508 parameters.
+    """What blind deblurring made of a photo -> that + f; the network behind it; 3,692,092 parameters.
 
     image: (N, 3, H, W) in [0, 1], the photo as it was, H and W multiples of `multiple_of`;  undone: (N, 4, H, W), what
     the solver made of it, and the trust in that;  returns (N, 3, H, W), not clipped.  The shape is the `UNet`'s.
@@ -134,8 +134,8 @@ class Refiner(_UShape):
     def __init__(
         self,
         *,
-        widths: Sequence[int] = (32, 64, 96),
-        blocks: Sequence[int] = (1, 1, 2),
+        widths: Sequence[int] = (48, 96, 160),
+        blocks: Sequence[int] = (1, 2, 6),
         gather: int = 2,
         generator: torch.Generator | None = None,
     ) -> None:
