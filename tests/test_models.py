@@ -425,7 +425,7 @@ def test_shipped_denoiser_has_the_quality_of_its_card() -> None:
     assert restored == pytest.approx(float(claimed[1]), abs=0.03)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("denoiser", 36.01), ("denoiser-light", 35.76)])
+@pytest.mark.parametrize(("name", "expected"), [("denoiser", 36.15), ("denoiser-light", 35.76)])
 def test_shipped_denoisers_of_any_level_on_a_shipped_photo(name: str, expected: float) -> None:
     restored = denoised_psnr(model_path("dae-sigma11").parent / "demo-photo.png", seed=0, model=name)[1]
     assert restored == pytest.approx(expected, abs=0.03)
@@ -446,9 +446,9 @@ def undone_psnr(sharp: Tensor, kernel: Tensor | str, *, noise_sigma: float, mode
     return float(psnr(restored, without_margin(sharp, blur.margin)))
 
 
-@pytest.mark.parametrize(("name", "expected"), [("denoiser-unrolled", 28.19), ("denoiser-light", 28.52)])
+@pytest.mark.parametrize(("name", "expected"), [("denoiser-unrolled", 28.59), ("denoiser-light", 28.52)])
 def test_shipped_denoisers_of_a_known_blur_on_a_shipped_photo(name: str, expected: float) -> None:
-    """Where the light one, asked 16 times, is said to be ahead."""
+    """A small kernel, where the light one, asked 16 times, is hardest to beat."""
     sharp, kernel = demo_inputs()
     assert undone_psnr(sharp, kernel, noise_sigma=0.01, model=name) == pytest.approx(expected, abs=0.05)
 
