@@ -37,6 +37,8 @@ from resharp.models import (
 from resharp.networks import DAE
 from resharp.photo import read_photo
 from resharp.restorers import open_denoiser
+from resharp.training import load_recipe
+from resharp.training.building import build_network
 from tests.conftest import rand, reference
 from tests.toy_networks import Doubler, doubler, saved
 
@@ -407,6 +409,30 @@ def test_shipped_weights_have_a_whole_card(name: str) -> None:
     assert card.name == name
     assert card.licence == "Apache-2.0"
     assert json.dumps(card.arguments)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [
+        ("dae", "dae-sigma11"),
+        ("denoiser-light", "denoiser-light"),
+        ("denoiser-unrolled", "denoiser-unrolled"),
+        ("deblur-refine", "blind-refined"),
+        ("deblur-refine-gpu", "blind-refined"),
+        ("deblur-refine-gan", "blind-refined"),
+        ("upscale-2core", "upscale"),
+        ("srresnet-2core", "srresnet"),
+        ("srgan-2core", "srgan"),
+        ("dbgan-2core", "dbgan"),
+        ("bgan-2core", "bgan"),
+    ],
+)
+def test_recipes_make_the_network_that_ships(recipe: str, name: str) -> None:
+    """So that `--init NAME` goes on from it."""
+    resolved, card = load_recipe(recipe), read_card(name)
+    settings = resolved.networks[resolved.judged]
+    assert settings.kind == card.network
+    assert build_network(settings, 0, "networks").arguments == card.arguments
 
 
 def test_shipped_denoiser_on_a_shipped_photo() -> None:
