@@ -411,6 +411,13 @@ def test_shipped_weights_have_a_whole_card(name: str) -> None:
     assert json.dumps(card.arguments)
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_contracts_are_those_of_their_networks(name: str) -> None:
+    network, card = load_model(name)
+    stated = (getattr(network, fact) for fact in ("scale", "multiple_of", "halo"))
+    assert (card.contract.scale, card.contract.multiple_of, card.contract.halo) == tuple(stated)
+
+
 @pytest.mark.parametrize(
     ("recipe", "name"),
     [

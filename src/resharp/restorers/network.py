@@ -122,7 +122,7 @@ class NetworkRestorer:
         return total.div_(len(runs))
 
 
-_MOST_OF_A_DENOISER = 512 << 20  # bytes on a CPU, beside all that a solver holds
+MOST_BESIDE_A_SOLVER = 512 << 20  # bytes of a network on a CPU, beside all that a solver holds
 
 
 @final
@@ -143,7 +143,7 @@ class NetworkDenoiser:
         self.unrolled = contract.unrolled
         self._is_told = "sigma" in contract.takes
         self._network = TiledNetwork(
-            network, contract, device=device, precision=precision, most_on_cpu=_MOST_OF_A_DENOISER
+            network, contract, device=device, precision=precision, most_on_cpu=MOST_BESIDE_A_SOLVER
         )
         self.halo = self._network.reach
         self.device = self._network.device

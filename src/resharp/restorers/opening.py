@@ -28,7 +28,7 @@ from resharp.own_code import imported, is_own, told
 from .base import Progress, Restored, Restorer, check_known
 from .base import told as heard
 from .blind import BlindRestorer
-from .network import NetworkDenoiser, NetworkRestorer
+from .network import MOST_BESIDE_A_SOLVER, NetworkDenoiser, NetworkRestorer
 from .tiled import TiledNetwork
 
 TELLABLE = ("kernel", "noise_sigma", "scale", "pattern", "segmentation")
@@ -129,7 +129,7 @@ def _from_file(
     check_rgb(card)
     if "undone" not in card.contract.takes:
         return NetworkRestorer(built, card.contract, device=device, precision=precision, name=str(what), **settings)
-    refiner = TiledNetwork(built, card.contract, device=device, precision=precision)
+    refiner = TiledNetwork(built, card.contract, device=device, precision=precision, most_on_cpu=MOST_BESIDE_A_SOLVER)
     denoiser = open_denoiser(DEFAULT_DENOISER, device=device, precision=precision)
     return BlindRestorer(denoiser, refiner=refiner, **settings)
 
