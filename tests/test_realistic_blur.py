@@ -409,7 +409,7 @@ def test_what_does_not_fit_is_one_clear_line(data: Path, tmp_path: Path, run: Ru
         (["deblur", sharp, "--model", other], "is for the task 'degrade', not for 'deblur'"),
         (["deblur", sharp, "--model", told, "--segmentation", tmp_path / "flat.npy"], "holds float64 (40, 40)"),
         (["deblur", sharp, "--model", told, "--segmentation", tmp_path / "no.npy"], "cannot be read as a segmentation"),
-        (["deblur", sharp, "--segmentation", tmp_path / "flat.npy"], "are of networks; leave them out"),
+        (["deblur", sharp, "--segmentation", tmp_path / "flat.npy"], "are of networks that look for no blur"),
     ):
         done = run(*words, "-o", tmp_path / "out.png")
         assert done.code == 2, done.err

@@ -243,7 +243,7 @@ def test_the_best_is_that_of_the_headline_in_its_direction(
     judge = {"every": 8, "figures": ["psnr", "niqe"], "headline": "niqe"}
     recipe = changed(gan(photos, n_images=12), judge=judge)
     path = train_weights(recipe, tmp_path, device="cpu")
-    assert read_card(path.with_stem("toy-best")).quality.startswith("niqe 4.00, input 7.00, gain -3.00")
+    assert read_card(path.with_stem("toy-best")).quality.startswith("niqe 4.00, input 7.00, gain +3.00")
     (run,) = list_runs(tmp_path)
     assert (run.figure, run.last, run.best, run.input) == ("niqe", 6.0, 4.0, 7.0)
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from resharp.data.layouts import open_listing
 from resharp.data.manifest import MANIFEST, Entry, Manifest, save_manifest
+from resharp.errors import ResharpError
 from resharp.files import written_whole
 from resharp.photo import photo_size
 
@@ -38,13 +39,27 @@ def files_of(folder: Path, degraded: Path, clean: Path) -> dict[str, bytes]:
     return paths | {f"undone/{degraded.stem}.webp": undone}
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--megabytes", default=50.0, show_default=True, help="At most; pairs beyond are left out.")
+@click.option(
+    "--megabytes",
+    type=click.FloatRange(min=0.3),
+    default=50.0,
+    show_default=True,
+    help="At most; pairs beyond are left out.",
+)
 def main(folder: Path, out: Path, megabytes: float) -> None:
     """Print how many pairs there was room for."""
-    entries, left, pairs = [], megabytes * 1e6, open_listing(folder).items
+    try:
+        listing = open_listing(folder)
+    except ResharpError as error:
+        raise click.ClickException(str(error)) from None
+    if not listing.paired or not (folder / "undone").is_dir():
+        raise click.ClickException(
+            f"{folder}: holds no pairs with undone/ beside them; name what `resharp data undo` wrote"
+        )
+    entries, left, pairs = [], megabytes * 1e6, listing.items
     for pair in pairs:
         assert pair.degraded is not None, "what is listed here are pairs"
         assert pair.clean is not None

@@ -200,19 +200,31 @@ def main(
     try:
         told_device(device)
         photos = () if any(one.startswith("data.photos=") for one in overrides) else sources(recipe, bundle)
-        if kept.is_file():
-            chosen, speed, memory = (json.loads(kept.read_text())[name] for name in ("overrides", "speed", "memory"))
+        put_together(out / "parts", run)
+        if run.is_dir() and checkpoints(run):
+            if not kept.is_file():
+                raise ArgumentError(f"{out}: holds a run, but not its {kept.name}; bring it, or name another OUT")
+            begun = json.loads(kept.read_text())
+            if begun["asked"] != [recipe, *overrides]:
+                raise ArgumentError(
+                    f"{out}: holds a run of {' '.join(begun['asked'])}; name another OUT for other settings"
+                )
+            chosen, speed, memory = (begun[name] for name in ("overrides", "speed", "memory"))
+            click.echo("goes on, as long as it was fitted to be")
         else:
+            shutil.rmtree(run, ignore_errors=True)  # of a call that ended before its first step
             seconds = min(SMOKE, 60 * minutes / 6)
             chosen, found = smoke_that_fits(recipe, (*photos, *overrides), out / "smoke", device, seconds)
             speed, memory = found["speed"], found["memory"]
             click.echo(f"smoke: {speed:.1f} images/s, {memory / 2**30:.2f} GiB, loss {found['record']['loss']:.4g}")
             chosen = fitted(recipe, chosen, speed, SHARE * runs * (deadline - OPENING - time.time()))
             with written_whole(kept) as file:
-                file.write(json.dumps({"overrides": chosen, "speed": speed, "memory": memory}).encode())
-        put_together(out / "parts", run)
+                asked = [recipe, *overrides]
+                file.write(json.dumps({"asked": asked, "overrides": chosen, "speed": speed, "memory": memory}).encode())
         resolved = load_recipe(recipe, tuple(chosen))
         path, last = trained(resolved, run, device, deadline)
+        if path is None and not (run.is_dir() and checkpoints(run)):
+            raise ArgumentError(f"no step was taken in {minutes:g} minutes; give it more")
         weights = sorted((run if path else run / "so-far").glob("*.safetensors"))
         lines = cut([*weights, *(checkpoints(run)[:1] if run.is_dir() else [])], out / "parts", room << 20)
     except ResharpError as error:

@@ -64,7 +64,8 @@ def deblur(
         return
     if samples is not None or segmentation is not None or wanted.tile is not None or is_given("seed"):
         raise click.UsageError(
-            "--samples, --seed, --tile and --segmentation are of networks; leave them out, or name one by --model."
+            "--samples, --seed, --tile and --segmentation are of networks that look for no blur; leave them out, or "
+            "name one by --model, such as dbgan."
         )
     known = {}
     if blur_in is not None or blur_out is not None:

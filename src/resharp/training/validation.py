@@ -157,12 +157,14 @@ def headline_of(recipe: Recipe) -> str:
 
 
 def shown_score(recipe: Recipe, scores: Mapping[str, float]) -> str:
-    """The headline, or else the first figure, in words: "38.61 dB, input 27.30 dB, gain +11.31"."""
+    """The headline, or else the first figure, in words: "38.61 dB, input 27.30 dB, gain +11.31"; a loss is negative,
+    whether more or less of the figure is better."""
     name = headline_of(recipe) or recipe.judge.figures[0]
     unit = f" {METRICS[name].unit}".rstrip()
     value, before = scores[name], scores.get(f"input_{name}", math.nan)
     label = "" if name == "psnr" else f"{name} "
-    return f"{label}{value:.2f}{unit}, input {before:.2f}{unit}, gain {value - before:+.2f}"
+    gain = value - before if METRICS[name].higher_is_better else before - value
+    return f"{label}{value:.2f}{unit}, input {before:.2f}{unit}, gain {gain:+.2f}"
 
 
 def _protocol_of(recipe: Recipe) -> tuple[str, str | None, int]:
