@@ -1,6 +1,7 @@
 """The script that trains on a GPU for some minutes, without one: what it fits, tries again, cuts and puts together."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from resharp.data.beside import Beside
 from resharp.data.layouts import open_listing
@@ -141,3 +143,33 @@ def test_files_come_back_whole_from_their_pieces(tool: ModuleType, tmp_path: Pat
     assert (tmp_path / "again" / files[1].name).read_bytes() == files[1].read_bytes()
     tool.put_together(parts, run)  # which is there: nothing is touched
     assert len(list(run.iterdir())) == 3
+
+
+def test_a_run_goes_on_as_it_was_begun_or_not_at_all(tool: ModuleType, tmp_path: Path) -> None:
+    checkpoint, bundle = tmp_path / "run" / "checkpoint-000000000032.pt", ["--bundle", str(tmp_path / "bundle")]
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(b"of hours")
+    arguments = ["deblur-gpu", "0.5", str(tmp_path), "stages.0.batch_size=4", "--device", "cpu", *bundle]
+    lacking = CliRunner().invoke(tool.main, arguments)
+    assert (lacking.exit_code, "holds a run, but not its fitted.json" in lacking.output) == (1, True)
+    begun = {"asked": ["deblur-gpu"], "overrides": [], "speed": 1.0, "memory": 0}
+    (tmp_path / "fitted.json").write_text(json.dumps(begun))
+    other = CliRunner().invoke(tool.main, arguments)
+    assert (other.exit_code, "holds a run of deblur-gpu; name another OUT" in other.output) == (1, True)
+    assert checkpoint.read_bytes() == b"of hours"
+
+
+def test_minutes_without_a_step_are_told(tool: ModuleType, tmp_path: Path, monkeypatch: Any) -> None:
+    found = {"speed": 1.0, "memory": 0, "record": {"loss": 1.0}}
+    monkeypatch.setattr(tool, "smoke_that_fits", lambda _, overrides, *rest: (overrides, found))
+    monkeypatch.setattr(tool, "trained", lambda *_: (None, {}))
+    arguments = ["deblur-gpu", "0.5", str(tmp_path), "--device", "cpu", "--bundle", str(tmp_path / "bundle")]
+    ended = CliRunner().invoke(tool.main, arguments)
+    assert (ended.exit_code, "no step was taken in 0.5 minutes; give it more" in ended.output) == (1, True)
+
+
+def test_photos_are_no_pairs_to_bundle(tmp_path: Path) -> None:
+    write_photo(Photo(torch.rand(3, 24, 30)), tmp_path / "photos" / "a.png")
+    made = CliRunner().invoke(module("bundle_pairs").main, [str(tmp_path / "photos"), str(tmp_path / "out")])
+    assert (made.exit_code, "holds no pairs with undone/ beside them" in made.output) == (1, True)
+    assert not (tmp_path / "out").exists()
