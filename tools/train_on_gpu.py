@@ -172,6 +172,18 @@ def put_together(parts: Path, run: Path) -> None:
             whole.writelines(path.read_bytes() for path in sorted(parts.glob(f"{name}.*")))
 
 
+def begun(kept: Path, asked: list[str]) -> tuple[Overrides, float, int]:
+    """Overrides, images per second and bytes of the run beside.  Raises ArgumentError where others are asked for."""
+    if not kept.is_file():
+        raise ArgumentError(f"{kept.parent}: holds a run, but not its {kept.name}; bring it, or name another OUT")
+    found = json.loads(kept.read_text())
+    if found["asked"] != asked:
+        raise ArgumentError(
+            f"{kept.parent}: holds a run of {' '.join(found['asked'])}; name another OUT for other settings"
+        )
+    return tuple(found["overrides"]), found["speed"], found["memory"]
+
+
 @click.command()
 @click.argument("recipe")
 @click.argument("minutes", type=click.FloatRange(0.2, 600))
@@ -201,18 +213,10 @@ def main(
         told_device(device)
         photos = () if any(one.startswith("data.photos=") for one in overrides) else sources(recipe, bundle)
         put_together(out / "parts", run)
-        if run.is_dir() and checkpoints(run):
-            if not kept.is_file():
-                raise ArgumentError(f"{out}: holds a run, but not its {kept.name}; bring it, or name another OUT")
-            begun = json.loads(kept.read_text())
-            if begun["asked"] != [recipe, *overrides]:
-                raise ArgumentError(
-                    f"{out}: holds a run of {' '.join(begun['asked'])}; name another OUT for other settings"
-                )
-            chosen, speed, memory = (begun[name] for name in ("overrides", "speed", "memory"))
+        if checkpoints(run):
+            chosen, speed, memory = begun(kept, [recipe, *overrides])
             click.echo("goes on, as long as it was fitted to be")
         else:
-            shutil.rmtree(run, ignore_errors=True)  # of a call that ended before its first step
             seconds = min(SMOKE, 60 * minutes / 6)
             chosen, found = smoke_that_fits(recipe, (*photos, *overrides), out / "smoke", device, seconds)
             speed, memory = found["speed"], found["memory"]
@@ -221,12 +225,12 @@ def main(
             with written_whole(kept) as file:
                 asked = [recipe, *overrides]
                 file.write(json.dumps({"asked": asked, "overrides": chosen, "speed": speed, "memory": memory}).encode())
-        resolved = load_recipe(recipe, tuple(chosen))
+        resolved = load_recipe(recipe, chosen)
         path, last = trained(resolved, run, device, deadline)
-        if path is None and not (run.is_dir() and checkpoints(run)):
+        if path is None and not checkpoints(run):
             raise ArgumentError(f"no step was taken in {minutes:g} minutes; give it more")
         weights = sorted((run if path else run / "so-far").glob("*.safetensors"))
-        lines = cut([*weights, *(checkpoints(run)[:1] if run.is_dir() else [])], out / "parts", room << 20)
+        lines = cut([*weights, *checkpoints(run)[:1]], out / "parts", room << 20)
     except ResharpError as error:
         raise click.ClickException(str(error)) from None
     score = {name.removeprefix("validation_"): one for name, one in last.items() if isinstance(one, float)}

@@ -89,8 +89,8 @@ def mix(files: tuple[str, ...], out: Path, shares: tuple[float, ...], network: s
     """Average models that were trained from the same beginning.
 
     All are of one network.  Between weights of pixel losses and of a GAN the mean lies between faithful and crisp; of
-    several fine-tunings it is mostly better than each.  Of weights that do not
-    come from the same ones it restores nothing, which cannot be seen in the files.
+    several fine-tunings it is mostly better than each.  Of weights that do not come from the same ones it restores
+    nothing, which cannot be seen in the files.
     """
     from resharp.models import mix_models
 

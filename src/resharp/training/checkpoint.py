@@ -53,8 +53,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Those of a run folder, the newest first."""
-    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+    """Those of a run folder, the newest first; none of one that is not there."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted((path for path in found if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def latest_state(
