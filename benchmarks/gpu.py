@@ -60,7 +60,7 @@ def batch_of(recipe: Recipe, device: torch.device) -> Batch:
     """Noise, as large as the recipe's batches."""
     n, crop, factor = recipe.stages[0].batch_size, recipe.data.plan.crop, recipe.data.plan.factor
     parts = {"clean": (n, 3, crop, crop), "degraded": (n, 3, crop // factor, crop // factor)}
-    parts["undone"] = (n, 4, crop, crop)  # for a network behind the kernels
+    parts["undone"] = (n, 7, crop, crop)  # for a network behind the kernels
     made = {name: torch.rand(shape, device=device) for name, shape in parts.items()}
     batch = {name: one.contiguous(memory_format=torch.channels_last) for name, one in made.items()}
     return batch | {"sigma": torch.full((n, 1, 1, 1), 0.1, device=device)}

@@ -121,7 +121,7 @@ def test_what_was_undone_is_refined(tmp_path: Path) -> None:
     refining = open_restorer(path, precision="float32", gamma=1.0)
     plain = open_restorer(BLIND, precision="float32")(image, blur=field)
     refined = refining(image, blur=field)
-    planes = undone(plain.image, plain.maps["trust"])[None]
+    planes = undone(plain.image, plain.maps["trust"], plain.maps["fitted"])[None]
     assert_close(refined.image, network(image[None], undone=planes)[0].clamp(0, 1))
     assert not torch.equal(refined.maps["trust"], plain.maps["trust"])
     with pytest.raises(WeightsError, match="refines what blind deblurring made"):
@@ -142,7 +142,7 @@ def test_pairs_are_kept_with_what_was_undone_of_them(tmp_path: Path, monkeypatch
     restorer = BlindRestorer(denoiser(), n_iterations=1)
     for _ in range(2):  # the second time nothing is done again
         assert undo_pairs(source, out, lambda: restorer) == 1
-    assert np.load(out / "undone" / "000001.npy").shape == (4, 36, 40)
+    assert np.load(out / "undone" / "000001.npy").shape == (7, 36, 40)
     assert (out / "untouched" / "000000").read_text() == "the photo is sharp\n"
 
 

@@ -56,7 +56,7 @@ def beside(network: nn.Module, image: Tensor) -> list[Tensor]:
     made["noise"] = torch.stack([noise_for(network, height, width, draws) for _ in range(n)]).to(image)
     shape = (n, getattr(network, "n_classes", 8), scale * height, scale * width)
     made["segmentation"] = torch.rand(shape, generator=draws).softmax(1).to(image)
-    made["undone"] = torch.rand(n, 4, height, width, generator=draws).to(image)
+    made["undone"] = torch.rand(n, 7, height, width, generator=draws).to(image)
     return [made[name] for name in getattr(network, "takes", ()) if name in made]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 _KERNELS_IN_WINDOW = 9  # sides of a kernel in that of its window: less is too little to see
 _SMALLEST, _LARGEST = 256, 400
 _STEP = 0.75  # between windows, in windows
+_APART = 0.55  # of a window, along rows or columns: windows that show different things
 _MOST_PER_AXIS = 6  # of a large photo's windows, which then lie apart: a camera's blur changes slowly
 
 
@@ -32,6 +33,11 @@ class Layout:
         places = torch.tensor(self._places(), dtype=torch.float32)
         apart = torch.cdist(places, places, compute_mode="donot_use_mm_for_euclid_dist")  # exactly 0 for the same
         return torch.exp(-0.5 * (apart / near).square())
+
+    def are_apart(self, one: int, other: int) -> bool:
+        """Whether two windows hardly share more than half of their pixels."""
+        (top, left), (below, right) = self._places()[one], self._places()[other]
+        return abs(top - below) >= _APART * self.height or abs(left - right) >= _APART * self.width
 
     def shares(self, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The windows' middles as shares of a photo's height and width."""

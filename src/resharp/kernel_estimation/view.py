@@ -56,10 +56,16 @@ class View:
         return paper_of(self.windows) is not None
 
     def windows_that_show_most(self, count: int) -> "View":
-        """The same with only so many windows, row by row."""
-        order = evidence_of(self.windows).topk(min(count, len(self.windows))).indices.sort().values
-        layout = dataclasses.replace(self.layout, only=order.tolist())
-        return dataclasses.replace(self, layout=layout, windows=self.windows[order])
+        """The same with only so many windows, row by row; such that see the same only where there are no others."""
+        order = evidence_of(self.windows).argsort(descending=True, stable=True).tolist()
+        taken: list[int] = []
+        for number in order:
+            if all(self.layout.are_apart(number, other) for other in taken):
+                taken.append(number)
+        taken += [number for number in order if number not in taken]
+        taken = sorted(taken[:count])
+        layout = dataclasses.replace(self.layout, only=taken)
+        return dataclasses.replace(self, layout=layout, windows=self.windows[taken])
 
     def closeness(self, near: float, least: float) -> Tensor:
         """(N, N) of the windows, falling over a share of the photo's longer side, but over `least` pixels at least, see

@@ -123,10 +123,11 @@ class UNet(_UShape):
 
 
 class Refiner(_UShape):
-    """What blind deblurring made of a photo -> that + f; the network behind it; 3,692,092 parameters.
+    """What blind deblurring made of a photo -> that + f; the network behind it; 3,697,276 parameters.
 
-    image: (N, 3, H, W) in [0, 1], the photo as it was, H and W multiples of `multiple_of`;  undone: (N, 4, H, W), what
-    the solver made of it, and the trust in that;  returns (N, 3, H, W), not clipped.  The shape is the `UNet`'s.
+    image: (N, 3, H, W) in [0, 1], the photo as it was, H and W multiples of `multiple_of`;  undone: (N, 7, H, W), what
+    the solver made of it, the trust in that, and what its last denoising began from;  returns (N, 3, H, W), not clipped.
+    The shape is the `UNet`'s.
     """
 
     takes = ("image", "undone")
@@ -139,7 +140,7 @@ class Refiner(_UShape):
         gather: int = 2,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(7, 3, widths, blocks, gather, generator)
+        super().__init__(10, 3, widths, blocks, gather, generator)
         self.arguments: dict[str, Any] = {"widths": list(widths), "blocks": list(blocks), "gather": gather}
 
     def forward(self, image: Tensor, undone: Tensor) -> Tensor:

@@ -77,7 +77,8 @@ class BlindRestorer:
         Raises ArgumentError, KernelError for the blur of another photo, ResourceError and StoppedError.  facts:
         `kernel`, the side of the kernels, `noise_sigma`, and, where little speaks for the blur, `doubtful`, that in
         words; or `untouched`, why the photo came back as it was.
-        maps, of the first image: `kernels` and `trust`, see `trust_in`.
+        maps, of the first image: `kernels` and `trust`, see `trust_in`; where no network refines it also `fitted`, what
+        the solver's last denoising began from.
         """
         check_known(known, self.accepts, name="blind deblurring")
         checked_seed(seed)
@@ -109,7 +110,8 @@ class BlindRestorer:
         blurred = Blurred(photo, blur.degradation().to(photo.device), blur.gamma, noise)
         errors = _errors(found.doubt, is_refined=self._refiner is not None)
         made = self._undone(blurred, errors, facts, progress)
-        return Restored(made[:3], {"kernels": blur.kernels, "trust": made[3:]}, facts)
+        maps = {"kernels": blur.kernels, "trust": made[3:4]}
+        return Restored(made[:3], maps if self._refiner is not None else {**maps, "fitted": made[4:]}, facts)
 
     def _undone(
         self,
@@ -118,11 +120,11 @@ class BlindRestorer:
         facts: dict[str, float | str],
         progress: Progress | None,
     ) -> Tensor:
-        """(4, H, W): the picture and the trust in it; of a large photo in parts.  By the first of these errors of the
-        kernels that leaves no more edges than a picture may have."""
+        """(4, H, W): the picture and the trust in it, without a refiner `undone`; of a large photo in parts.  By the
+        first of these errors of the kernels that leaves no more edges than a picture may have."""
         photo, halo = blurred.photo[None], max(blurred.operator.kernels.shape[2:]) + 2 * self.denoiser.halo
         side = max(PART, 2 * smallest_side(halo))
-        steps = _Steps(progress, n_tiles(photo, side=side, halo=halo) * self._steps_for(photo))
+        steps = _Steps(progress, n_tiles(photo, side=side, halo=halo), self._steps_for(photo))
         for error in errors:
             noise = facts["noise_sigma"] = max(error, blurred.noise_sigma)
             edges = _Edges(math.inf if error == errors[-1] else MOST_EDGES)
@@ -149,8 +151,8 @@ class BlindRestorer:
         edges: "_Edges",
         steps: "_Steps",
     ) -> Tensor:
-        """(1, 4, h, w) of the pixels (1, 3, h, w) there.  noise_sigma: of the photo, and what its kernels are wrong
-        by."""
+        """(1, 4 or 7, h, w) of the pixels (1, 3, h, w) there.  noise_sigma: of the photo, and what its kernels are
+        wrong by."""
         part, photo = of.at(rows, columns), pixels[0]
         margin = part.operator.margin
         restored = half_quadratic(
@@ -167,13 +169,13 @@ class BlindRestorer:
         ).clamp(0, 1)
         inner = without_margin(restored, margin)
         edges.check(inner, photo)
-        trust = part.trust_in(restored)
+        made = undone(inner, part.trust_in(restored), without_margin(steps.fitted(), margin).clamp(0, 1))
         if self._refiner is not None:
-            inner.copy_(self._refiner(photo, planes=undone(inner, trust)).clamp(0, 1))
-            trust = part.trust_in(restored)
+            inner.copy_(self._refiner(photo, planes=made).clamp(0, 1))
+            made = torch.cat([inner, part.trust_in(restored)])
         if _is_large(of.photo):
             give_freed_memory_back()  # the next part is of another size
-        return undone(inner, trust)[None]
+        return made[None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,23 +231,33 @@ class _Edges:
 class _Steps:
     """Counts iterations of all parts, and tells of them."""
 
-    def __init__(self, progress: Progress | None, count: int) -> None:
-        self._progress, self._count, self._done, self._total = progress, count, 0, count
+    def __init__(self, progress: Progress | None, n_parts: int, n_iterations: int) -> None:
+        self._progress, self._last, self._count = progress, n_iterations, n_parts * n_iterations
+        self._done, self._total = 0, self._count
+        self._fitted: Tensor | None = None
 
     def done(self, step: Step) -> None:
         """Raises StoppedError."""
-        del step
+        if step.iteration == self._last:
+            self._fitted = step.fitted
         self._done += 1
         told(self._progress, self._done, self._total)
+
+    def fitted(self) -> Tensor:
+        """What the last denoising began from, once."""
+        fitted, self._fitted = self._fitted, None
+        assert fitted is not None
+        return fitted
 
     def again(self) -> None:
         """All parts from the beginning."""
         self._total = self._done + self._count
 
 
-def undone(restored: Tensor, trust: Tensor) -> Tensor:
-    """What a refiner takes beside the photo: (4, H, W), the solver's result (3, H, W) and the trust in it (1, H, W)."""
-    return torch.cat([restored, trust.to(restored)])
+def undone(restored: Tensor, trust: Tensor, fitted: Tensor) -> Tensor:
+    """What a refiner takes beside the photo: (7, H, W), the solver's result (3, H, W), the trust in it (1, H, W) and what
+    the last denoising began from (3, H, W), all of which the denoiser took for noise still in it."""
+    return torch.cat([restored, trust.to(restored), fitted])
 
 
 def edge_energy(image: Tensor) -> float:

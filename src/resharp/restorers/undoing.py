@@ -109,7 +109,7 @@ class _Undoing:
         for half, image in (("blur", blurry), ("sharp", laid)):
             inner = Photo(without_margin(image, margin))
             write_photo(inner, self._folder / half / f"{array.stem}.png", png_compression=1)
-        planes = without_margin(undone(made.image, made.maps["trust"]), margin).clamp(0, 1).mul(255).round()
+        planes = without_margin(undone(made.image, made.maps["trust"], made.maps["fitted"]), margin).clamp(0, 1).mul(255).round()
         buffer = io.BytesIO()
         np.save(buffer, planes.to(torch.uint8).cpu().numpy())
         with written_whole(array) as file:

@@ -97,9 +97,11 @@ def half_quadratic(
 
     for iteration, level in enumerate(levels, 1):
         ratio = PRIOR_WEIGHT * (belief / level) ** 2
-        image = _denoised(denoiser, fitted(image, ratio), level, iteration, generator)
-        if on_step is not None and on_step(_step(iteration, image, ratio, noise_sigma)) is False:
+        estimate = fitted(image, ratio)
+        image = _denoised(denoiser, estimate, level, iteration, generator)
+        if on_step is not None and on_step(_step(iteration, image, estimate, ratio, noise_sigma)) is False:
             break
+        del estimate
     return image
 
 
@@ -192,6 +194,6 @@ def _turned_back(turned: Tensor, number: int) -> Tensor:
     return torch.rot90(turned.flip(-1) if number % 8 >= 4 else turned, -(number % 4), (-2, -1))
 
 
-def _step(iteration: int, image: Tensor, ratio: float, noise_sigma: float) -> Step:
+def _step(iteration: int, image: Tensor, estimate: Tensor, ratio: float, noise_sigma: float) -> Step:
     share, sigma = (image.new_full(image.shape[:-3], value) for value in (1 / (1 + ratio), noise_sigma))
-    return Step(iteration, image, share, sigma)
+    return Step(iteration, image, share, sigma, estimate)

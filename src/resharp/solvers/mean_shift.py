@@ -33,6 +33,7 @@ class Step:
     image: Tensor  # (..., C, H, W); the solver's own memory: clone what you keep
     data_weight: Tensor  # (...,) w_t, the share of the data term in the step
     noise_sigma: Tensor  # (...,) given, or the running estimate sqrt(1 / lambda_t), on the [0, 1] scale
+    fitted: Tensor | None = None  # half-quadratic splitting: what the denoiser made `image` of, (..., C, H, W)
 
 
 OnStep = Callable[[Step], bool | None]
