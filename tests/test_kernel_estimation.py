@@ -26,7 +26,7 @@ from resharp.kernel_estimation.explaining import doubt, left_over, power_in_null
 from resharp.kernel_estimation.field import kernels_of_windows
 from resharp.kernel_estimation.fitting import fitted_kernels, seen_gradients
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
-from resharp.kernel_estimation.layout import laid_out
+from resharp.kernel_estimation.layout import Layout, laid_out
 from resharp.kernel_estimation.noise import noise_sigma, smoothed
 from resharp.kernel_estimation.paper import paper_of
 from resharp.kernel_estimation.planes import gradient_power, gradients, gradients_transposed, kernel_spectra, kernels_of
@@ -190,6 +190,48 @@ def test_a_blurred_photo_has_a_field(gamma: float) -> None:
     assert found.field.gamma == gamma
     assert found.doubt < 0.6
     assert min(similarity(kernel, motion_kernel(13, 20)) for kernel in found.field.kernels.flatten(0, 1)) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("in_pixels", "in_light", "gamma"),
+    [(0.5, 0.6, 2.2), (0.5, 0.7, 1.0), (0.1, 0.11, 1.0), (0.1, 0.09, 2.2)],
+)
+def test_light_is_right_unless_pixel_values_are_clearly_less_in_doubt(
+    monkeypatch: pytest.MonkeyPatch, in_pixels: float, in_light: float, gamma: float
+) -> None:
+    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20), gamma=2.2)
+    bright = float(photo.mean())
+    monkeypatch.setattr(
+        "resharp.kernel_estimation.field.doubt",
+        lambda windows, _: in_light if float(windows.mean()) < 0.8 * bright else in_pixels,
+    )
+    found = find_blur(photo)
+    assert found.field is not None
+    assert found.field.gamma == gamma
+    assert found.doubt == (in_light if gamma == 2.2 else in_pixels)
+
+
+def test_pixel_values_are_asked_where_light_shows_no_blur(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20), gamma=2.2)
+    monkeypatch.setattr("resharp.kernel_estimation.field.doubt", lambda *_: 0.5)  # as likely in both
+    answers = [False, True]
+    monkeypatch.setattr("resharp.kernel_estimation.field._is_blur", lambda *_: answers.pop(0))
+    found = find_blur(photo)
+    assert found.field is not None
+    assert found.field.gamma == 1.0
+    assert not answers
+
+
+def test_windows_that_show_most_show_different_things() -> None:
+    """Two windows of six share more than half of their pixels with the one that shows most."""
+    plane = scene(300, 400)
+    plane[:, :250] += 0.2 * rand(300, 250)
+    layout = Layout(200, 200, [0, 100], [0, 50, 200])
+    view = View(plane, layout, layout.windows(plane), 9, 1.0, 0.1)
+    taken = [view.windows_that_show_most(count).layout.only for count in (2, 6)]
+    assert taken[0] is not None
+    assert layout.are_apart(*taken[0])
+    assert taken[1] == list(range(6))
 
 
 def test_a_wide_blur_is_found_in_a_shrunk_photo(monkeypatch: pytest.MonkeyPatch) -> None:
