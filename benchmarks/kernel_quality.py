@@ -5,8 +5,8 @@
 
 --levin: Levin's 16 photos and their kernels: similarity of kernels (correlation at the best shift, 1 is perfect), PSNR
 at the best shift and error ratio against the true kernel in the same solver.  --restored: the same photos as `deblur`
-restores them, with the kernels that it finds and with the true ones, error ratios between these two, beside `deconvolve`
-with `denoiser-unrolled` and the true kernels, noise estimated.  --shapes: eight
+restores them, with the kernels that it finds and with the true ones, believed as much, error ratios between these two,
+beside `deconvolve` with `denoiser-unrolled` and the true kernels, noise estimated.  --shapes: eight
 kernels on windows of 320 pixels of two clean photos, without noise, with noise .01 and .02, and through JPEG 75.
 --shake: clean photos under `Shake()` (the number in the photo's name is the seed), blur in light.  --sharp: photos in
 which no blur should be found, and a page of text.  --pairs: folders with blur/ and sharp/; blur in pixel values.
@@ -15,6 +15,7 @@ The solver is a Wiener filter with a gradient prior, blended between the kernels
 Times are seconds of this process on all its threads.
 """
 
+import dataclasses
 import itertools
 import statistics
 import time
@@ -106,9 +107,11 @@ def judge_restored(folder: Path) -> None:
     rows = []
     for name, grey, clean, true in levins(folder):
         photo, began = grey.expand(3, -1, -1).contiguous(), time.process_time()
-        found = deblur(photo).image[:1]
+        blur = find_blur(photo)
+        found = deblur(photo, blur=blur).image[:1]
         seconds = time.process_time() - began
-        same = deblur(photo, blur=uniform_field(true.float(), (photo.shape[-2], photo.shape[-1]))).image[:1]
+        truth = uniform_field(true.float(), (photo.shape[-2], photo.shape[-1]))
+        same = deblur(photo, blur=dataclasses.replace(blur, field=truth)).image[:1]
         known = deconvolve(photo, kernel=true).image[:1]
         levels = [float(psnr_up_to_shift(image, clean)) for image in (grey, found, same)]
         ratio, best = float(error_ratio(found, clean, same)), float(psnr_up_to_shift(known, clean))

@@ -95,6 +95,31 @@ def test_second_inputs_that_do_not_fit_are_named(tmp_path: Path) -> None:
         next(batches(synthesis, batch_size=1, stop=1))
 
 
+def test_arrays_that_are_none_are_named(tmp_path: Path) -> None:
+    (source,) = open_sources([write(tmp_path / "photos", 3)], UNTOUCHED)
+    folder, plane = tmp_path / "maps", rand(2, 24, 30).numpy()
+    folder.mkdir()
+    for number in range(3):
+        np.savez_compressed(folder / f"{number}.npz", plane)
+    beside, whole = Beside("maps", folder, source), (folder / "0.npz").read_bytes()
+    assert torch.equal(beside.read(source.name(0), (24, 30)), torch.from_numpy(plane).float())
+
+    def refusal() -> str:
+        with pytest.raises(DatasetError) as refused:
+            beside.read(source.name(0), (24, 30))
+        return str(refused.value)
+
+    np.savez(folder / "0.npz", plane, plane)
+    assert "it holds 2 arrays, and one is wanted" in refusal()
+    np.savez(folder / "0.npz", np.array(["words"]))
+    assert "0.npz: holds <U5; numbers are wanted" in refusal()
+    np.savez(folder / "0.npz", plane[:1])
+    assert "0.npz: has 1 planes, others have 2; make all alike" in refusal()
+    for broken in (whole[:-40], whole[:100] + bytes(40) + whole[140:], b"no array"):
+        (folder / "0.npz").write_bytes(broken)
+        assert "0.npz: cannot be read as an array" in refusal()
+
+
 def test_sixteen_bits_reach_the_batch_and_eight_stay_bytes(tmp_path: Path) -> None:
     """Of deep sources alone: data on the disk and their fingerprints are as before."""
     picture = rand(3, 24, 30).mul(65535).round().div(65535).float()

@@ -222,8 +222,18 @@ def test_pixel_values_are_asked_where_light_shows_no_blur(monkeypatch: pytest.Mo
     assert not answers
 
 
+def test_light_is_told_by_some_windows_and_found_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resharp.kernel_estimation.field._ASKED", 1)
+    photo = blurred(scene(150, 450, n_boxes=240)[None], motion_kernel(13, 20), gamma=2.2)
+    found = find_blur(photo, largest=15)
+    assert found.field is not None
+    assert found.field.gamma == 2.2
+    assert found.field.kernels.shape[:2] == (1, 3)
+    assert min(similarity(kernel, motion_kernel(13, 20)) for kernel in found.field.kernels.flatten(0, 1)) > 0.7
+
+
 def test_windows_that_show_most_show_different_things() -> None:
-    """Two windows of six share more than half of their pixels with the one that shows most."""
+    """Windows 50 pixels apart, of 200, see nearly the same."""
     plane = scene(300, 400)
     plane[:, :250] += 0.2 * rand(300, 250)
     layout = Layout(200, 200, [0, 100], [0, 50, 200])
@@ -363,7 +373,7 @@ def test_photos_without_blur_are_told_by_few_windows(
         square = torch.nn.functional.pad(kernel, (across, across, down, down))
         return square.expand(len(view.windows), -1, -1)
 
-    picture = torch.from_numpy(cv2.GaussianBlur(scene(300, 640).numpy(), (0, 0), 1.6 if is_soft else 1.0))
+    picture = torch.from_numpy(cv2.GaussianBlur(scene(300, 640, 3).numpy(), (0, 0), 1.6 if is_soft else 1.0))
     monkeypatch.setattr("resharp.kernel_estimation.field._sought", found)
     assert find_blur(picture[None], largest=15).field is None
     assert looked == [4]

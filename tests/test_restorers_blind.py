@@ -38,8 +38,8 @@ from resharp.restorers import (
 )
 from resharp.restorers.blind import N_ITERATIONS, trust_in, undone
 from resharp.restorers.laying import laid_onto, moved
-from resharp.restorers.undoing import undo_pairs
-from resharp.solvers import estimated_noise_sigma, half_quadratic, unclipped
+from resharp.restorers.undoing import open_plain, undo_pairs
+from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipped
 from tests.conftest import rand
 from tests.toy_networks import SMALL, refiner, saved
 
@@ -59,8 +59,10 @@ def test_a_given_blur_is_undone_by_the_solver(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("resharp.restorers.blind.TOLERANCE", 1e-2)
     image, field = photo(), uniform_field(KERNEL, (60, 64))
     heard: list[tuple[int, int]] = []
-    restored = BlindRestorer(denoiser(), n_iterations=3)(image, blur=field, progress=lambda *now: heard.append(now))
+    restorer = BlindRestorer(denoiser(), n_iterations=3, keeps_fitted=True)
+    restored = restorer(image, blur=field, progress=lambda *now: heard.append(now))
     margin = field.degradation().margin
+    steps: list[Step] = []
     expected = half_quadratic(
         image,
         Blur(field.kernels[0, 0]),
@@ -70,7 +72,12 @@ def test_a_given_blur_is_undone_by_the_solver(monkeypatch: pytest.MonkeyPatch) -
         weigh=unclipped,
         n_iterations=3,
         tolerance=1e-6,
+        on_step=steps.append,
     )
+    assert steps[-1].fitted is not None
+    fitted = without_margin(steps[-1].fitted, margin).clamp(0, 1)
+    assert_close(restored.maps["fitted"], fitted, rtol=0, atol=0.02)
+    assert not torch.allclose(fitted, restored.image, rtol=0, atol=0.02), "the denoiser did something"
     assert_close(restored.image, without_margin(expected, margin).clamp(0, 1), rtol=0, atol=0.02)
     assert heard == [(1, 3), (2, 3), (3, 3)]
     assert restored.facts["kernel"] == field.kernels.shape[-1]
@@ -85,7 +92,7 @@ def test_a_large_photo_is_undone_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     places = torch.tensor([0.3, 0.8], dtype=torch.float64)
     middle, size = torch.tensor([0.5], dtype=torch.float64), (image.shape[-2], image.shape[-1])
     field = BlurField(kernels[None], middle, places, torch.ones(1, 2), size)
-    restorer = open_restorer(BLIND, precision="float32")
+    restorer = open_plain("cpu", "float32")
     whole = restorer(image, blur=field)
     monkeypatch.setattr("resharp.restorers.blind.PART", 0)
     heard: list[tuple[int, int]] = []
@@ -95,6 +102,7 @@ def test_a_large_photo_is_undone_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     assert_close(parts.image, whole.image, rtol=0, atol=0.1)
     assert float((parts.image - whole.image).square().mean()) ** 0.5 < 6e-3
     assert float((parts.maps["trust"] - whole.maps["trust"]).abs().mean()) < 0.02
+    assert float((parts.maps["fitted"] - whole.maps["fitted"]).square().mean()) ** 0.5 < 6e-3
     assert parts.facts == whole.facts
 
 
@@ -119,7 +127,7 @@ def test_what_was_undone_is_refined(tmp_path: Path) -> None:
     network, image, field = refiner(), demo_inputs()[0][:, 100:160, 130:194], uniform_field(KERNEL, (60, 64))
     path = saved(network, tmp_path / "refiner.safetensors", "deblur")
     refining = open_restorer(path, precision="float32", gamma=1.0)
-    plain = open_restorer(BLIND, precision="float32")(image, blur=field)
+    plain = open_plain("cpu", "float32")(image, blur=field)
     refined = refining(image, blur=field)
     planes = undone(plain.image, plain.maps["trust"], plain.maps["fitted"])[None]
     assert_close(refined.image, network(image[None], undone=planes)[0].clamp(0, 1))
@@ -139,10 +147,15 @@ def test_pairs_are_kept_with_what_was_undone_of_them(tmp_path: Path, monkeypatch
     found = [FoundBlur(None, "the photo is sharp"), FoundBlur(uniform_field(KERNEL, (60, 64)))]
     monkeypatch.setattr("resharp.restorers.blind.find_blur", lambda *_, **__: found.pop(0))
     source, out = open_source(tmp_path / "pairs"), tmp_path / "undone"
-    restorer = BlindRestorer(denoiser(), n_iterations=1)
+    restorer = BlindRestorer(denoiser(), n_iterations=1, keeps_fitted=True)
     for _ in range(2):  # the second time nothing is done again
         assert undo_pairs(source, out, lambda: restorer) == 1
-    assert np.load(out / "undone" / "000001.npy").shape == (7, 36, 40)
+    kept = np.load(out / "undone" / "000001.npy")
+    assert kept.shape == (7, 36, 40)
+    np.save(out / "undone" / "000001.npy", kept[:4])  # as versions before wrote them
+    found.append(FoundBlur(uniform_field(KERNEL, (60, 64))))
+    assert undo_pairs(source, out, lambda: restorer) == 1
+    assert np.array_equal(np.load(out / "undone" / "000001.npy"), kept)
     assert (out / "untouched" / "000000").read_text() == "the photo is sharp\n"
 
 

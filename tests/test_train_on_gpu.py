@@ -102,7 +102,7 @@ def test_pairs_are_bundled(tmp_path: Path) -> None:
         (folder / half).mkdir(parents=True)
     entries, drawn = [], torch.Generator().manual_seed(0)
     for name in ("000000", "000003", "000007"):
-        planes = (255 * torch.rand(4, 24, 30, generator=drawn)).byte()
+        planes = (255 * torch.rand(7, 24, 30, generator=drawn)).byte()
         np.save(folder / "undone" / f"{name}.npy", planes.numpy())
         halves = {half: f"{half}/{name}.png" for half in ("blur", "sharp")}
         for path in halves.values():

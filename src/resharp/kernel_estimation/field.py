@@ -28,8 +28,9 @@ _ALIKE = 0.7  # correlation of kernels that may belong to one motion
 _NO_WIDER = 0.5  # of the shared kernel's sum of squares: what one's own must have
 _LIGHT = 2.2  # a camera's usual gamma
 _ASKED = 4  # windows by which the gamma is chosen
-_IN_LIGHT = 1.3  # of the doubt about kernels in pixel values: those in light, where cameras blur, are taken below
-_LITTLE, _CLEARLY = 0.18, 0.95  # of doubt; the same where there is no more: then it tells gammas apart by itself
+_CLEARLY = 0.95  # of the doubt about kernels in pixel values: below it is that about those in light, and they are taken
+_IN_LIGHT = 1.3  # the same, where there is doubt in both: cameras blur light
+_LITTLE = 0.18  # of doubt in pixel values: no more, and it tells gammas apart by itself
 _PRINT_IN_LIGHT = 2.0  # the same of print: six pages of six gained more in light, by up to 3.3 dB
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
 _MOST_IN_NULLS = 0.16  # of `power_in_nulls`: blurred photos had up to .15, most sharp ones that passed all else more
@@ -79,8 +80,8 @@ class _Seen:
     def doubt(self) -> float:
         return doubt(self.asked.windows, self.kernels)
 
-    def likely(self, its_doubt: float) -> "_Likely":
-        return _Likely(self.gamma, self.view, (self.kernels, its_doubt) if self.shows_all else None)
+    def as_candidate(self, its_doubt: float) -> "_Candidate":
+        return _Candidate(self.gamma, self.view, (self.kernels, its_doubt) if self.shows_all else None)
 
     def check_that_it_is_worth_while(self) -> None:
         """Raises NoBlurError where these windows rule a blur out, which saves two thirds of the time."""
@@ -96,23 +97,24 @@ class _Seen:
 def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None = None) -> FoundBlur:
     """The blur of a photo (3 or 1, H, W) in [0, 1], looked for in pixel values ** gamma.
 
-    gamma: None: 1 or, if kernels that are found in light fit clearly better, 2.2;  largest: side of the largest
-    kernel in pixels; None: found.  Deterministic, on any number of threads.
+    gamma: None: 2.2 (light) or, where kernels that are found in pixel values fit clearly better, 1;  largest: side of
+    the largest kernel in pixels; None: found.  Deterministic, on any number of threads.
     """
     try:
-        likely = _likely(photo, largest) if gamma is None else [_Likely(gamma, viewed(photo, gamma, largest))]
+        if gamma is None:
+            candidates = _candidates(photo, largest)
+        else:
+            candidates = [_Candidate(gamma, viewed(photo, gamma, largest))]
     except NoBlurError as reason:
         return FoundBlur(None, str(reason))
-    found = FoundBlur(None)
-    for one in likely:
-        found = _blur_of(one, (photo.shape[-2], photo.shape[-1]))
-        if found.field is not None:
-            break
+    found = _blur_of(candidates.pop(0), (photo.shape[-2], photo.shape[-1]))
+    while found.field is None and candidates:
+        found = _blur_of(candidates.pop(0), (photo.shape[-2], photo.shape[-1]))
     return found
 
 
-def _blur_of(likely: "_Likely", size: tuple[int, int]) -> FoundBlur:
-    view, kernels = likely.view, _sought(likely.view) if likely.found is None else likely.found[0]
+def _blur_of(candidate: "_Candidate", size: tuple[int, int]) -> FoundBlur:
+    view, kernels = candidate.view, _sought(candidate.view) if candidate.found is None else candidate.found[0]
     try:
         check_reach(kernels)
     except NoBlurError as reason:
@@ -121,15 +123,15 @@ def _blur_of(likely: "_Likely", size: tuple[int, int]) -> FoundBlur:
     grid = lacking.view(len(view.layout.tops), len(view.layout.lefts))
     if not _is_blur(view, kernels, lacking):
         return FoundBlur(None, _BEST_AS_IT_IS, grid)
-    its_doubt = _doubt(view, kernels, None if likely.found is None else likely.found[1])
+    its_doubt = _doubt(view, kernels, None if candidate.found is None else candidate.found[1])
     if its_doubt > _MOST_DOUBT:
         return FoundBlur(None, _BEST_AS_IT_IS, grid)
-    field = dataclasses.replace(_as_field(kernels, view), size=size, gamma=likely.gamma)
+    field = dataclasses.replace(_as_field(kernels, view), size=size, gamma=candidate.gamma)
     return FoundBlur(field, missing=grid, doubt=its_doubt)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Likely:
+class _Candidate:
     """A gamma to look for the blur at; found: the kernels of all windows and the doubt about them, if known."""
 
     gamma: float
@@ -137,9 +139,9 @@ class _Likely:
     found: tuple[Tensor, float] | None = None
 
 
-def _likely(photo: Tensor, largest: int | None) -> list[_Likely]:
-    """The gamma whose kernels fit better, by the windows that show most; where that is light for being light, the other
-    one, too."""
+def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
+    """The gammas to be tried in turn, by how kernels of the windows that show most fit in each: one that fits clearly
+    better, or light and then pixel values."""
 
     def in_view(gamma: float) -> _Seen:
         view = viewed(photo, gamma, largest)
@@ -152,25 +154,25 @@ def _likely(photo: Tensor, largest: int | None) -> list[_Likely]:
         except NoBlurError:  # lines of print may look like a wide blur
             if not (view := viewed(photo, _LIGHT, largest)).shows_print:
                 raise
-            return [_Likely(_LIGHT, view)]
+            return [_Candidate(_LIGHT, view)]
         is_print = pixels.asked.shows_print  # its kernels are often made up in pixel values, and right in light
         if not is_print:
             pixels.check_that_it_is_worth_while()
         try:
             light = in_light()
         except NoBlurError:
-            return [_Likely(1.0, pixels.view)]
+            return [_Candidate(1.0, pixels.view)]
     with side_by_side(pixels.doubt, light.doubt) as both:
         doubts = [of() for of in both]
-    likely_in_pixels, likely_in_light = pixels.likely(doubts[0]), light.likely(doubts[1])
+    try_pixels, try_light = pixels.as_candidate(doubts[0]), light.as_candidate(doubts[1])
     if is_print:
         in_light_it_is = doubts[1] < _PRINT_IN_LIGHT * doubts[0]
         (light if in_light_it_is else pixels).check_that_it_is_worth_while()
-        return [likely_in_light if in_light_it_is else likely_in_pixels]
+        return [try_light if in_light_it_is else try_pixels]
     if doubts[1] < _CLEARLY * doubts[0]:
-        return [likely_in_light]
+        return [try_light]
     is_for_light = doubts[0] >= _LITTLE and doubts[1] < _IN_LIGHT * doubts[0]
-    return [likely_in_light, likely_in_pixels] if is_for_light else [likely_in_pixels]
+    return [try_light, try_pixels] if is_for_light else [try_pixels]
 
 
 def _doubt(view: View, kernels: Tensor, known: float | None) -> float:

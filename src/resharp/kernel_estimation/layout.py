@@ -35,7 +35,7 @@ class Layout:
         return torch.exp(-0.5 * (apart / near).square())
 
     def are_apart(self, one: int, other: int) -> bool:
-        """Whether two windows hardly share more than half of their pixels."""
+        """Whether two windows share less than half of their pixels."""
         (top, left), (below, right) = self._places()[one], self._places()[other]
         return abs(top - below) >= _APART * self.height or abs(left - right) >= _APART * self.width
 

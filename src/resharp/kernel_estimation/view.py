@@ -56,11 +56,12 @@ class View:
         return paper_of(self.windows) is not None
 
     def windows_that_show_most(self, count: int) -> "View":
-        """The same with only so many windows, row by row; such that see the same only where there are no others."""
+        """The same with only so many windows, row by row; such that see the same only where there are no others, but
+        for print, which shows the same everywhere."""
         order = evidence_of(self.windows).argsort(descending=True, stable=True).tolist()
         taken: list[int] = []
         for number in order:
-            if all(self.layout.are_apart(number, other) for other in taken):
+            if self.shows_print or all(self.layout.are_apart(number, other) for other in taken):
                 taken.append(number)
         taken += [number for number in order if number not in taken]
         taken = sorted(taken[:count])

@@ -126,11 +126,12 @@ class Refiner(_UShape):
     """What blind deblurring made of a photo -> that + f; the network behind it; 3,697,276 parameters.
 
     image: (N, 3, H, W) in [0, 1], the photo as it was, H and W multiples of `multiple_of`;  undone: (N, 7, H, W), what
-    the solver made of it, the trust in that, and what its last denoising began from;  returns (N, 3, H, W), not clipped.
-    The shape is the `UNet`'s.
+    the solver made of it, the trust in that, and what its last denoising began from;  returns (N, 3, H, W), not
+    clipped.  The shape is the `UNet`'s.
     """
 
     takes = ("image", "undone")
+    n_undone = 7  # planes
 
     def __init__(
         self,
@@ -140,10 +141,13 @@ class Refiner(_UShape):
         gather: int = 2,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(10, 3, widths, blocks, gather, generator)
+        super().__init__(3 + self.n_undone, 3, widths, blocks, gather, generator)
         self.arguments: dict[str, Any] = {"widths": list(widths), "blocks": list(blocks), "gather": gather}
 
     def forward(self, image: Tensor, undone: Tensor) -> Tensor:
+        if undone.shape[1] != self.n_undone:
+            wanted = f"{self.n_undone} planes are wanted, as `resharp data undo` writes them"
+            raise ValueError(f"{undone.shape[1]} planes of what was undone; {wanted}")
         return corrected(undone[:, :3], self._correction(torch.cat([image, undone], dim=1)))
 
 

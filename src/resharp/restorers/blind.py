@@ -51,7 +51,8 @@ class BlindRestorer:
 
     gamma: blur is looked for and undone in pixel values ** gamma, None: see `find_blur`;  largest: side in pixels of
     the largest kernel that is looked for, None to find that, too;  refiner: a network that takes (photo, undone), see
-    `undone`, None for the solver's result as it is;  n_iterations: of the solver, None for three, of large photos two.
+    `undone`, None for the solver's result as it is;  n_iterations: of the solver, None for three, of large photos two;
+    keeps_fitted: for training refiners, whether what the solver's last denoising began from is a map of the result.
     """
 
     contract = Contract("deblur")
@@ -65,11 +66,12 @@ class BlindRestorer:
         largest: int | None = None,
         refiner: TiledNetwork | None = None,
         n_iterations: int | None = None,
+        keeps_fitted: bool = False,
     ) -> None:
         if n_iterations is not None and n_iterations < 1:
             raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, {N_ITERATIONS} are usual")
         self.denoiser, self._gamma, self._largest, self._n_iterations = denoiser, gamma, largest, n_iterations
-        self._refiner = refiner
+        self._refiner, self._keeps_fitted = refiner, keeps_fitted
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
         """blur: a `BlurField` or `FoundBlur` that was found before, for images of one size.
@@ -77,8 +79,7 @@ class BlindRestorer:
         Raises ArgumentError, KernelError for the blur of another photo, ResourceError and StoppedError.  facts:
         `kernel`, the side of the kernels, `noise_sigma`, and, where little speaks for the blur, `doubtful`, that in
         words; or `untouched`, why the photo came back as it was.
-        maps, of the first image: `kernels` and `trust`, see `trust_in`; where no network refines it also `fitted`, what
-        the solver's last denoising began from.
+        maps, of the first image: `kernels` and `trust`, see `trust_in`; and `fitted`, (3, H, W), if it is kept.
         """
         check_known(known, self.accepts, name="blind deblurring")
         checked_seed(seed)
@@ -110,8 +111,8 @@ class BlindRestorer:
         blurred = Blurred(photo, blur.degradation().to(photo.device), blur.gamma, noise)
         errors = _errors(found.doubt, is_refined=self._refiner is not None)
         made = self._undone(blurred, errors, facts, progress)
-        maps = {"kernels": blur.kernels, "trust": made[3:4]}
-        return Restored(made[:3], maps if self._refiner is not None else {**maps, "fitted": made[4:]}, facts)
+        maps = {"kernels": blur.kernels, "trust": made[3:4], **({"fitted": made[4:]} if self._keeps_fitted else {})}
+        return Restored(made[:3], maps, facts)
 
     def _undone(
         self,
@@ -120,8 +121,8 @@ class BlindRestorer:
         facts: dict[str, float | str],
         progress: Progress | None,
     ) -> Tensor:
-        """(4, H, W): the picture and the trust in it, without a refiner `undone`; of a large photo in parts.  By the
-        first of these errors of the kernels that leaves no more edges than a picture may have."""
+        """(4 or 7, H, W): the picture, the trust in it and what is kept of it; of a large photo in parts.  By the first
+        of these errors of the kernels that leaves no more edges than a picture may have."""
         photo, halo = blurred.photo[None], max(blurred.operator.kernels.shape[2:]) + 2 * self.denoiser.halo
         side = max(PART, 2 * smallest_side(halo))
         steps = _Steps(progress, n_tiles(photo, side=side, halo=halo), self._steps_for(photo))
@@ -169,10 +170,11 @@ class BlindRestorer:
         ).clamp(0, 1)
         inner = without_margin(restored, margin)
         edges.check(inner, photo)
-        made = undone(inner, part.trust_in(restored), without_margin(steps.fitted(), margin).clamp(0, 1))
+        fitted, trust = without_margin(steps.fitted(), margin).clamp(0, 1), part.trust_in(restored)
         if self._refiner is not None:
-            inner.copy_(self._refiner(photo, planes=made).clamp(0, 1))
-            made = torch.cat([inner, part.trust_in(restored)])
+            inner.copy_(self._refiner(photo, planes=undone(inner, trust, fitted)).clamp(0, 1))
+            trust = part.trust_in(restored)
+        made = undone(inner, trust, fitted) if self._keeps_fitted else torch.cat([inner, trust])
         if _is_large(of.photo):
             give_freed_memory_back()  # the next part is of another size
         return made[None]
@@ -251,12 +253,13 @@ class _Steps:
 
     def again(self) -> None:
         """All parts from the beginning."""
+        self._fitted = None
         self._total = self._done + self._count
 
 
 def undone(restored: Tensor, trust: Tensor, fitted: Tensor) -> Tensor:
-    """What a refiner takes beside the photo: (7, H, W), the solver's result (3, H, W), the trust in it (1, H, W) and what
-    the last denoising began from (3, H, W), all of which the denoiser took for noise still in it."""
+    """What a refiner takes beside the photo: (7, H, W), the solver's result (3, H, W), the trust in it (1, H, W), and
+    what the last denoising began from (3, H, W): noisier, and with what the denoiser took for noise."""
     return torch.cat([restored, trust.to(restored), fitted])
 
 

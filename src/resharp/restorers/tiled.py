@@ -240,7 +240,7 @@ class TiledNetwork:
         planes = {
             "noise": getattr(network, "noise_channels", 4),
             "segmentation": getattr(network, "n_classes", 8) * scale**2,
-            "undone": 7,
+            "undone": getattr(network, "n_undone", 7),
         }
         channels = 3 + sum(n for name, n in planes.items() if name in takes)
         beside = [torch.full((1,), 0.1, device=self.device)] if "sigma" in takes else []

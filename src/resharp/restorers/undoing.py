@@ -24,6 +24,7 @@ from resharp.errors import DatasetError
 from resharp.files import clear_unfinished, refusals_named, written_whole
 from resharp.locks import exclusive
 from resharp.models import DEFAULT_DENOISER
+from resharp.networks import Refiner
 from resharp.photo import Photo, write_photo
 
 from .blind import BlindRestorer, undone
@@ -33,7 +34,7 @@ from .opening import open_denoiser
 
 def open_plain(device: str, precision: str) -> BlindRestorer:
     """Blind deblurring without a refiner."""
-    return BlindRestorer(open_denoiser(DEFAULT_DENOISER, device=device, precision=precision))
+    return BlindRestorer(open_denoiser(DEFAULT_DENOISER, device=device, precision=precision), keeps_fitted=True)
 
 
 def undo_pairs(
@@ -46,8 +47,8 @@ def undo_pairs(
 ) -> int:
     """Write all pairs in which a blur is found; returns how many these are.  Stopped, the same call goes on.
 
-    open_restorer: makes one without a refiner; each process opens its own.  Raises DatasetError for photos without
-    their other half, and what the restorer raises.
+    open_restorer: makes one without a refiner that keeps what is fitted; each process opens its own.  Raises
+    DatasetError for photos without their other half, and what the restorer raises.
     """
     with refusals_named(folder):
         for name in ("blur", "sharp", "undone", "untouched"):
@@ -84,7 +85,7 @@ class _Undoing:
         array, mark = self._folder / "undone" / f"{name}.npy", self._folder / "untouched" / name
         if mark.exists():
             return None
-        if not array.exists() and not self._made(number, array, mark):
+        if not _is_made(array) and not self._made(number, array, mark):
             return None
         height, width = (side - 2 * BORDER for side in self._source.size(number))
         halves = {"degraded": f"blur/{name}.png", "clean": f"sharp/{name}.png"}
@@ -109,9 +110,19 @@ class _Undoing:
         for half, image in (("blur", blurry), ("sharp", laid)):
             inner = Photo(without_margin(image, margin))
             write_photo(inner, self._folder / half / f"{array.stem}.png", png_compression=1)
-        planes = without_margin(undone(made.image, made.maps["trust"], made.maps["fitted"]), margin).clamp(0, 1).mul(255).round()
+        planes = (
+            without_margin(undone(made.image, made.maps["trust"], made.maps["fitted"]), margin)
+            .clamp(0, 1)
+            .mul(255)
+            .round()
+        )
         buffer = io.BytesIO()
         np.save(buffer, planes.to(torch.uint8).cpu().numpy())
         with written_whole(array) as file:
             file.write(buffer.getvalue())
         return True
+
+
+def _is_made(array: Path) -> bool:
+    """Whether it is there, and holds all planes; versions before wrote fewer."""
+    return array.exists() and len(np.load(array, mmap_mode="r")) == Refiner.n_undone

@@ -33,8 +33,8 @@ class DataRecipe(_Strict):
     `n_holdout` items, which are kept for validation; groups of those names leave the other sources, too.
     degraded: real degraded photos that belong to none of the clean ones, in a place of their own or in that of the
     clean ones (its degraded half, of any length); of them photos are held out then.  beside: second inputs by name,
-    each a folder that holds for every clean photo one of its name and size, a picture or .npy (channels, height,
-    width), which is cut, turned and flipped as the photo is.
+    each a folder that holds for every clean photo one of its name and size, a picture, .npy or .npz (channels,
+    height, width), which is cut, turned and flipped as the photo is.
     noise_sigma: white noise on the [0, 1] scale that is added in floating point, unclipped, as denoisers are trained;
     [low, high] draws each photo's level between them, and batches hold it as "sigma".
     degrade: where the plan's steps and that noise are done: by the loader, or, drawn by it, as a "step" on the
