@@ -155,6 +155,11 @@ def test_one_pixel_with_a_one_pixel_kernel() -> None:
 # --- solvers and degradations -----------------------------------------------------------------------------------------
 
 
+def test_a_denoiser_that_was_learned_within_a_solver_serves_no_other() -> None:
+    with pytest.raises(ArgumentError, match=r"take another for the published iteration, such as dae-sigma11"):
+        resharp.deconvolve(blurred_patch()[1], KERNEL, 0.01, solver="dmsp", model="denoiser-unrolled")
+
+
 def test_a_solver_of_ones_own_is_given_the_problem() -> None:
     seen: list[Problem] = []
 

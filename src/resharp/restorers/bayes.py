@@ -167,6 +167,11 @@ class BayesRestorer:
         if isinstance(solver, str) and solver not in SOLVERS:
             raise ArgumentError(f"solver {solver!r} is unknown; choose {', '.join(SOLVERS)}")
         self._solver, usual = SOLVERS[solver] if isinstance(solver, str) else (solver, 16)
+        if denoiser.unrolled is not None and self._solver is solve_dmsp:
+            raise ArgumentError(
+                "this denoiser was learned within half-quadratic splitting; take another for the published iteration, "
+                f"such as {PUBLISHED_DENOISER}, or leave the solver out"
+            )
         is_blur = degradation is None or isinstance(degradation, Blur)
         is_known = is_blur and self._solver is solve_half_quadratic  # what a denoiser may be learned within
         self._most_steps = denoiser.unrolled if is_known and n_iterations is None else None
