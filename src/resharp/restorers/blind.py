@@ -277,12 +277,13 @@ def trust_in(photo: Tensor, again: Tensor, noise_sigma: float) -> Tensor:
     which denoisers smooth.
     """
     squares = ((photo - again) * unclipped(photo, again)).square().mean(0, keepdim=True)
-    local = _mean_around(_mean_around(squares, 0), 1)
+    local = _mean_around(squares)
     noise = max(_LEAST_NOISE, noise_sigma)
     return noise**2 / local.clamp(min=noise**2)
 
 
-def _mean_around(plane: Tensor, axis: int) -> Tensor:
-    """Of a plane (1, H, W), along its rows (1) or columns (0)."""
-    length, reach = ((2 * _AROUND + 1, 1), (_AROUND, 0)) if axis == 0 else ((1, 2 * _AROUND + 1), (0, _AROUND))
-    return functional.avg_pool2d(plane, length, 1, reach, count_include_pad=False)
+def _mean_around(plane: Tensor) -> Tensor:
+    """Of a plane (1, H, W), over `_AROUND` pixels each way; along columns, then along rows."""
+    side = 2 * _AROUND + 1
+    along = functional.avg_pool2d(plane, (side, 1), 1, (_AROUND, 0), count_include_pad=False)
+    return functional.avg_pool2d(along, (1, side), 1, (0, _AROUND), count_include_pad=False)
