@@ -5,8 +5,10 @@ from .explaining import explained, missing
 from .field import FoundBlur, find_blur
 from .sharpness import sharpness
 from .single import estimate_kernel, estimate_kernels
+from .view import WIDEST
 
 __all__ = [
+    "WIDEST",
     "FoundBlur",
     "draw_field",
     "estimate_kernel",

@@ -28,9 +28,9 @@ _ALIKE = 0.7  # correlation of kernels that may belong to one motion
 _NO_WIDER = 0.5  # of the shared kernel's sum of squares: what one's own must have
 _LIGHT = 2.2  # a camera's usual gamma
 _ASKED = 4  # windows by which the gamma is chosen
-_CLEARLY = 0.95  # doubt in light as a share of that in pixel values: below, light is taken
-_IN_LIGHT = 1.3  # the same share where doubt is not little: cameras blur light, so it is tried first below
-_LITTLE = 0.18  # doubt in pixel values that is little
+_CLEARLY = 0.95  # doubt in light as a share of that in pixel values: below, these are not tried as well
+_NOISY = 0.005  # of `noise_sigma`: a camera's, which blurs light; where frames were averaged, noise was as well
+_NOISY_IN_LIGHT = 1.3  # the same share of noisy photos, below which light is tried first; of others 1
 _PRINT_IN_LIGHT = 2.0  # the same share of print: six pages of six gained more in light, by up to 3.3 dB
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
 _MOST_IN_NULLS = 0.16  # of `power_in_nulls`: blurred photos had up to .15, most sharp ones that passed all else more
@@ -97,7 +97,7 @@ class _Seen:
 def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None = None) -> FoundBlur:
     """The blur of a photo (3 or 1, H, W) in [0, 1], looked for in pixel values ** gamma.
 
-    gamma: None: 2.2 (light) or, where kernels that are found in pixel values fit clearly better, 1;  largest: side of
+    gamma: None: 2.2 (light) or, where kernels that are found in pixel values fit better, 1;  largest: side of
     the largest kernel in pixels; None: found.  Deterministic, on any number of threads.
     """
     try:
@@ -140,8 +140,8 @@ class _Candidate:
 
 
 def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
-    """The gammas to be tried in turn, by how kernels of the windows that show most fit in each: one that fits clearly
-    better, or light and then pixel values."""
+    """The gammas to be tried in turn, by how kernels of the windows that show most fit in each: the one that fits
+    better, where they fit about as well, or noise hides it, light and then pixel values."""
 
     def in_view(gamma: float) -> _Seen:
         view = viewed(photo, gamma, largest)
@@ -171,8 +171,8 @@ def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
         return [try_light if in_light_it_is else try_pixels]
     if doubts[1] < _CLEARLY * doubts[0]:
         return [try_light]
-    is_for_light = doubts[0] >= _LITTLE and doubts[1] < _IN_LIGHT * doubts[0]
-    return [try_light, try_pixels] if is_for_light else [try_pixels]
+    up_to = _NOISY_IN_LIGHT if pixels.view.noise > _NOISY else 1.0
+    return [try_light, try_pixels] if doubts[1] < up_to * doubts[0] else [try_pixels]
 
 
 def _doubt(view: View, kernels: Tensor, known: float | None) -> float:

@@ -11,7 +11,7 @@ from resharp.degradations.light import checked_gamma, to_light
 from resharp.errors import ArgumentError, KernelError
 
 from .layout import Layout, laid_out
-from .noise import smoothed
+from .noise import noise_sigma, smoothed
 from .paper import paper_of
 from .planes import resized
 from .pyramid import evidence_of, first_guess, refined, scales
@@ -23,7 +23,7 @@ _LARGEST_IN_VIEW, _SMALLEST_IN_VIEW = 31, 7  # pixels of the overview
 _VIEW_IN_KERNELS = 5  # the shorter side of an overview in sides of the largest kernel that can be seen in it
 _DARK = 0.9  # of the radius: light that reaches no further was not cut off
 _ROOMY = 1.15  # times what is seen of a kernel
-_WIDEST = 51  # side of a kernel where it is found: photos with a larger blur are shrunk for that
+WIDEST = 51  # side of a kernel where it is found: photos with a larger blur are shrunk for that
 _SMALLEST_PHOTO = 48
 _LEAST_EVIDENCE = 5.0  # squared gradients of the strongest edges, all windows together
 _PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
@@ -41,7 +41,7 @@ class NoBlurError(KernelError):
 @dataclasses.dataclass(frozen=True)
 class View:
     """A photo as its blur is looked for: its plane (H, W), `shrink` times smaller, in windows (N, h, w), for kernels of
-    up to `side` pixels;  steepest: its edges (`sharpness`)."""
+    up to `side` pixels;  steepest: its edges (`sharpness`);  noise: of its typical window (`noise_sigma`)."""
 
     plane: Tensor
     layout: Layout
@@ -49,6 +49,7 @@ class View:
     side: int
     shrink: float
     steepest: float
+    noise: float
 
     @functools.cached_property
     def shows_print(self) -> bool:
@@ -92,13 +93,14 @@ def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
     wanted = largest_kernel(luma) if largest is None else odd(largest)
     if wanted is None:
         raise NoBlurError("the blur is wider than can be found in a photo of this size")
-    shrink = max(1.0, wanted / _WIDEST)
+    shrink = max(1.0, wanted / WIDEST)
     plane = resized(luma[None], (round(size[0] / shrink), round(size[1] / shrink)))[0].clamp(0, 1)
-    layout = laid_out((plane.shape[0], plane.shape[1]), min(wanted, _WIDEST))
-    windows = smoothed(layout.windows(plane))
+    layout = laid_out((plane.shape[0], plane.shape[1]), min(wanted, WIDEST))
+    seen = layout.windows(plane)
+    windows = smoothed(seen)
     if float(evidence_of(windows).sum()) < _LEAST_EVIDENCE:
         raise NoBlurError("the photo has too little contrast to find a blur from")
-    return View(plane, layout, windows, min(wanted, _WIDEST), shrink, steepest)
+    return View(plane, layout, windows, min(wanted, WIDEST), shrink, steepest, float(noise_sigma(seen).median()))
 
 
 def steepest_edges(photo: Tensor) -> float:

@@ -12,7 +12,6 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from resharp.allocation import give_freed_memory_back
 from resharp.degradations import BlurField, VaryingBlur, edge_padded, without_margin
@@ -25,17 +24,17 @@ from resharp.models import Contract
 from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipped
 from resharp.tiling import n_tiles, run_at_places, smallest_side
 
+from .around import mean_around
 from .base import Progress, Restored, check_known, told
 from .bayes import KERNEL_ERROR
 from .memory import memory_named
 from .network import NetworkDenoiser
+from .smaller import LARGE, at_full_size, at_smaller_size, enlarged
 from .tiled import TiledNetwork
 
 N_ITERATIONS = 3
 OF_LARGE = 2  # as good where kernels are found in photos; exact ones are half a decibel behind (docs/decisions/0013)
-LARGE = 2**22  # pixels of a photo that people wait for
 TOLERANCE = 3e-2  # of the least-squares steps; 1e-2 takes 1.7 times as many iterations for the same PSNR (19 photos)
-_AROUND = 8  # pixels over which misfits are judged
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 KERNEL_ERRORS = (KERNEL_ERROR, 0.05)  # noise that is believed at least: what kernels that were found are wrong by
 MOST_EDGES = 12.0  # times the photo's edge energy; more may be ringing, and the next error is tried
@@ -107,10 +106,14 @@ class BlindRestorer:
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
         if found.doubt >= DOUBTFUL:
             facts["doubtful"] = "deblurred weakly, as little speaks for the blur that was found; look at both"
-        noise = float(estimated_noise_sigma(photo))
-        blurred = Blurred(photo, blur.degradation().to(photo.device), blur.gamma, noise)
+        small, field = at_smaller_size(photo, blur)
+        noise = float(estimated_noise_sigma(small))
+        blurred = Blurred(small, field.degradation().to(photo.device), field.gamma, noise)
         errors = _errors(found.doubt, is_refined=self._refiner is not None)
         made = self._undone(blurred, errors, facts, progress)
+        if field is not blur:
+            whole = at_full_size(made[:3], small, photo, float(estimated_noise_sigma(photo)))
+            made = torch.cat([whole, enlarged(made[3:], blur.size).clamp(0, 1)])
         maps = {"kernels": blur.kernels, "trust": made[3:4], **({"fitted": made[4:]} if self._keeps_fitted else {})}
         return Restored(made[:3], maps, facts)
 
@@ -271,19 +274,12 @@ def edge_energy(image: Tensor) -> float:
 def trust_in(photo: Tensor, again: Tensor, noise_sigma: float) -> Tensor:
     """(1, H, W) in [0, 1]: the share of the misfit that noise explains, where a restoration is blurred again.
 
-    photo, again: (3, H, W);  noise_sigma: of the photo.  The misfit is the mean square over `_AROUND` pixels each way;
+    photo, again: (3, H, W);  noise_sigma: of the photo.  The misfit is the mean square over `AROUND` pixels each way;
     clipped values that agree with the photo (`unclipped`) do not count.  1 where nothing contradicts, 1/4 at twice the
     noise; objects that move on their own and kernels that are wrong show as dark places, and fine texture a little,
     which denoisers smooth.
     """
     squares = ((photo - again) * unclipped(photo, again)).square().mean(0, keepdim=True)
-    local = _mean_around(squares)
+    local = mean_around(squares)
     noise = max(_LEAST_NOISE, noise_sigma)
     return noise**2 / local.clamp(min=noise**2)
-
-
-def _mean_around(plane: Tensor) -> Tensor:
-    """Of a plane (1, H, W), over `_AROUND` pixels each way; along columns, then along rows."""
-    side = 2 * _AROUND + 1
-    along = functional.avg_pool2d(plane, (side, 1), 1, (_AROUND, 0), count_include_pad=False)
-    return functional.avg_pool2d(along, (1, side), 1, (0, _AROUND), count_include_pad=False)
