@@ -20,7 +20,7 @@ from torch import Tensor
 import resharp
 from resharp.data.folders import photo_paths
 from resharp.degradations import Blur, without_margin
-from resharp.solvers.noise_level import estimated_noise_sigma
+from resharp.degradations.noise_level import estimated_noise_sigma
 
 Solve = Callable[[Tensor, Blur, float | None], Tensor]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from resharp.degradations import Blur, Mosaic, Resize, edge_padded, gaussian_kernel, motion_kernel, without_margin
+from resharp.degradations.noise_level import _quantile, estimated_noise_sigma
 from resharp.errors import ArgumentError
 from resharp.priors import at_any_level
 from resharp.solvers import Step
@@ -21,7 +22,6 @@ from resharp.solvers.half_quadratic import (
     steps_for,
     unclipped,
 )
-from resharp.solvers.noise_level import _quantile, estimated_noise_sigma
 from tests.conftest import rand
 
 

@@ -241,7 +241,7 @@ def test_windows_that_show_most_show_different_things() -> None:
     plane = scene(300, 400)
     plane[:, :250] += 0.2 * rand(300, 250)
     layout = Layout(200, 200, [0, 100], [0, 50, 200])
-    view = View(plane, layout, layout.windows(plane), 9, 1.0, 0.1, 0.0)
+    view = View(plane, layout, layout.windows(plane), 9, 1.0, 0.1)
     taken = [view.windows_that_show_most(count).layout.only for count in (2, 6)]
     assert taken[0] is not None
     assert layout.are_apart(*taken[0])

@@ -16,6 +16,7 @@ from resharp.degradations import (
     BlurField,
     blurred,
     edge_padded,
+    estimated_noise_sigma,
     read_field,
     uniform_field,
     without_margin,
@@ -39,7 +40,7 @@ from resharp.restorers import (
 from resharp.restorers.blind import N_ITERATIONS, trust_in, undone
 from resharp.restorers.laying import laid_onto, moved
 from resharp.restorers.undoing import open_plain, undo_pairs
-from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipped
+from resharp.solvers import Step, half_quadratic, unclipped
 from tests.conftest import rand
 from tests.toy_networks import SMALL, refiner, saved
 

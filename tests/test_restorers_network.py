@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import resharp
+from resharp.degradations import estimated_noise_sigma
 from resharp.device import free_memory, has_fast_bfloat16
 from resharp.errors import ArgumentError, ResourceError, WeightsError
 from resharp.models import Contract, contract_of, load_model
 from resharp.networks import NETWORKS, UNet, noise_for
 from resharp.networks.blocks import instance_normalised, photo_mean
 from resharp.restorers import NetworkDenoiser, NetworkRestorer, StoppedError, TiledNetwork
-from resharp.solvers import estimated_noise_sigma
 from resharp.tiling import FEATHER, mirrored_to_multiple
 from tests.conftest import rand
 from tests.toy_networks import SMALL, doubler, segments, shaken, small, told

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .mask import Mask
     from .mosaic import DEMOSAICKERS, Mosaic, demosaic_bilinear, demosaic_malvar
     from .noise import Noise
+    from .noise_level import estimated_noise_sigma
     from .optics import Defocus, GaussianBlur, KernelBlur
     from .realistic import Realistic
     from .resample import Resize, resize_as_matlab
@@ -87,6 +88,7 @@ __all__ = [
     "done",
     "drawn_together",
     "edge_padded",
+    "estimated_noise_sigma",
     "gaussian_kernel",
     "load_kernel",
     "make_degradation",

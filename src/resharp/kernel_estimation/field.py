@@ -7,19 +7,21 @@ up needs no focal length.)
 """
 
 import dataclasses
+import functools
 
 import torch
 from torch import Tensor
 
 from resharp.degradations.blur_field import BlurField
+from resharp.degradations.noise_level import estimated_noise_sigma
 
 from .explaining import doubt, explained, missing, power_in_nulls, roundness
 from .planes import resized
 from .pyramid import Guess, evidence_of, first_guess, refined, scales
-from .shapes import enlarged, resampled
+from .shapes import enlarged, odd, resampled
 from .sharpness import SHARP, sharpness_through
 from .threads import one_thread, side_by_side
-from .view import IS_SHARP, NoBlurError, View, check_reach, viewed
+from .view import IS_SHARP, NoBlurError, View, check_reach, largest_in, viewed
 
 _NEAR, _LEAST_NEAR = 0.1, 128  # of the photo's longer side, and pixels: as far windows share their evidence
 _SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels of their own as well
@@ -29,8 +31,11 @@ _NO_WIDER = 0.5  # of the shared kernel's sum of squares: what one's own must ha
 _LIGHT = 2.2  # a camera's usual gamma
 _ASKED = 4  # windows by which the gamma is chosen
 _CLEARLY = 0.95  # doubt in light as a share of that in pixel values: below, these are not tried as well
-_NOISY = 0.005  # of `noise_sigma`: a camera's, which blurs light; where frames were averaged, noise was as well
-_NOISY_IN_LIGHT = 1.3  # the same share of noisy photos, below which light is tried first; of others 1
+_NOISY = 0.007  # standard deviation of a camera's noise, which blurs light: where frames were averaged, so was noise
+_HIDDEN_IN_LIGHT = 1.3  # the same share where noise, or kernels that are round, hide the difference: light below it
+_IN_DOUBT = 0.4  # of the smaller of both doubts: beyond, wider kernels are tried as well
+_SMALL = 2**18  # pixels of a photo in which they are tried anyway
+_WIDER, _LESS_DOUBT = 1.28, 0.9  # times; and what they are taken for, as a share
 _PRINT_IN_LIGHT = 2.0  # the same share of print: six pages of six gained more in light, by up to 3.3 dB
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
 _MOST_IN_NULLS = 0.16  # of `power_in_nulls`: blurred photos had up to .15, most sharp ones that passed all else more
@@ -77,11 +82,16 @@ class _Seen:
     def shows_all(self) -> bool:
         return len(self.kernels) == len(self.view.windows)
 
+    @functools.cached_property
     def doubt(self) -> float:
         return doubt(self.asked.windows, self.kernels)
 
-    def as_candidate(self, its_doubt: float) -> "_Candidate":
-        return _Candidate(self.gamma, self.view, (self.kernels, its_doubt) if self.shows_all else None)
+    @property
+    def shows_a_motion(self) -> bool:
+        return float(roundness(self.kernels).median()) <= _ROUND
+
+    def as_candidate(self) -> "_Candidate":
+        return _Candidate(self.gamma, self.view, (self.kernels, self.doubt) if self.shows_all else None)
 
     def check_that_it_is_worth_while(self) -> None:
         """Raises NoBlurError where these windows rule a blur out, which saves two thirds of the time."""
@@ -141,38 +151,53 @@ class _Candidate:
 
 def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
     """The gammas to be tried in turn, by how kernels of the windows that show most fit in each: the one that fits
-    better, where they fit about as well, or noise hides it, light and then pixel values."""
-
-    def in_view(gamma: float) -> _Seen:
-        view = viewed(photo, gamma, largest)
-        asked = view.windows_that_show_most(_ASKED)
-        return _Seen(gamma, view, asked, _sought(asked))
-
-    with side_by_side(lambda: in_view(1.0), lambda: in_view(_LIGHT)) as (in_pixels, in_light):
+    better, where they fit about as well, or something hides that, light and then pixel values."""
+    with side_by_side(lambda: _seen(photo, 1.0, largest), lambda: _seen(photo, _LIGHT, largest)) as (pixels, light):
         try:
-            pixels = in_pixels()
+            in_pixels = pixels()
         except NoBlurError:  # lines of print may look like a wide blur
             if not (view := viewed(photo, _LIGHT, largest)).shows_print:
                 raise
             return [_Candidate(_LIGHT, view)]
-        is_print = pixels.asked.shows_print  # its kernels are often made up in pixel values, and right in light
+        is_print = in_pixels.asked.shows_print  # its kernels are often made up in pixel values, and right in light
         if not is_print:
-            pixels.check_that_it_is_worth_while()
+            in_pixels.check_that_it_is_worth_while()
         try:
-            light = in_light()
+            in_light = light()
         except NoBlurError:
-            return [_Candidate(1.0, pixels.view)]
-    with side_by_side(pixels.doubt, light.doubt) as both:
-        doubts = [of() for of in both]
-    try_pixels, try_light = pixels.as_candidate(doubts[0]), light.as_candidate(doubts[1])
+            return [_Candidate(1.0, in_pixels.view)]
+    with side_by_side(lambda: in_pixels.doubt, lambda: in_light.doubt) as both:
+        least = min(of() for of in both)
     if is_print:
-        in_light_it_is = doubts[1] < _PRINT_IN_LIGHT * doubts[0]
-        (light if in_light_it_is else pixels).check_that_it_is_worth_while()
-        return [try_light if in_light_it_is else try_pixels]
-    if doubts[1] < _CLEARLY * doubts[0]:
-        return [try_light]
-    up_to = _NOISY_IN_LIGHT if pixels.view.noise > _NOISY else 1.0
-    return [try_light, try_pixels] if doubts[1] < up_to * doubts[0] else [try_pixels]
+        is_for_light = in_light.doubt < _PRINT_IN_LIGHT * in_pixels.doubt
+        (in_light if is_for_light else in_pixels).check_that_it_is_worth_while()
+        return [(in_light if is_for_light else in_pixels).as_candidate()]
+    tries_wider = least > _IN_DOUBT or photo.shape[-2] * photo.shape[-1] <= _SMALL
+    if tries_wider and largest is None and in_pixels.shows_a_motion:
+        with side_by_side(lambda: _wider(in_pixels, photo), lambda: _wider(in_light, photo)) as (pixels, light):
+            in_pixels, in_light = pixels(), light()
+    if in_light.doubt < _CLEARLY * in_pixels.doubt:
+        return [in_light.as_candidate()]
+    is_hidden = not in_pixels.shows_a_motion or float(estimated_noise_sigma(photo)) > _NOISY
+    is_for_light = in_light.doubt < (_HIDDEN_IN_LIGHT if is_hidden else 1.0) * in_pixels.doubt
+    return [in_light.as_candidate(), in_pixels.as_candidate()] if is_for_light else [in_pixels.as_candidate()]
+
+
+def _seen(photo: Tensor, gamma: float, largest: int | None) -> _Seen:
+    """Raises NoBlurError."""
+    view = viewed(photo, gamma, largest)
+    asked = view.windows_that_show_most(_ASKED)
+    return _Seen(gamma, view, asked, _sought(asked))
+
+
+def _wider(seen: _Seen, photo: Tensor) -> _Seen:
+    """With wider kernels, and larger windows for them, if these are clearly less in doubt."""
+    side, most = seen.view.side * seen.view.shrink, largest_in((photo.shape[-2], photo.shape[-1]))
+    try:
+        wider = _seen(photo, seen.gamma, min(odd(round(_WIDER * side)), most))
+    except NoBlurError:
+        return seen
+    return wider if wider.doubt < _LESS_DOUBT * seen.doubt else seen
 
 
 def _doubt(view: View, kernels: Tensor, known: float | None) -> float:

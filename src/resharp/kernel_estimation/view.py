@@ -11,7 +11,7 @@ from resharp.degradations.light import checked_gamma, to_light
 from resharp.errors import ArgumentError, KernelError
 
 from .layout import Layout, laid_out
-from .noise import noise_sigma, smoothed
+from .noise import smoothed
 from .paper import paper_of
 from .planes import resized
 from .pyramid import evidence_of, first_guess, refined, scales
@@ -41,7 +41,7 @@ class NoBlurError(KernelError):
 @dataclasses.dataclass(frozen=True)
 class View:
     """A photo as its blur is looked for: its plane (H, W), `shrink` times smaller, in windows (N, h, w), for kernels of
-    up to `side` pixels;  steepest: its edges (`sharpness`);  noise: of its typical window (`noise_sigma`)."""
+    up to `side` pixels;  steepest: its edges (`sharpness`)."""
 
     plane: Tensor
     layout: Layout
@@ -49,7 +49,6 @@ class View:
     side: int
     shrink: float
     steepest: float
-    noise: float
 
     @functools.cached_property
     def shows_print(self) -> bool:
@@ -86,8 +85,7 @@ def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
         raise NoBlurError("the photo shows too few edges to find a blur from")
     if steepest > SURELY_SHARP:
         raise NoBlurError(IS_SHARP)
-    most = odd(min(size) // _PHOTO_IN_KERNELS)
-    if largest is not None and largest > most:
+    if largest is not None and largest > (most := largest_in(size)):
         found = f"a photo of {size[1]}x{size[0]}"
         raise KernelError(f"kernels of up to {largest} pixels cannot be found in {found}; {most} is the most")
     wanted = largest_kernel(luma) if largest is None else odd(largest)
@@ -96,11 +94,15 @@ def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
     shrink = max(1.0, wanted / WIDEST)
     plane = resized(luma[None], (round(size[0] / shrink), round(size[1] / shrink)))[0].clamp(0, 1)
     layout = laid_out((plane.shape[0], plane.shape[1]), min(wanted, WIDEST))
-    seen = layout.windows(plane)
-    windows = smoothed(seen)
+    windows = smoothed(layout.windows(plane))
     if float(evidence_of(windows).sum()) < _LEAST_EVIDENCE:
         raise NoBlurError("the photo has too little contrast to find a blur from")
-    return View(plane, layout, windows, min(wanted, WIDEST), shrink, steepest, float(noise_sigma(seen).median()))
+    return View(plane, layout, windows, min(wanted, WIDEST), shrink, steepest)
+
+
+def largest_in(size: tuple[int, int]) -> int:
+    """Side of the largest kernel that one may ask for in a photo of this size."""
+    return odd(min(size) // _PHOTO_IN_KERNELS)
 
 
 def steepest_edges(photo: Tensor) -> float:

@@ -9,7 +9,15 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from resharp.degradations import Blur, LinearDegradation, Mask, Mosaic, as_kernel, without_margin
+from resharp.degradations import (
+    Blur,
+    LinearDegradation,
+    Mask,
+    Mosaic,
+    as_kernel,
+    estimated_noise_sigma,
+    without_margin,
+)
 from resharp.degradations.light import checked_gamma
 from resharp.degradations.naming import largest_named
 from resharp.degradations.ranges import checked_seed, checked_sigma
@@ -23,7 +31,6 @@ from resharp.priors import MeanShift
 from resharp.solvers import (
     Step,
     estimated,
-    estimated_noise_sigma,
     half_quadratic,
     known,
     mean_and_spread,

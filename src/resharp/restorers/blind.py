@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from resharp.allocation import give_freed_memory_back
-from resharp.degradations import BlurField, VaryingBlur, edge_padded, without_margin
+from resharp.degradations import BlurField, VaryingBlur, edge_padded, estimated_noise_sigma, without_margin
 from resharp.degradations.light import to_light, to_pixels
 from resharp.degradations.ranges import checked_seed
 from resharp.errors import ArgumentError
 from resharp.image import as_image
 from resharp.kernel_estimation import FoundBlur, find_blur
 from resharp.models import Contract
-from resharp.solvers import Step, estimated_noise_sigma, half_quadratic, unclipped
+from resharp.solvers import Step, half_quadratic, unclipped
 from resharp.tiling import n_tiles, run_at_places, smallest_side
 
 from .around import mean_around

@@ -8,13 +8,13 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from resharp.degradations import estimated_noise_sigma
 from resharp.degradations.ranges import checked_seed, checked_sigma
 from resharp.errors import ArgumentError, WeightsError
 from resharp.image import as_image
 from resharp.models import Contract
 from resharp.networks import noise_for
 from resharp.priors import at_any_level
-from resharp.solvers import estimated_noise_sigma
 
 from .base import Progress, Restored, check_known, told
 from .memory import memory_named

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from resharp.degradations.light import checked_gamma, to_light, to_pixels
+from resharp.degradations.noise_level import estimated_noise_sigma
 from resharp.device import sent
 from resharp.errors import ArgumentError
 from resharp.priors import Denoiser
 
 from .mean_shift import OnStep, Step
-from .noise_level import estimated_noise_sigma
 
 Weigh = Callable[[Tensor, Tensor], Tensor]
 """(photo, what A makes of the present image), both (..., C, h, w) -> weights of the photo's values, 0 or more, or
