@@ -162,25 +162,29 @@ def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
         is_print = in_pixels.asked.shows_print  # its kernels are often made up in pixel values, and right in light
         if not is_print:
             in_pixels.check_that_it_is_worth_while()
+        in_doubt = in_pixels.doubt  # while light is still looked at
         try:
             in_light = light()
         except NoBlurError:
             return [_Candidate(1.0, in_pixels.view)]
-    with side_by_side(lambda: in_pixels.doubt, lambda: in_light.doubt) as both:
-        least = min(of() for of in both)
     if is_print:
         is_for_light = in_light.doubt < _PRINT_IN_LIGHT * in_pixels.doubt
         (in_light if is_for_light else in_pixels).check_that_it_is_worth_while()
         return [(in_light if is_for_light else in_pixels).as_candidate()]
-    tries_wider = least > _IN_DOUBT or photo.shape[-2] * photo.shape[-1] <= _SMALL
+    tries_wider = min(in_doubt, in_light.doubt) > _IN_DOUBT or photo.shape[-2] * photo.shape[-1] <= _SMALL
     if tries_wider and largest is None and in_pixels.shows_a_motion:
         with side_by_side(lambda: _wider(in_pixels, photo), lambda: _wider(in_light, photo)) as (pixels, light):
             in_pixels, in_light = pixels(), light()
-    if in_light.doubt < _CLEARLY * in_pixels.doubt:
-        return [in_light.as_candidate()]
-    is_hidden = not in_pixels.shows_a_motion or float(estimated_noise_sigma(photo)) > _NOISY
-    is_for_light = in_light.doubt < (_HIDDEN_IN_LIGHT if is_hidden else 1.0) * in_pixels.doubt
-    return [in_light.as_candidate(), in_pixels.as_candidate()] if is_for_light else [in_pixels.as_candidate()]
+    try_light, try_pixels = in_light.as_candidate(), in_pixels.as_candidate()
+    share = in_light.doubt / max(in_pixels.doubt, 1e-9)
+    if share < _CLEARLY:
+        return [try_light]
+    is_for_light = share < 1 or (share < _HIDDEN_IN_LIGHT and _hides_its_gamma(photo, in_pixels))
+    return [try_light, try_pixels] if is_for_light else [try_pixels]
+
+
+def _hides_its_gamma(photo: Tensor, seen: _Seen) -> bool:
+    return not seen.shows_a_motion or float(estimated_noise_sigma(photo)) > _NOISY
 
 
 def _seen(photo: Tensor, gamma: float, largest: int | None) -> _Seen:
