@@ -117,6 +117,15 @@ def test_kernels_are_believed_less_where_there_may_be_ringing(monkeypatch: pytes
     assert restored.facts["noise_sigma"] == 0.05
 
 
+def test_fewer_steps_are_made_of_larger_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, field = photo(), uniform_field(KERNEL, (60, 64))
+    heard: list[tuple[int, int]] = []
+    for least in (60 * 64 + 1, 60 * 64):
+        monkeypatch.setattr("resharp.restorers.blind._FEWER_FROM", least)
+        BlindRestorer(denoiser())(image, blur=FoundBlur(field, doubt=0.6), progress=lambda *now: heard.append(now))
+    assert heard == [(1, 3), (2, 3), (3, 3), (1, 2), (2, 2)]
+
+
 def test_a_refiner_is_given_what_kernels_beyond_doubt_leave() -> None:
     image, field = demo_inputs()[0][:, 100:160, 130:194], uniform_field(KERNEL, (60, 64))
     restorer = open_restorer("blind-refined", precision="float32")

@@ -32,8 +32,8 @@ from .network import NetworkDenoiser
 from .smaller import LARGE, at_full_size, at_smaller_size, enlarged
 from .tiled import TiledNetwork
 
-N_ITERATIONS = 3
-OF_LARGE = 2  # as good where kernels are found in photos; exact ones are half a decibel behind (docs/decisions/0013)
+N_ITERATIONS, N_FEWER = 3, 2
+_FEWER_FROM = 2**19  # pixels; as good where kernels are found, exact ones are half a decibel behind (decisions/0013)
 TOLERANCE = 3e-2  # of the least-squares steps; 1e-2 takes 1.7 times as many iterations for the same PSNR (19 photos)
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 KERNEL_ERRORS = (KERNEL_ERROR, 0.05)  # noise that is believed at least: what kernels that were found are wrong by
@@ -50,8 +50,8 @@ class BlindRestorer:
 
     gamma: blur is looked for and undone in pixel values ** gamma, None: see `find_blur`;  largest: side in pixels of
     the largest kernel that is looked for, None to find that, too;  refiner: a network that takes (photo, undone), see
-    `undone`, None for the solver's result as it is;  n_iterations: of the solver, None for three, of large photos two;
-    keeps_fitted: for training refiners, whether what the solver's last denoising began from is a map of the result.
+    `undone`, None for the solver's result as it is;  n_iterations: of the solver, None for three, or two from half a
+    megapixel on;  keeps_fitted: for training refiners, whether what the last denoising began from is a map.
     """
 
     contract = Contract("deblur")
@@ -142,7 +142,7 @@ class BlindRestorer:
     def _steps_for(self, photo: Tensor) -> int:
         if self._n_iterations is not None:
             return self._n_iterations
-        return OF_LARGE if _is_large(photo) else N_ITERATIONS
+        return N_FEWER if photo.shape[-2] * photo.shape[-1] >= _FEWER_FROM else N_ITERATIONS
 
     def _part(
         self,
