@@ -23,7 +23,7 @@ from resharp.kernel_estimation import (
     sharpness,
 )
 from resharp.kernel_estimation.explaining import doubt, left_over, power_in_nulls, roundness
-from resharp.kernel_estimation.field import kernels_of_windows
+from resharp.kernel_estimation.field import _candidates, kernels_of_windows
 from resharp.kernel_estimation.fitting import fitted_kernels, seen_gradients
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
 from resharp.kernel_estimation.layout import Layout, laid_out
@@ -41,7 +41,7 @@ from resharp.kernel_estimation.shapes import (
 )
 from resharp.kernel_estimation.sharpness import SURELY_SHARP, sharpness_through
 from resharp.kernel_estimation.threads import one_thread, side_by_side, window_by_window
-from resharp.kernel_estimation.view import View, largest_kernel, steepest_edges
+from resharp.kernel_estimation.view import View, largest_kernel, steepest_edges, viewed
 from tests.conftest import rand
 
 
@@ -213,6 +213,49 @@ def test_light_is_right_where_it_is_less_in_doubt_or_noise_hides_the_difference(
     assert found.field is not None
     assert found.field.gamma == gamma
     assert found.doubt == (in_light if gamma == 2.2 else 0.5)
+
+
+def test_round_kernels_hide_their_gamma(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20), gamma=2.2)
+    doubted(monkeypatch, photo, 0.5, 0.6)
+    assert [candidate.gamma for candidate in _candidates(photo, None)] == [1.0]
+    monkeypatch.setattr("resharp.kernel_estimation.field.roundness", lambda kernels: torch.full((len(kernels),), 0.9))
+    assert [candidate.gamma for candidate in _candidates(photo, None)] == [2.2, 1.0]
+
+
+def in_turn(monkeypatch: pytest.MonkeyPatch, first: float, wider: float) -> None:
+    """What is doubted of the kernels of both gammas, and then of wider ones."""
+    asked: list[int] = []
+
+    def doubted(windows: Tensor, _: Tensor) -> float:
+        asked.append(len(windows))
+        return first if len(asked) <= 2 else wider
+
+    monkeypatch.setattr("resharp.kernel_estimation.field.doubt", doubted)
+
+
+@pytest.mark.parametrize(("first", "wider", "times"), [(0.5, 0.4, 1.28), (0.5, 0.46, 1), (0.04, 0.02, 1)])
+def test_wider_kernels_are_tried_in_small_photos(
+    monkeypatch: pytest.MonkeyPatch, first: float, wider: float, times: float
+) -> None:
+    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20))
+    side = viewed(photo, 1.0, None).side
+    in_turn(monkeypatch, first, wider)
+    assert _candidates(photo, None)[0].view.side == pytest.approx(times * side, abs=1)
+    in_turn(monkeypatch, first, wider)
+    assert _candidates(photo, side)[0].view.side == side, "no wider ones than were asked for"
+
+
+def test_wider_kernels_are_tried_in_larger_photos_where_little_speaks_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("resharp.kernel_estimation.field._SMALL", 0)
+    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20))
+    sides = []
+    for first in (0.39, 0.41):
+        in_turn(monkeypatch, first, 0.2)
+        sides.append(_candidates(photo, None)[0].view.side)
+    assert sides[0] == viewed(photo, 1.0, None).side < sides[1]
 
 
 def test_pixel_values_are_asked_where_light_shows_no_blur(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,65 +2,125 @@
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 from torch.testing import assert_close
 
 import resharp
+import resharp.restorers.blind
 from resharp.degradations import blurred, uniform_field, without_margin
 from resharp.demo import demo_inputs
 from resharp.kernel_estimation import WIDEST
 from resharp.metrics import psnr
-from resharp.restorers import open_restorer
-from resharp.restorers.smaller import at_full_size, at_smaller_size, enlarged
-
-WIDE = resharp.motion_kernel(69, 30)  # 61 pixels a side
-
-
-def test_a_narrow_blur_leaves_a_photo_as_it_is() -> None:
-    photo = torch.rand(3, 70, 80, generator=torch.Generator().manual_seed(0))
-    field = uniform_field(resharp.motion_kernel(31, 30), (70, 80))
-    assert at_smaller_size(photo, field) == (photo, field)
+from resharp.restorers import BlindRestorer, open_restorer
+from resharp.restorers.smaller import at_full_size, at_smaller_size
+from resharp.restorers.undoing import open_plain
 
 
-def test_kernels_shrink_with_the_photo() -> None:
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def wide() -> Tensor:
+    """61 pixels a side, and smooth, as kernels are that were found."""
+    line, spot = resharp.motion_kernel(61, 30), resharp.gaussian_kernel(2.0)
+    margin = (spot.shape[0] // 2, spot.shape[1] // 2)
+    smooth = functional.conv2d(line[None, None], spot[None, None], padding=margin)[0, 0]
+    return smooth / smooth.sum()
+
+
+def spiky() -> Tensor:
+    """Held still for half of the time."""
+    kernel = wide() / 2
+    kernel[kernel.shape[0] // 2, kernel.shape[1] // 2] += 0.5
+    return kernel
+
+
+SIDE = max(wide().shape)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "size"),
+    [
+        (resharp.motion_kernel(31, 30), (70, 80)),  # narrow
+        (spiky(), (300, 330)),  # lets details pass
+        (functional.pad(resharp.motion_kernel(7, 20), (28, 28, 28, 28)), (300, 330)),  # narrow, in much room
+        (wide(), (50, 400)),  # next to nothing is left of such a photo
+    ],
+)
+def test_what_would_lose_by_it_stays_as_it_is(kernel: Tensor, size: tuple[int, int]) -> None:
+    photo, field = torch.full((3, *size), 0.5), uniform_field(kernel, size)
+    small, same, noise = at_smaller_size(photo, field, 0.02)
+    assert small is photo
+    assert same is field
+    assert noise == 0.02
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+def test_kernels_shrink_with_the_photo(gamma: float) -> None:
     """A shrunk blurred photo is the shrunk sharp one, blurred by the shrunk kernels."""
     sharp = demo_inputs()[0].repeat(1, 2, 2)[:, :300, :330]
-    field = uniform_field(WIDE, (300, 330))
-    small, shrunk = at_smaller_size(blurred(sharp, WIDE), field)
+    field = uniform_field(wide(), (300, 330), gamma=gamma)
+    small, shrunk, _ = at_smaller_size(blurred(sharp, wide(), gamma=gamma), field, 0.0)
     assert shrunk.kernels.shape[-1] == WIDEST
-    assert shrunk.size == small.shape[-2:] == (251, 276)
+    assert shrunk.size == small.shape[-2:] == (round(300 * WIDEST / SIDE), round(330 * WIDEST / SIDE))
     assert_close(shrunk.kernels.sum((-2, -1)), torch.ones(1, 1))
-    sharp_one = at_smaller_size(sharp, field)[0]
-    again = shrunk.degradation()(sharp_one)
-    inner = without_margin(small, shrunk.degradation().margin)
+    margin = shrunk.degradation().margin
+    inner, sharp_one = without_margin(small, margin), at_smaller_size(sharp, field, 0.0)[0]
+    again = shrunk.degradation()(sharp_one**gamma) ** (1 / gamma)
     assert float((again - inner).square().mean()) ** 0.5 < 0.01
-    assert float((without_margin(sharp_one, shrunk.degradation().margin) - inner).square().mean()) ** 0.5 > 0.1
+    assert float((without_margin(sharp_one, margin) - inner).square().mean()) ** 0.5 > 0.1
 
 
 def test_kernels_of_large_photos_shrink_further(monkeypatch: pytest.MonkeyPatch) -> None:
-    photo, field = torch.rand(3, 90, 90), uniform_field(resharp.motion_kernel(43, 30), (90, 90))
-    assert at_smaller_size(photo, field)[1] is field
-    monkeypatch.setattr("resharp.restorers.smaller.LARGE", 90 * 90)
-    assert at_smaller_size(photo, field)[1].kernels.shape[-1] == 37
+    monkeypatch.setattr("resharp.restorers.smaller.LARGE", 300 * 330)
+    shrunk = at_smaller_size(torch.full((3, 300, 330), 0.5), uniform_field(wide(), (300, 330)), 0.0)[1]
+    assert shrunk.kernels.shape[-1] == 37
+    assert shrunk.size == (round(300 * 37 / SIDE), round(330 * 37 / SIDE))
 
 
-def test_details_that_were_never_blurred_come_back_and_noise_does_not() -> None:
-    noise = 0.02 * torch.randn(3, 200, 240, generator=torch.Generator().manual_seed(0))
+def test_noise_falls_as_a_photo_shrinks_and_what_was_cut_off_stays_cut_off() -> None:
+    photo = 0.5 + 0.05 * drawn(3, 300, 330)
+    photo[..., 200:] = 1.0
+    small, shrunk, noise = at_smaller_size(photo, uniform_field(wide(), (300, 330)), 0.05)
+    edge = round(200 * shrunk.size[1] / 330)
+    assert float(small[..., : edge - 5].std()) == pytest.approx(noise, rel=0.03)
+    assert bool((small[..., edge + 5 :] == 1).all())
+
+
+def test_details_that_were_never_blurred_come_back_and_noise_and_clipped_borders_do_not() -> None:
     fine = (torch.arange(240) % 2).float().expand(3, 200, -1).clone()
     fine[..., 120:] = 0.5
-    photo, flat = 0.25 + 0.5 * fine + noise, torch.full((3, 100, 120), 0.5)
+    photo, flat = 0.25 + 0.5 * fine + 0.02 * drawn(3, 200, 240), torch.full((3, 100, 120), 0.5)
     made = at_full_size(flat, flat, photo, 0.02)
     assert_close(made[..., :110], photo[..., :110], rtol=0, atol=0.01)
     assert float((made[..., 130:] - 0.5).square().mean()) ** 0.5 < 0.25 * 0.02
-    restored = flat + 0.1 * functional.pad(torch.ones(3, 40, 120), (0, 0, 30, 30))
-    assert_close(at_full_size(restored, flat, photo, 0.02), made + enlarged(restored - flat, (200, 240)))
+    photo[:, 100:] = 1.0
+    made = at_full_size(flat, flat, photo, 0.02)
+    assert_close(made[:, 96:], torch.full_like(made[:, 96:], 0.5))
 
 
-def test_a_wide_blur_is_undone_at_a_smaller_size_and_the_photo_keeps_its_own() -> None:
-    clean = functional.interpolate(demo_inputs()[0][None], scale_factor=2, mode="bicubic")[0].clamp(0, 1)
-    shaken = blurred(clean, WIDE)
-    restored = open_restorer("blind", precision="float32")(shaken, blur=uniform_field(WIDE, clean.shape[-2:]))
+def test_a_wide_blur_is_undone_at_a_smaller_size_and_the_photo_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = functional.interpolate(demo_inputs()[0][None], scale_factor=1.5, mode="bicubic")[0].clamp(0, 1)
+    shaken = (blurred(clean, wide()) + 0.01 * drawn(*clean.shape)).clamp(0, 1)
+    field = uniform_field(wide(), (clean.shape[-2], clean.shape[-1]))
+    undone: list[tuple[torch.Size, float]] = []
+    solve = resharp.restorers.blind.half_quadratic
+
+    def seen(photo: Tensor, *arguments: object, **options: object) -> Tensor:
+        undone.append((photo.shape[-2:], options["noise_sigma"]))
+        return solve(photo, *arguments, **options)
+
+    monkeypatch.setattr("resharp.restorers.blind.half_quadratic", seen)
+    restored = open_restorer("blind", precision="float32")(shaken, blur=field)
+    assert undone[0][0] == tuple(round(length * WIDEST / SIDE) for length in field.size)
     assert restored.image.shape == clean.shape
-    assert restored.maps["trust"].shape == (1, *clean.shape[-2:])
-    assert restored.maps["kernels"].shape[-1] == restored.facts["kernel"] == 61
-    assert float(psnr(restored.image, clean) - psnr(shaken, clean)) > 3
+    assert restored.maps["trust"].shape == (1, *field.size)
+    assert float(restored.maps["trust"].mean()) > 0.8
+    assert restored.maps["kernels"].shape[-1] == restored.facts["kernel"] == SIDE
+    assert float(psnr(restored.image, clean) - psnr(shaken, clean)) > 2.5
+    undone.clear()
+    kept = open_plain("cpu", "float32")
+    assert isinstance(kept, BlindRestorer)
+    assert kept(shaken, blur=field).maps["fitted"].shape == clean.shape
+    assert undone[0][0] == clean.shape[-2:], "networks learn from photos at their own size"

@@ -34,7 +34,7 @@ _CLEARLY = 0.95  # doubt in light as a share of that in pixel values: below, the
 _NOISY = 0.007  # standard deviation of a camera's noise, which blurs light: where frames were averaged, so was noise
 _HIDDEN_IN_LIGHT = 1.3  # the same share where noise, or kernels that are round, hide the difference: light below it
 _IN_DOUBT = 0.4  # of the smaller of both doubts: beyond, wider kernels are tried as well
-_SMALL = 2**18  # pixels of a photo in which they are tried anyway
+_SMALL, _BEYOND_DOUBT = 2**18, 0.05  # pixels of a photo in which they are tried unless there is hardly any doubt
 _WIDER, _LESS_DOUBT = 1.28, 0.9  # times; and what they are taken for, as a share
 _PRINT_IN_LIGHT = 2.0  # the same share of print: six pages of six gained more in light, by up to 3.3 dB
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
@@ -107,8 +107,9 @@ class _Seen:
 def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None = None) -> FoundBlur:
     """The blur of a photo (3 or 1, H, W) in [0, 1], looked for in pixel values ** gamma.
 
-    gamma: None: 2.2 (light) or, where kernels that are found in pixel values fit better, 1;  largest: side of
-    the largest kernel in pixels; None: found.  Deterministic, on any number of threads.
+    gamma: None: 2.2 (light) or, where kernels that are found in pixel values fit better, 1; of noisy photos and round
+    kernels, which hide that, clearly better;  largest: side of the largest kernel in pixels; None: found.
+    Deterministic, on any number of threads.
     """
     try:
         if gamma is None:
@@ -151,7 +152,7 @@ class _Candidate:
 
 def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
     """The gammas to be tried in turn, by how kernels of the windows that show most fit in each: the one that fits
-    better, where they fit about as well, or something hides that, light and then pixel values."""
+    better; light and then pixel values where these fit about as well, or a little better and something hides that."""
     with side_by_side(lambda: _seen(photo, 1.0, largest), lambda: _seen(photo, _LIGHT, largest)) as (pixels, light):
         try:
             in_pixels = pixels()
@@ -166,13 +167,13 @@ def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
         try:
             in_light = light()
         except NoBlurError:
-            return [_Candidate(1.0, in_pixels.view)]
+            return [in_pixels.as_candidate()]
     if is_print:
         is_for_light = in_light.doubt < _PRINT_IN_LIGHT * in_pixels.doubt
         (in_light if is_for_light else in_pixels).check_that_it_is_worth_while()
         return [(in_light if is_for_light else in_pixels).as_candidate()]
-    tries_wider = min(in_doubt, in_light.doubt) > _IN_DOUBT or photo.shape[-2] * photo.shape[-1] <= _SMALL
-    if tries_wider and largest is None and in_pixels.shows_a_motion:
+    is_small = photo.shape[-2] * photo.shape[-1] <= _SMALL
+    if largest is None and min(in_doubt, in_light.doubt) > (_BEYOND_DOUBT if is_small else _IN_DOUBT):
         with side_by_side(lambda: _wider(in_pixels, photo), lambda: _wider(in_light, photo)) as (pixels, light):
             in_pixels, in_light = pixels(), light()
     try_light, try_pixels = in_light.as_candidate(), in_pixels.as_candidate()
@@ -195,7 +196,9 @@ def _seen(photo: Tensor, gamma: float, largest: int | None) -> _Seen:
 
 
 def _wider(seen: _Seen, photo: Tensor) -> _Seen:
-    """With wider kernels, and larger windows for them, if these are clearly less in doubt."""
+    """With wider kernels, and larger windows for them, if these are a motion and clearly less in doubt."""
+    if not seen.shows_a_motion:
+        return seen
     side, most = seen.view.side * seen.view.shrink, largest_in((photo.shape[-2], photo.shape[-1]))
     try:
         wider = _seen(photo, seen.gamma, min(odd(round(_WIDER * side)), most))

@@ -51,7 +51,8 @@ class BlindRestorer:
     gamma: blur is looked for and undone in pixel values ** gamma, None: see `find_blur`;  largest: side in pixels of
     the largest kernel that is looked for, None to find that, too;  refiner: a network that takes (photo, undone), see
     `undone`, None for the solver's result as it is;  n_iterations: of the solver, None for three, or two from half a
-    megapixel on;  keeps_fitted: for training refiners, whether what the last denoising began from is a map.
+    megapixel on;  keeps_fitted: for training refiners, whether what the last denoising began from is a map;
+    photos are undone at their own size then.
     """
 
     contract = Contract("deblur")
@@ -106,14 +107,18 @@ class BlindRestorer:
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
         if found.doubt >= DOUBTFUL:
             facts["doubtful"] = "deblurred weakly, as little speaks for the blur that was found; look at both"
-        small, field = at_smaller_size(photo, blur)
-        noise = float(estimated_noise_sigma(small))
-        blurred = Blurred(small, field.degradation().to(photo.device), field.gamma, noise)
+        noise = float(estimated_noise_sigma(photo))
+        small, field, its_noise = photo, blur, noise
+        if not self._keeps_fitted:
+            small, field, its_noise = at_smaller_size(photo, blur, noise)
+        blurred = Blurred(small, field.degradation().to(photo.device), field.gamma, its_noise)
         errors = _errors(found.doubt, is_refined=self._refiner is not None)
         made = self._undone(blurred, errors, facts, progress)
+        if _is_large(photo):
+            give_freed_memory_back()
         if field is not blur:
-            whole = at_full_size(made[:3], small, photo, float(estimated_noise_sigma(photo)))
-            made = torch.cat([whole, enlarged(made[3:], blur.size).clamp(0, 1)])
+            whole, trust = at_full_size(made[:3], small, photo, noise), enlarged(made[3:], blur.size).clamp(0, 1)
+            made = torch.cat([whole, trust])
         maps = {"kernels": blur.kernels, "trust": made[3:4], **({"fitted": made[4:]} if self._keeps_fitted else {})}
         return Restored(made[:3], maps, facts)
 
