@@ -234,7 +234,9 @@ def in_turn(monkeypatch: pytest.MonkeyPatch, first: float, wider: float) -> None
     monkeypatch.setattr("resharp.kernel_estimation.field.doubt", doubted)
 
 
-@pytest.mark.parametrize(("first", "wider", "times"), [(0.5, 0.4, 1.28), (0.5, 0.46, 1), (0.04, 0.02, 1)])
+@pytest.mark.parametrize(
+    ("first", "wider", "times"), [(0.5, 0.4, 1.28), (0.5, 0.46, 1), (0.04, 0.02, 1), (0.9, 0.5, 1)]
+)
 def test_wider_kernels_are_tried_in_small_photos(
     monkeypatch: pytest.MonkeyPatch, first: float, wider: float, times: float
 ) -> None:

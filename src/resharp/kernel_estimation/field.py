@@ -173,7 +173,8 @@ def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
         (in_light if is_for_light else in_pixels).check_that_it_is_worth_while()
         return [(in_light if is_for_light else in_pixels).as_candidate()]
     is_small = photo.shape[-2] * photo.shape[-1] <= _SMALL
-    if largest is None and min(in_doubt, in_light.doubt) > (_BEYOND_DOUBT if is_small else _IN_DOUBT):
+    least = min(in_doubt, in_light.doubt)
+    if largest is None and (_BEYOND_DOUBT if is_small else _IN_DOUBT) < least <= _MOST_DOUBT:
         with side_by_side(lambda: _wider(in_pixels, photo), lambda: _wider(in_light, photo)) as (pixels, light):
             in_pixels, in_light = pixels(), light()
     try_light, try_pixels = in_light.as_candidate(), in_pixels.as_candidate()
