@@ -72,6 +72,14 @@ def test_kernels_shrink_with_the_photo(gamma: float) -> None:
     assert float((without_margin(sharp_one, margin) - inner).square().mean()) ** 0.5 > 0.1
 
 
+def test_a_photo_shrinks_in_light() -> None:
+    stripes = (0.3 + 0.5 * (torch.arange(330) % 2)).expand(3, 300, -1)
+    small = at_smaller_size(stripes, uniform_field(wide(), (300, 330), gamma=2.2), 0.0)[0]
+    assert float((small**2.2).mean()) == pytest.approx(float((stripes**2.2).mean()), rel=0.01)
+    in_pixels = at_smaller_size(stripes, uniform_field(wide(), (300, 330)), 0.0)[0]
+    assert float((in_pixels**2.2).mean()) < 0.97 * float((stripes**2.2).mean())
+
+
 def test_kernels_of_large_photos_shrink_further(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resharp.restorers.smaller.LARGE", 300 * 330)
     shrunk = at_smaller_size(torch.full((3, 300, 330), 0.5), uniform_field(wide(), (300, 330)), 0.0)[1]
@@ -102,7 +110,7 @@ def test_details_that_were_never_blurred_come_back_and_noise_and_clipped_borders
 
 def test_a_wide_blur_is_undone_at_a_smaller_size_and_the_photo_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     clean = functional.interpolate(demo_inputs()[0][None], scale_factor=1.5, mode="bicubic")[0].clamp(0, 1)
-    shaken = (blurred(clean, wide()) + 0.01 * drawn(*clean.shape)).clamp(0, 1)
+    shaken = (blurred(clean, wide()) + 0.05 * drawn(*clean.shape)).clamp(0, 1)
     field = uniform_field(wide(), (clean.shape[-2], clean.shape[-1]))
     undone: list[tuple[torch.Size, float]] = []
     solve = resharp.restorers.blind.half_quadratic
@@ -117,6 +125,7 @@ def test_a_wide_blur_is_undone_at_a_smaller_size_and_the_photo_keeps_its_own(mon
     assert restored.image.shape == clean.shape
     assert restored.maps["trust"].shape == (1, *field.size)
     assert float(restored.maps["trust"].mean()) > 0.8
+    assert restored.facts["noise_sigma"] == pytest.approx(0.05 * 0.82 * WIDEST / SIDE, rel=0.1)
     assert restored.maps["kernels"].shape[-1] == restored.facts["kernel"] == SIDE
     assert float(psnr(restored.image, clean) - psnr(shaken, clean)) > 2.5
     undone.clear()
