@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Gamma = Annotated[float, "The camera's response: 1 takes pixel values for light, 2.2 is usual."]
 
+WHITE = 254.5 / 255  # pixel values from here on may have been cut off: half a level of 8 bits from 1
+
 
 def checked_gamma(gamma: float) -> float:
     """`gamma` if it can be a camera's.  Raises ArgumentError."""

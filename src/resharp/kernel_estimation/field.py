@@ -33,10 +33,10 @@ _ASKED = 4  # windows by which the gamma is chosen
 _CLEARLY = 0.95  # doubt in light as a share of that in pixel values: below, these are not tried as well
 _NOISY = 0.007  # standard deviation of a camera's noise, which blurs light: where frames were averaged, so was noise
 _HIDDEN_IN_LIGHT = 1.3  # the same share where noise, or kernels that are round, hide the difference: light below it
+_PRINT_IN_LIGHT = 2.0  # the same share of print: six pages of six gained more in light, by up to 3.3 dB
 _IN_DOUBT = 0.4  # of the smaller of both doubts: beyond, wider kernels are tried as well
 _SMALL, _BEYOND_DOUBT = 2**18, 0.05  # pixels of a photo in which they are tried unless there is hardly any doubt
 _WIDER, _LESS_DOUBT = 1.28, 0.9  # times; and what they are taken for, as a share
-_PRINT_IN_LIGHT = 2.0  # the same share of print: six pages of six gained more in light, by up to 3.3 dB
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
 _MOST_IN_NULLS = 0.16  # of `power_in_nulls`: blurred photos had up to .15, most sharp ones that passed all else more
 _EMPTY, _FITS_THEN = 0.05, 0.95  # the same: nulls of a blur beyond doubt, and `missing` of all windows, sky among them
@@ -88,7 +88,7 @@ class _Seen:
 
     @property
     def shows_a_motion(self) -> bool:
-        return float(roundness(self.kernels).median()) <= _ROUND
+        return not _are_round(self.kernels)
 
     def as_candidate(self) -> "_Candidate":
         return _Candidate(self.gamma, self.view, (self.kernels, self.doubt) if self.shows_all else None)
@@ -177,6 +177,10 @@ def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
     if largest is None and (_BEYOND_DOUBT if is_small else _IN_DOUBT) < least <= _MOST_DOUBT:
         with side_by_side(lambda: _wider(in_pixels, photo), lambda: _wider(in_light, photo)) as (pixels, light):
             in_pixels, in_light = pixels(), light()
+    return _by_doubt(photo, in_pixels, in_light)
+
+
+def _by_doubt(photo: Tensor, in_pixels: _Seen, in_light: _Seen) -> list[_Candidate]:
     try_light, try_pixels = in_light.as_candidate(), in_pixels.as_candidate()
     share = in_light.doubt / max(in_pixels.doubt, 1e-9)
     if share < _CLEARLY:
@@ -208,9 +212,13 @@ def _wider(seen: _Seen, photo: Tensor) -> _Seen:
     return wider if wider.doubt < _LESS_DOUBT * seen.doubt else seen
 
 
+def _are_round(kernels: Tensor) -> bool:
+    return float(roundness(kernels).median()) > _ROUND
+
+
 def _doubt(view: View, kernels: Tensor, known: float | None) -> float:
     """Of the windows that show most; 0 of round kernels, which are the same when turned, so that nothing can tell."""
-    if float(roundness(kernels).median()) > _ROUND:
+    if _are_round(kernels):
         return 0.0
     if known is not None:
         return known

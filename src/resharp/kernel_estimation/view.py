@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from resharp.degradations.light import checked_gamma, to_light
+from resharp.degradations.light import WHITE, checked_gamma, to_light
 from resharp.errors import ArgumentError, KernelError
 
 from .layout import Layout, laid_out
@@ -27,7 +27,6 @@ WIDEST = 51  # side of a kernel where it is found: photos with a larger blur are
 _SMALLEST_PHOTO = 48
 _LEAST_EVIDENCE = 5.0  # squared gradients of the strongest edges, all windows together
 _PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
-_WHITE = 254.5 / 255  # values that were cut off
 _LAMPS = 1e-3  # of the pixels: more that are clipped may be paper
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
 IS_SHARP = "the photo is sharp: it has edges that no blur would leave so steep"
@@ -108,7 +107,7 @@ def largest_in(size: tuple[int, int]) -> int:
 def steepest_edges(photo: Tensor) -> float:
     """`sharpness` of a photo (3 or 1, H, W), the borders of clipped light left out, but for paper's, which lies around
     every letter."""
-    luma, clipped = _luma(photo, 1.0), (photo >= _WHITE).any(0)
+    luma, clipped = _luma(photo, 1.0), (photo >= WHITE).any(0)
     steepest = sharpness(luma, clipped)
     if float(clipped.float().mean()) > _LAMPS and paper_of(luma[None]) is not None:
         steepest = max(sharpness(luma), steepest)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from resharp.degradations import BlurField
-from resharp.degradations.light import to_light, to_pixels
+from resharp.degradations.light import WHITE, to_light, to_pixels
 from resharp.kernel_estimation import WIDEST
 
 from .around import mean_around
@@ -21,7 +21,7 @@ _WIDEST_OF_LARGE = 37  # side of kernels
 _SMALLEST = 48  # pixels of a side
 _NEXT_TO_NOTHING = 5e-3  # of the power of what the smaller size does not hold: found kernels let up to .003 pass
 _KEPT_OF_NOISE = 0.82  # times the scale: standard deviation of white noise after `_resized`, within .01 from .4 to .96
-_WHITE, _AROUND_WHITE = 254.5 / 255, 5  # values that were cut off, and pixels around them
+_AROUND_WHITE = 5  # pixels
 
 
 def at_smaller_size(photo: Tensor, blur: BlurField, noise_sigma: float) -> tuple[Tensor, BlurField, float]:
@@ -34,7 +34,7 @@ def at_smaller_size(photo: Tensor, blur: BlurField, noise_sigma: float) -> tuple
         return photo, blur, noise_sigma
     light = _resized(to_light(photo, blur.gamma)[None], (height, width))[0]
     small = to_pixels(light.clamp(0, 1), blur.gamma)
-    small = torch.where(small > _WHITE, 1, small)  # cut off, whatever was rounded
+    small = torch.where(small > WHITE, 1, small)  # cut off, whatever was rounded
     kernels = _resized(blur.kernels, (widest, widest)).clamp(min=0)
     kernels = kernels / kernels.sum((-2, -1), keepdim=True)
     shrunk = dataclasses.replace(blur, kernels=kernels, size=(height, width))
@@ -50,7 +50,7 @@ def at_full_size(restored: Tensor, small: Tensor, photo: Tensor, noise_sigma: fl
     size = (photo.shape[-2], photo.shape[-1])
     details = photo - enlarged(small, size)
     power = mean_around(details.square().mean(0, keepdim=True))
-    cut_off = (photo >= _WHITE).any(0, keepdim=True).float()
+    cut_off = (photo >= WHITE).any(0, keepdim=True).float()
     near = functional.max_pool2d(cut_off, 2 * _AROUND_WHITE + 1, 1, _AROUND_WHITE)
     details *= (1 - noise_sigma**2 / power.clamp(min=1e-12)).clamp(min=0) * (1 - near)
     return details.add_(enlarged(restored, size)).clamp_(0, 1)

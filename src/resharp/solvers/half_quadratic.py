@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from resharp.degradations.light import checked_gamma, to_light, to_pixels
+from resharp.degradations.light import WHITE, checked_gamma, to_light, to_pixels
 from resharp.degradations.noise_level import estimated_noise_sigma
 from resharp.device import sent
 from resharp.errors import ArgumentError
@@ -131,7 +131,7 @@ def unclipped(measurement: Tensor, predicted: Tensor) -> Tensor:
     around go with it (near synthetic lamps, 19.4 dB against 18.8 with one, 16.8 if clipped values never count, and
     15.7 if all always do).  Clipped are values within half a level of 8 bits from 0 and 1.
     """
-    white, black = measurement >= 254.5 / 255, measurement <= 0.5 / 255
+    white, black = measurement >= WHITE, measurement <= 1 - WHITE
     explained = (white & (predicted >= measurement)) | (black & (predicted <= measurement))
     for dim in (-2, -1):
         explained = _spread(_spread(explained, dim), dim)
