@@ -19,7 +19,7 @@ def some_field(height: int = 60, width: int = 80) -> BlurField:
     kernels = rand(2, 3, 5, 5, dtype=torch.float32)
     kernels = kernels / kernels.sum((-2, -1), keepdim=True)
     rows, columns = torch.tensor([0.25, 0.75]).double(), torch.tensor([0.1, 0.5, 0.9]).double()
-    return BlurField(kernels, rows, columns, rand(2, 3, dtype=torch.float32), (height, width), 2.2)
+    return BlurField(kernels, rows, columns, rand(2, 3, dtype=torch.float32), (height, width), 2.2, 0.3)
 
 
 def test_a_field_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_a_field_is_read_as_it_was_written(tmp_path: Path) -> None:
     again = read_field(tmp_path / "blur.npz")
     for name in ("kernels", "rows", "columns", "trust"):
         assert_close(getattr(again, name), getattr(field, name))
-    assert (again.size, again.gamma) == ((60, 80), 2.2)
+    assert (again.size, again.gamma, again.doubt) == ((60, 80), 2.2, 0.3)
     assert_close(again.degradation()(rand(3, 64, 84)), field.degradation()(rand(3, 64, 84)))
 
 
@@ -54,6 +54,7 @@ def test_one_kernel_for_a_whole_photo() -> None:
         ({"version": np.array(99)}, "another version"),
         ({"trust": np.array([["a", "b", "c"], ["d", "e", "f"]])}, "no numbers"),
         ({"size": None}, "lacks size"),
+        ({"doubt": np.ones(2)}, "different sizes"),
     ],
 )
 def test_a_file_edited_to_nonsense_is_refused(
@@ -67,6 +68,14 @@ def test_a_file_edited_to_nonsense_is_refused(
     np.savez(path, **arrays)
     with pytest.raises(ValueError if "gamma" in message else KernelError, match=message):
         read_field(path)
+
+
+def test_kernels_of_ones_own_need_no_doubt(tmp_path: Path) -> None:
+    path = tmp_path / "blur.npz"
+    write_field(some_field(), path)
+    with np.load(path) as file:
+        np.savez(path, **{name: file[name] for name in file if name != "doubt"})
+    assert read_field(path).doubt == 0
 
 
 def an_array() -> bytes:

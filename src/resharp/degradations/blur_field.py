@@ -19,6 +19,7 @@ from .varying_blur import VaryingBlur
 
 _VERSION = 1
 _PARTS = ("version", "kernels", "rows", "columns", "trust", "size", "gamma")
+_DOUBT = "doubt"  # a part that may be left out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,8 @@ class BlurField:
     kernels: (R, C, n, n) float32, n odd, each of sum 1;  rows (R,), columns (C,): their places, as shares of the
     photo's height and width;  trust: (R, C) in [0, 1], how much of each kernel the photo says at that very place, the
     rest comes from elsewhere in it;  size: (height, width) of the photo;  gamma: the blur happens in
-    pixel values ** gamma.
+    pixel values ** gamma;  doubt: how little the photo speaks for the kernels, 0 of those that are known, up to .6 of
+    most that are right.
     """
 
     kernels: Tensor
@@ -37,6 +39,7 @@ class BlurField:
     trust: Tensor
     size: tuple[int, int]
     gamma: float = 1.0
+    doubt: float = 0.0
 
     def degradation(self) -> VaryingBlur:
         """The operator, for images larger than the photo by n - 1."""
@@ -62,10 +65,11 @@ def uniform_field(kernel: Tensor, size: tuple[int, int], *, gamma: float = 1.0) 
 
 
 def write_field(field: BlurField, path: str | Path) -> None:
-    """A `.npz` of plain arrays: kernels, rows, columns, trust, size, gamma, version."""
+    """A `.npz` of plain arrays: kernels, rows, columns, trust, size, gamma, doubt, version."""
     arrays = {name: getattr(field, name).cpu().numpy() for name in ("kernels", "rows", "columns", "trust")}
+    arrays |= {"size": np.array(field.size), "gamma": np.array(field.gamma), _DOUBT: np.array(field.doubt)}
     with written_whole(Path(path)) as file:
-        np.savez_compressed(file, version=_VERSION, size=np.array(field.size), gamma=field.gamma, **arrays)
+        np.savez_compressed(file, version=_VERSION, **arrays)
 
 
 def read_field(path: str | Path) -> BlurField:
@@ -73,7 +77,7 @@ def read_field(path: str | Path) -> BlurField:
     try:
         with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
             missing = [name for name in _PARTS if name not in file]
-            arrays = {name: file[name] for name in _PARTS if name not in missing}
+            arrays = {name: file[name] for name in (*_PARTS, _DOUBT) if name in file}
     except OSError as error:
         raise KernelError(f"{path}: cannot be read ({reason_of(error)}); name a file written by --blur-out") from None
     except (ValueError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
@@ -92,9 +96,10 @@ def _checked_field(arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.gen
             raise KernelError(f"{name}: {part} are no numbers; find the blur anew")
         numbers[part] = torch.from_numpy(array.astype(np.float64))
     kernels, trust, size = numbers["kernels"], numbers["trust"], numbers["size"]
+    doubt = numbers.get(_DOUBT, torch.zeros(()))
     if kernels.ndim != 4 or kernels.shape[2] != kernels.shape[3] or kernels.numel() == 0:
         raise KernelError(f"{name}: its kernels are {tuple(kernels.shape)}, not (rows, columns, side, side)")
-    if trust.shape != kernels.shape[:2] or size.shape != (2,) or numbers["gamma"].ndim:
+    if trust.shape != kernels.shape[:2] or size.shape != (2,) or numbers["gamma"].ndim or doubt.ndim:
         raise KernelError(f"{name}: its parts are of different sizes; find the blur anew")
     whole = [
         checked_kernel(kernel, name=f"{name}, kernel {number}")
@@ -108,4 +113,5 @@ def _checked_field(arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.gen
     gamma = checked_gamma(float(numbers["gamma"]))
     height, width = (int(length) for length in size)
     trust = trust.nan_to_num(0).clamp(0, 1).float()
-    return BlurField(checked, numbers["rows"], numbers["columns"], trust, (height, width), gamma)
+    doubt = doubt.nan_to_num(0).clamp(min=0)
+    return BlurField(checked, numbers["rows"], numbers["columns"], trust, (height, width), gamma, float(doubt))

@@ -58,7 +58,6 @@ _BEST_AS_IT_IS = "no blur explains the photo better than none"
 class FoundBlur:
     """The blur, or None where nothing should be undone, and why, in one line.
 
-    doubt: how little the photo speaks for the kernels (`doubt`): below .6 they are mostly right;
     missing: (R, C), how little each window has of what its kernel would have taken away (`missing`): .2 to .85 where a
     kernel is right, 1 where it has nothing to do with the window; None where no kernels were found.
     """
@@ -66,7 +65,6 @@ class FoundBlur:
     field: BlurField | None
     reason: str = ""
     missing: Tensor | None = None
-    doubt: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,8 +135,8 @@ def _blur_of(candidate: "_Candidate", size: tuple[int, int]) -> FoundBlur:
     its_doubt = _doubt(view, kernels, None if candidate.found is None else candidate.found[1])
     if its_doubt > _MOST_DOUBT:
         return FoundBlur(None, _BEST_AS_IT_IS, grid)
-    field = dataclasses.replace(_as_field(kernels, view), size=size, gamma=candidate.gamma)
-    return FoundBlur(field, missing=grid, doubt=its_doubt)
+    field = dataclasses.replace(_as_field(kernels, view), size=size, gamma=candidate.gamma, doubt=its_doubt)
+    return FoundBlur(field, missing=grid)
 
 
 @dataclasses.dataclass(frozen=True)

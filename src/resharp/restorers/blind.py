@@ -6,7 +6,6 @@ found comes back as it was.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -36,11 +35,9 @@ N_ITERATIONS, N_FEWER = 3, 2
 _FEWER_FROM = 2**19  # pixels; as good where kernels are found, exact ones are half a decibel behind (decisions/0013)
 TOLERANCE = 3e-2  # of the least-squares steps; 1e-2 takes 1.7 times as many iterations for the same PSNR (19 photos)
 _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
-KERNEL_ERRORS = (KERNEL_ERROR, 0.05)  # noise that is believed at least: what kernels that were found are wrong by
-MOST_EDGES = 12.0  # times the photo's edge energy; more may be ringing, and the next error is tried
-SURE = 0.29  # of `doubt`: below, a refiner is given whatever edges they leave (3 of 3 photos: +0.3 to +0.7 dB)
-DOUBTFUL = 0.6  # of `doubt`: kernels that are believed less from the beginning (6 photos: +0.6 dB; 6 just below: -1.4)
-DOUBTFUL_ERROR = 0.1  # believed of those
+IN_DOUBT = 0.25  # `BlurField.doubt` from which on a photo is undone a second time, weakly, and both are mixed
+WEAK_ERROR, WEAK_SHARE = 0.15, 0.4  # what its kernels are then taken to be wrong by, as noise, and its share
+DOUBTFUL = 0.6  # doubt from which on one ought to look at the result
 PART = 2160  # pixels of a side: larger photos are undone in parts, for memory (docs/decisions/0013)
 
 
@@ -95,7 +92,7 @@ class BlindRestorer:
     @torch.no_grad()
     def _restored(self, photo: Tensor, known: BlurField | FoundBlur | None, progress: Progress | None) -> Restored:
         """Of one image (3, H, W)."""
-        found = FoundBlur(known, doubt=SURE) if isinstance(known, BlurField) else known
+        found = FoundBlur(known) if isinstance(known, BlurField) else known
         if found is None:
             found = find_blur(photo.cpu(), gamma=self._gamma, largest=self._largest)
             if _is_large(photo):
@@ -105,15 +102,16 @@ class BlindRestorer:
             return Restored(photo, facts={"untouched": found.reason})
         blur.check_fits(photo)
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
-        if found.doubt >= DOUBTFUL:
+        if blur.doubt >= DOUBTFUL:
             facts["doubtful"] = "deblurred weakly, as little speaks for the blur that was found; look at both"
         noise = float(estimated_noise_sigma(photo))
         small, field, its_noise = photo, blur, noise
         if not self._keeps_fitted:
             small, field, its_noise = at_smaller_size(photo, blur, noise)
         blurred = Blurred(small, field.degradation().to(photo.device), field.gamma, its_noise)
-        errors = _errors(found.doubt, is_refined=self._refiner is not None)
-        made = self._undone(blurred, errors, facts, progress)
+        facts["noise_sigma"] = max(KERNEL_ERROR, its_noise)
+        is_mixed = blur.doubt >= IN_DOUBT and not self._keeps_fitted
+        made = self._undone(blurred, (KERNEL_ERROR, WEAK_ERROR) if is_mixed else (KERNEL_ERROR,), progress)
         if _is_large(photo):
             give_freed_memory_back()
         if field is not blur:
@@ -122,27 +120,15 @@ class BlindRestorer:
         maps = {"kernels": blur.kernels, "trust": made[3:4], **({"fitted": made[4:]} if self._keeps_fitted else {})}
         return Restored(made[:3], maps, facts)
 
-    def _undone(
-        self,
-        blurred: "Blurred",
-        errors: Sequence[float],
-        facts: dict[str, float | str],
-        progress: Progress | None,
-    ) -> Tensor:
-        """(4 or 7, H, W): the picture, the trust in it and what is kept of it; of a large photo in parts.  By the first
-        of these errors of the kernels that leaves no more edges than a picture may have."""
+    def _undone(self, blurred: "Blurred", errors: Sequence[float], progress: Progress | None) -> Tensor:
+        """(4 or 7, H, W): the picture, the trust in it and what is kept of it; of a large photo in parts.  errors: what
+        the kernels may be wrong by."""
         photo, halo = blurred.photo[None], max(blurred.operator.kernels.shape[2:]) + 2 * self.denoiser.halo
         side = max(PART, 2 * smallest_side(halo))
-        steps = _Steps(progress, n_tiles(photo, side=side, halo=halo), self._steps_for(photo))
-        for error in errors:
-            noise = facts["noise_sigma"] = max(error, blurred.noise_sigma)
-            edges = _Edges(math.inf if error == errors[-1] else MOST_EDGES)
-            part = functools.partial(self._part, of=blurred, noise_sigma=noise, edges=edges, steps=steps)
-            try:
-                return run_at_places(part, photo, side=side, halo=halo)[0]
-            except _RingingError:
-                steps.again()
-        raise AssertionError("any number of edges is taken of the last error")
+        n_steps = self._steps_for(photo)
+        steps = _Steps(progress, n_steps, n_steps * len(errors) * n_tiles(photo, side=side, halo=halo))
+        part = functools.partial(self._part, of=blurred, errors=errors, steps=steps)
+        return run_at_places(part, photo, side=side, halo=halo)[0]
 
     def _steps_for(self, photo: Tensor) -> int:
         if self._n_iterations is not None:
@@ -150,42 +136,40 @@ class BlindRestorer:
         return N_FEWER if photo.shape[-2] * photo.shape[-1] >= _FEWER_FROM else N_ITERATIONS
 
     def _part(
-        self,
-        pixels: Tensor,
-        rows: slice,
-        columns: slice,
-        *,
-        of: "Blurred",
-        noise_sigma: float,
-        edges: "_Edges",
-        steps: "_Steps",
+        self, pixels: Tensor, rows: slice, columns: slice, *, of: "Blurred", errors: Sequence[float], steps: "_Steps"
     ) -> Tensor:
-        """(1, 4 or 7, h, w) of the pixels (1, 3, h, w) there.  noise_sigma: of the photo, and what its kernels are
-        wrong by."""
-        part, photo = of.at(rows, columns), pixels[0]
-        margin = part.operator.margin
-        restored = half_quadratic(
-            photo,
-            part.operator,
-            self.denoiser.at_any_level,
-            edge_padded(photo, margin),
-            noise_sigma=noise_sigma,
-            weigh=unclipped,
-            gamma=part.gamma,
-            n_iterations=self._steps_for(of.photo),
-            tolerance=TOLERANCE,
-            on_step=steps.done,
-        ).clamp(0, 1)
-        inner = without_margin(restored, margin)
-        edges.check(inner, photo)
-        fitted, trust = without_margin(steps.fitted(), margin).clamp(0, 1), part.trust_in(restored)
-        if self._refiner is not None:
-            inner.copy_(self._refiner(photo, planes=undone(inner, trust, fitted)).clamp(0, 1))
-            trust = part.trust_in(restored)
+        """(1, 4 or 7, h, w) of the pixels (1, 3, h, w) there."""
+        part, n_steps = of.at(pixels[0], rows, columns), self._steps_for(of.photo)
+        restored, fitted = self._at_error(part, errors[0], n_steps, steps)
+        for error in errors[1:]:
+            restored.lerp_(self._at_error(part, error, n_steps, steps)[0], WEAK_SHARE)
+        inner, trust = without_margin(restored, part.operator.margin), part.trust_in(restored)
         made = undone(inner, trust, fitted) if self._keeps_fitted else torch.cat([inner, trust])
         if _is_large(of.photo):
             give_freed_memory_back()  # the next part is of another size
         return made[None]
+
+    def _at_error(self, of: "Blurred", error: float, n_steps: int, steps: "_Steps") -> tuple[Tensor, Tensor]:
+        """The picture, refined, with its margin (3, h + n - 1, w + n - 1), and what the last denoising began from
+        (3, h, w), where kernels are wrong by as much as this noise."""
+        margin = of.operator.margin
+        restored = half_quadratic(
+            of.photo,
+            of.operator,
+            self.denoiser.at_any_level,
+            edge_padded(of.photo, margin),
+            noise_sigma=max(error, of.noise_sigma),
+            weigh=unclipped,
+            gamma=of.gamma,
+            n_iterations=n_steps,
+            tolerance=TOLERANCE,
+            on_step=steps.done,
+        ).clamp(0, 1)
+        inner, fitted = without_margin(restored, margin), without_margin(steps.fitted(), margin).clamp(0, 1)
+        if self._refiner is not None:
+            planes = undone(inner, of.trust_in(restored), fitted)
+            inner.copy_(self._refiner(of.photo, planes=planes).clamp(0, 1))
+        return restored, fitted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,11 +181,11 @@ class Blurred:
     gamma: float
     noise_sigma: float
 
-    def at(self, rows: slice, columns: slice) -> "Blurred":
-        """The part there."""
+    def at(self, pixels: Tensor, rows: slice, columns: slice) -> "Blurred":
+        """The part there, of these pixels (3, h, w)."""
         height, width = self.photo.shape[-2:]
         operator = self.operator.of_part(rows, columns, (height, width))
-        return dataclasses.replace(self, photo=self.photo[:, rows, columns], operator=operator)
+        return dataclasses.replace(self, photo=pixels, operator=operator)
 
     def trust_in(self, restored: Tensor) -> Tensor:
         """(1, H, W), see `trust_in`, of a restoration with its margin, (3, H + n - 1, W + n - 1)."""
@@ -213,37 +197,11 @@ def _is_large(photo: Tensor) -> bool:
     return photo.shape[-2] * photo.shape[-1] >= LARGE
 
 
-def _errors(doubt: float, *, is_refined: bool) -> Sequence[float]:
-    """What kernels of this doubt may be wrong by, to be tried in turn."""
-    if doubt >= DOUBTFUL:
-        return (DOUBTFUL_ERROR,)
-    return KERNEL_ERRORS[:1] if is_refined and doubt < SURE else KERNEL_ERRORS
-
-
-class _RingingError(Exception):
-    """A restoration has so many edges that it may be ringing."""
-
-
-class _Edges:
-    """The edges of the parts that were restored so far, together, against those of the photo there."""
-
-    def __init__(self, most: float) -> None:
-        self._most, self._made, self._were = most, 0.0, 0.0
-
-    def check(self, restored: Tensor, photo: Tensor) -> None:
-        """Raises _RingingError."""
-        self._made += edge_energy(restored) * photo.numel()
-        self._were += edge_energy(photo) * photo.numel()
-        if self._made > self._most * self._were:
-            raise _RingingError
-
-
 class _Steps:
     """Counts iterations of all parts, and tells of them."""
 
-    def __init__(self, progress: Progress | None, n_parts: int, n_iterations: int) -> None:
-        self._progress, self._last, self._count = progress, n_iterations, n_parts * n_iterations
-        self._done, self._total = 0, self._count
+    def __init__(self, progress: Progress | None, n_iterations: int, total: int) -> None:
+        self._progress, self._last, self._total, self._done = progress, n_iterations, total, 0
         self._fitted: Tensor | None = None
 
     def done(self, step: Step) -> None:
@@ -259,21 +217,11 @@ class _Steps:
         assert fitted is not None
         return fitted
 
-    def again(self) -> None:
-        """All parts from the beginning."""
-        self._fitted = None
-        self._total = self._done + self._count
-
 
 def undone(restored: Tensor, trust: Tensor, fitted: Tensor) -> Tensor:
     """What a refiner takes beside the photo: (7, H, W), the solver's result (3, H, W), the trust in it (1, H, W), and
     what the last denoising began from (3, H, W): noisier, and with what the denoiser took for noise."""
     return torch.cat([restored, trust.to(restored), fitted])
-
-
-def edge_energy(image: Tensor) -> float:
-    """Mean square of the differences between neighbours of an image (3, H, W)."""
-    return float(image.diff().square().mean() + image.diff(dim=-2).square().mean())
 
 
 def trust_in(photo: Tensor, again: Tensor, noise_sigma: float) -> Tensor:
