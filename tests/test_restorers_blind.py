@@ -38,7 +38,8 @@ from resharp.restorers import (
     open_restorer,
     restore_photo,
 )
-from resharp.restorers.blind import N_ITERATIONS, WEAK_ERROR, WEAK_SHARE, trust_in, undone
+from resharp.restorers.blind import N_ITERATIONS, WEAK_ERROR, WEAK_SHARE, undone
+from resharp.restorers.blurred import trust_in
 from resharp.restorers.laying import laid_onto, moved
 from resharp.restorers.undoing import open_plain, undo_pairs
 from resharp.solvers import Step, half_quadratic, unclipped
@@ -195,6 +196,27 @@ def test_kernels_in_doubt_are_undone_weakly_as_well_and_that_is_said(monkeypatch
         assert heard == [(n, n_steps) for n in range(1, n_steps + 1)]
         assert_close(restored.image, torch.lerp(*alone, WEAK_SHARE if is_mixed else 0.0))
     assert edge_energy(alone[1]) < 0.8 * edge_energy(alone[0])
+
+
+def test_of_larger_photos_what_is_undone_weakly_is_so_at_half_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = demo_inputs()[0][:, 40:160, 100:230]
+    field = dataclasses.replace(uniform_field(KERNEL, (120, 130)), doubt=0.5)
+    solve, seen = resharp.restorers.blind.half_quadratic, []
+
+    def noted(photo: Tensor, *arguments: object, **options: object) -> Tensor:
+        seen.append((photo.shape[-2:], options["noise_sigma"]))
+        return solve(photo, *arguments, **options)
+
+    restorer = open_restorer("blind-refined", precision="float32")
+    at_full_size = restorer(image, blur=field)
+    monkeypatch.setattr("resharp.restorers.blind.half_quadratic", noted)
+    monkeypatch.setattr("resharp.restorers.blind._HALVED_FROM", 120 * 130)
+    at_half = restorer(image, blur=field)
+    scale = (2 * round((KERNEL.shape[-1] - 2) / 4) + 1) / KERNEL.shape[-1]
+    assert seen[0] == ((120, 130), 0.025)
+    assert seen[1] == ((round(120 * scale), round(130 * scale)), pytest.approx(WEAK_ERROR * 0.82 * scale, rel=0.02))
+    assert float((at_half.image - at_full_size.image).square().mean()) ** 0.5 < 0.01
+    assert at_half.maps["trust"].shape == (1, 120, 130)
 
 
 def edge_energy(image: Tensor) -> float:

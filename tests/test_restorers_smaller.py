@@ -8,12 +8,13 @@ from torch.testing import assert_close
 
 import resharp
 import resharp.restorers.blind
-from resharp.degradations import blurred, uniform_field, without_margin
+from resharp.degradations import BlurField, blurred, uniform_field, without_margin
 from resharp.demo import demo_inputs
 from resharp.kernel_estimation import WIDEST
 from resharp.metrics import psnr
 from resharp.restorers import BlindRestorer, open_restorer
-from resharp.restorers.smaller import at_full_size, at_smaller_size
+from resharp.restorers.blurred import Blurred
+from resharp.restorers.smaller import at_full_size, at_half_size, at_smaller_size
 from resharp.restorers.undoing import open_plain
 
 
@@ -36,6 +37,10 @@ def spiky() -> Tensor:
     return kernel
 
 
+def with_blur(photo: Tensor, field: BlurField, noise_sigma: float = 0.0) -> Blurred:
+    return Blurred(photo, field.degradation(), field.gamma, noise_sigma)
+
+
 SIDE = max(wide().shape)
 
 
@@ -50,10 +55,8 @@ SIDE = max(wide().shape)
 )
 def test_what_would_lose_by_it_stays_as_it_is(kernel: Tensor, size: tuple[int, int]) -> None:
     photo, field = torch.full((3, *size), 0.5), uniform_field(kernel, size)
-    small, same, noise = at_smaller_size(photo, field, 0.02)
-    assert small is photo
-    assert same is field
-    assert noise == 0.02
+    whole = with_blur(photo, field)
+    assert at_smaller_size(whole) is whole
 
 
 @pytest.mark.parametrize("gamma", [1.0, 2.2])
@@ -61,39 +64,48 @@ def test_kernels_shrink_with_the_photo(gamma: float) -> None:
     """A shrunk blurred photo is the shrunk sharp one, blurred by the shrunk kernels."""
     sharp = demo_inputs()[0].repeat(1, 2, 2)[:, :300, :330]
     field = uniform_field(wide(), (300, 330), gamma=gamma)
-    small, shrunk, _ = at_smaller_size(blurred(sharp, wide(), gamma=gamma), field, 0.0)
-    assert shrunk.kernels.shape[-1] == WIDEST
-    assert shrunk.size == small.shape[-2:] == (round(300 * WIDEST / SIDE), round(330 * WIDEST / SIDE))
-    assert_close(shrunk.kernels.sum((-2, -1)), torch.ones(1, 1))
-    margin = shrunk.degradation().margin
-    inner, sharp_one = without_margin(small, margin), at_smaller_size(sharp, field, 0.0)[0]
-    again = shrunk.degradation()(sharp_one**gamma) ** (1 / gamma)
+    small = at_smaller_size(with_blur(blurred(sharp, wide(), gamma=gamma), field))
+    assert small.operator.kernels.shape[-1] == WIDEST
+    assert small.photo.shape[-2:] == (round(300 * WIDEST / SIDE), round(330 * WIDEST / SIDE))
+    assert_close(small.operator.kernels.sum((-2, -1)), torch.ones(1, 1))
+    margin = small.operator.margin
+    inner, sharp_one = without_margin(small.photo, margin), at_smaller_size(with_blur(sharp, field)).photo
+    again = small.operator(sharp_one**gamma) ** (1 / gamma)
     assert float((again - inner).square().mean()) ** 0.5 < 0.01
     assert float((without_margin(sharp_one, margin) - inner).square().mean()) ** 0.5 > 0.1
 
 
 def test_a_photo_shrinks_in_light() -> None:
     stripes = (0.3 + 0.5 * (torch.arange(330) % 2)).expand(3, 300, -1)
-    small = at_smaller_size(stripes, uniform_field(wide(), (300, 330), gamma=2.2), 0.0)[0]
+    small = at_smaller_size(with_blur(stripes, uniform_field(wide(), (300, 330), gamma=2.2))).photo
     assert float((small**2.2).mean()) == pytest.approx(float((stripes**2.2).mean()), rel=0.01)
-    in_pixels = at_smaller_size(stripes, uniform_field(wide(), (300, 330)), 0.0)[0]
+    in_pixels = at_smaller_size(with_blur(stripes, uniform_field(wide(), (300, 330)))).photo
     assert float((in_pixels**2.2).mean()) < 0.97 * float((stripes**2.2).mean())
 
 
 def test_kernels_of_large_photos_shrink_further(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("resharp.restorers.smaller.LARGE", 300 * 330)
-    shrunk = at_smaller_size(torch.full((3, 300, 330), 0.5), uniform_field(wide(), (300, 330)), 0.0)[1]
-    assert shrunk.kernels.shape[-1] == 37
-    assert shrunk.size == (round(300 * 37 / SIDE), round(330 * 37 / SIDE))
+    small = at_smaller_size(with_blur(torch.full((3, 300, 330), 0.5), uniform_field(wide(), (300, 330))))
+    assert small.operator.kernels.shape[-1] == 37
+    assert small.photo.shape[-2:] == (round(300 * 37 / SIDE), round(330 * 37 / SIDE))
+
+
+@pytest.mark.parametrize(("side", "half"), [(61, 31), (35, 17), (33, 17), (9, 5), (7, 3), (5, 3), (3, 3), (1, 1)])
+def test_at_half_the_size_kernels_are_half_as_wide(side: int, half: int) -> None:
+    field = uniform_field(torch.full((side, side), side**-2), (122, 244))
+    small = at_half_size(with_blur(torch.full((3, 122, 244), 0.5), field, 0.05))
+    assert small.operator.kernels.shape[-1] == half
+    assert small.photo.shape[-2:] == (round(122 * half / side), round(244 * half / side))
+    assert small.noise_sigma == pytest.approx(0.05 if half == side else 0.05 * 0.82 * half / side)
 
 
 def test_noise_falls_as_a_photo_shrinks_and_what_was_cut_off_stays_cut_off() -> None:
     photo = 0.5 + 0.05 * drawn(3, 300, 330)
     photo[..., 200:] = 1.0
-    small, shrunk, noise = at_smaller_size(photo, uniform_field(wide(), (300, 330)), 0.05)
-    edge = round(200 * shrunk.size[1] / 330)
-    assert float(small[..., : edge - 5].std()) == pytest.approx(noise, rel=0.03)
-    assert bool((small[..., edge + 5 :] == 1).all())
+    small = at_smaller_size(with_blur(photo, uniform_field(wide(), (300, 330)), 0.05))
+    edge = round(200 * small.photo.shape[-1] / 330)
+    assert float(small.photo[..., : edge - 5].std()) == pytest.approx(small.noise_sigma, rel=0.03)
+    assert bool((small.photo[..., edge + 5 :] == 1).all())
 
 
 def test_details_that_were_never_blurred_come_back_and_noise_and_clipped_borders_do_not() -> None:

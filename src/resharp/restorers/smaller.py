@@ -4,41 +4,63 @@ A shaken photo of 4000x3000 pixels, kernels of 75, gains 4.0 dB as it is and 4.5
 time (docs/decisions/0013).
 """
 
-import dataclasses
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from resharp.degradations import BlurField
+from resharp.degradations import VaryingBlur
 from resharp.degradations.light import WHITE, to_light, to_pixels
 from resharp.kernel_estimation import WIDEST
 
 from .around import mean_around
+from .blurred import Blurred
 
 LARGE = 2**22  # pixels of a photo that people wait for, and that shows little in its finest pixels
 _WIDEST_OF_LARGE = 37  # side of kernels
 _SMALLEST = 48  # pixels of a side
+_NARROWEST = 3  # side of kernels
 _NEXT_TO_NOTHING = 5e-3  # of the power of what the smaller size does not hold: found kernels let up to .003 pass
 _KEPT_OF_NOISE = 0.82  # times the scale: standard deviation of white noise after `_resized`, within .01 from .4 to .96
 _AROUND_WHITE = 5  # pixels
 
 
-def at_smaller_size(photo: Tensor, blur: BlurField, noise_sigma: float) -> tuple[Tensor, BlurField, float]:
-    """A photo (3, H, W), its blur and its noise, such that no kernel is wider than 51 pixels, in a large photo than 37;
-    these very objects where none is, where kernels let details pass that would be lost, and where nothing is left."""
-    side, widest = blur.kernels.shape[-1], _WIDEST_OF_LARGE if blur.size[0] * blur.size[1] >= LARGE else WIDEST
-    scale = widest / side
-    height, width = (round(length * scale) for length in blur.size)
-    if scale >= 1 or min(height, width) < _SMALLEST or _passes(blur.kernels, scale) > _NEXT_TO_NOTHING:
-        return photo, blur, noise_sigma
-    light = _resized(to_light(photo, blur.gamma)[None], (height, width))[0]
-    small = to_pixels(light.clamp(0, 1), blur.gamma)
+def at_smaller_size(of: Blurred) -> Blurred:
+    """A photo such that no kernel is wider than 51 pixels, in a large photo than 37; the very same where none is, where
+    kernels let details pass that would be lost, and where nothing is left."""
+    height, width = of.photo.shape[-2:]
+    widest = _WIDEST_OF_LARGE if height * width >= LARGE else WIDEST
+    scale = widest / of.operator.kernels.shape[-1]
+    if (
+        scale >= 1
+        or round(min(height, width) * scale) < _SMALLEST
+        or _passes(of.operator.kernels, scale) > _NEXT_TO_NOTHING
+    ):
+        return of
+    return _shrunk(of, widest)
+
+
+def at_half_size(of: Blurred) -> Blurred:
+    """A photo at about half its size, whatever its kernels let pass."""
+    side = of.operator.kernels.shape[-1]
+    return of if side <= _NARROWEST else _shrunk(of, 2 * round((side - 2) / 4) + 1)
+
+
+def _shrunk(of: Blurred, widest: int) -> Blurred:
+    """A photo at the size at which its kernels are so many pixels wide, an odd number."""
+    scale = widest / of.operator.kernels.shape[-1]
+    height, width = (round(length * scale) for length in of.photo.shape[-2:])
+    light = _resized(to_light(of.photo, of.gamma)[None], (height, width))[0]
+    small = to_pixels(light.clamp(0, 1), of.gamma)
     small = torch.where(small > WHITE, 1, small)  # cut off, whatever was rounded
-    kernels = _resized(blur.kernels, (widest, widest)).clamp(min=0)
+    kernels = _resized(of.operator.kernels, (widest, widest)).clamp(min=0)
     kernels = kernels / kernels.sum((-2, -1), keepdim=True)
-    shrunk = dataclasses.replace(blur, kernels=kernels, size=(height, width))
-    return small, shrunk, _KEPT_OF_NOISE * scale * noise_sigma
+    operator = VaryingBlur(kernels, of.operator.rows, of.operator.columns)
+    return Blurred(small, operator, of.gamma, noise_left(of.noise_sigma, scale))
+
+
+def noise_left(sigma: float, scale: float) -> float:
+    """Standard deviation of white noise of a photo at this share of its size."""
+    return sigma if scale == 1 else _KEPT_OF_NOISE * scale * sigma
 
 
 def at_full_size(restored: Tensor, small: Tensor, photo: Tensor, noise_sigma: float) -> Tensor:
