@@ -215,7 +215,7 @@ def test_of_larger_photos_what_is_undone_weakly_is_so_at_half_the_size(monkeypat
     scale = (2 * round((KERNEL.shape[-1] - 2) / 4) + 1) / KERNEL.shape[-1]
     assert seen[0] == ((120, 130), 0.025)
     assert seen[1] == ((round(120 * scale), round(130 * scale)), pytest.approx(WEAK_ERROR * 0.82 * scale, rel=0.02))
-    assert float((at_half.image - at_full_size.image).square().mean()) ** 0.5 < 0.01
+    assert float((at_half.image - at_full_size.image).square().mean()) ** 0.5 < 0.02
     assert at_half.maps["trust"].shape == (1, 120, 130)
 
 
