@@ -47,6 +47,7 @@ from tests.conftest import rand
 from tests.toy_networks import SMALL, refiner, saved
 
 KERNEL = resharp.motion_kernel(7, 20)
+HALF = 3 / 7
 
 
 def denoiser() -> NetworkDenoiser:
@@ -109,13 +110,32 @@ def test_a_large_photo_is_undone_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     assert parts.facts == whole.facts
 
 
-def test_fewer_steps_are_made_of_larger_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    image, field = photo(), uniform_field(KERNEL, (60, 64))
+def solved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Size, float, int]]:
+    """What the solver will be given: size, noise, the number of iterations."""
+    solve, seen = resharp.restorers.blind.half_quadratic, []
+
+    def noted(photo: Tensor, *arguments: object, **options: object) -> Tensor:
+        seen.append((photo.shape[-2:], options["noise_sigma"], options["n_iterations"]))
+        return solve(photo, *arguments, **options)
+
+    monkeypatch.setattr("resharp.restorers.blind.half_quadratic", noted)
+    return seen
+
+
+def test_larger_photos_are_begun_at_half_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = demo_inputs()[0][:, 40:160, 100:230]
+    field, seen = uniform_field(KERNEL, (120, 130)), solved(monkeypatch)
+    restorer = open_restorer("blind-refined", precision="float32")
+    whole = restorer(image, blur=field)
+    assert seen == [((120, 130), 0.025, 3)]
+    seen.clear()
     heard: list[tuple[int, int]] = []
-    for least in (60 * 64 + 1, 60 * 64):
-        monkeypatch.setattr("resharp.restorers.blind._FEWER_FROM", least)
-        BlindRestorer(denoiser())(image, blur=field, progress=lambda *now: heard.append(now))
-    assert heard == [(1, 3), (2, 3), (3, 3), (1, 2), (2, 2)]
+    monkeypatch.setattr("resharp.restorers.blind._BEGUN_SMALL_FROM", 120 * 130)
+    begun_small = restorer(image, blur=field, progress=lambda *now: heard.append(now))
+    half = (round(120 * HALF), round(130 * HALF))
+    assert seen == [(half, pytest.approx(0.025 * 0.82 * HALF), 3), ((120, 130), 0.025, 1)]
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+    assert 0 < float((begun_small.image - whole.image).square().mean()) ** 0.5 < 0.06
 
 
 def test_what_was_undone_is_refined(tmp_path: Path) -> None:
@@ -201,21 +221,13 @@ def test_kernels_in_doubt_are_undone_weakly_as_well_and_that_is_said(monkeypatch
 def test_of_larger_photos_what_is_undone_weakly_is_so_at_half_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     image = demo_inputs()[0][:, 40:160, 100:230]
     field = dataclasses.replace(uniform_field(KERNEL, (120, 130)), doubt=0.5)
-    solve, seen = resharp.restorers.blind.half_quadratic, []
-
-    def noted(photo: Tensor, *arguments: object, **options: object) -> Tensor:
-        seen.append((photo.shape[-2:], options["noise_sigma"]))
-        return solve(photo, *arguments, **options)
-
     restorer = open_restorer("blind-refined", precision="float32")
-    at_full_size = restorer(image, blur=field)
-    monkeypatch.setattr("resharp.restorers.blind.half_quadratic", noted)
-    monkeypatch.setattr("resharp.restorers.blind._HALVED_FROM", 120 * 130)
+    at_full_size, seen = restorer(image, blur=field), solved(monkeypatch)
+    monkeypatch.setattr("resharp.restorers.blind._WEAK_AT_HALF_FROM", 120 * 130)
     at_half = restorer(image, blur=field)
-    scale = (2 * round((KERNEL.shape[-1] - 2) / 4) + 1) / KERNEL.shape[-1]
-    assert seen[0] == ((120, 130), 0.025)
-    assert seen[1] == ((round(120 * scale), round(130 * scale)), pytest.approx(WEAK_ERROR * 0.82 * scale, rel=0.02))
-    assert float((at_half.image - at_full_size.image).square().mean()) ** 0.5 < 0.02
+    half = (round(120 * HALF), round(130 * HALF))
+    assert seen == [((120, 130), 0.025, 3), (half, pytest.approx(WEAK_ERROR * 0.82 * HALF), 3)]
+    assert 0 < float((at_half.image - at_full_size.image).square().mean()) ** 0.5 < 0.02
     assert at_half.maps["trust"].shape == (1, 120, 130)
 
 

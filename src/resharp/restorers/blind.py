@@ -4,6 +4,7 @@ A small network that has seen photos beside what became of them may refine the r
 found comes back as it was.
 """
 
+import dataclasses
 import functools
 from typing import Any, final
 
@@ -25,15 +26,15 @@ from .bayes import KERNEL_ERROR
 from .blurred import Blurred
 from .memory import memory_named
 from .network import NetworkDenoiser
-from .smaller import LARGE, at_full_size, at_half_size, at_smaller_size, enlarged, noise_left
+from .smaller import LARGE, at_full_size, at_half_size, at_smaller_size, enlarged
 from .tiled import TiledNetwork
 
-N_ITERATIONS, N_FEWER = 3, 2
-_FEWER_FROM = 2**19  # pixels; as good where kernels are found, exact ones are half a decibel behind (decisions/0013)
+N_ITERATIONS = 3
+_BEGUN_SMALL_FROM = 2**19  # pixels of a photo of which all iterations but the last are made at half its size
 TOLERANCE = 3e-2  # of the least-squares steps; 1e-2 takes 1.7 times as many iterations for the same PSNR (19 photos)
 IN_DOUBT = 0.25  # `BlurField.doubt` from which on a photo is undone a second time, weakly, and both are mixed
 WEAK_ERROR, WEAK_SHARE = 0.15, 0.4  # what its kernels are then taken to be wrong by, as noise, and its share
-_HALVED_FROM = 2**18  # pixels of a photo that is then undone at half its size, in a quarter of the time
+_WEAK_AT_HALF_FROM = 2**18  # pixels of a photo that is undone weakly at half its size, in a quarter of the time
 DOUBTFUL = 0.6  # doubt from which on one ought to look at the result
 PART = 2160  # pixels of a side: larger photos are undone in parts, for memory (docs/decisions/0013)
 
@@ -44,9 +45,8 @@ class BlindRestorer:
 
     gamma: blur is looked for and undone in pixel values ** gamma, None: see `find_blur`;  largest: side in pixels of
     the largest kernel that is looked for, None to find that, too;  refiner: a network that takes (photo, undone), see
-    `undone`, None for the solver's result as it is;  n_iterations: of the solver, None for three, or two from half a
-    megapixel on;  keeps_fitted: for training refiners, whether what the last denoising began from is a map;
-    photos are undone at their own size then.
+    `undone`, None for the solver's result as it is;  n_iterations: of the solver, None for three;  keeps_fitted: for
+    training refiners, whether what the last denoising began from is a map; photos are undone once, at their own size.
     """
 
     contract = Contract("deblur")
@@ -105,8 +105,7 @@ class BlindRestorer:
         blurred = Blurred(photo, blur.degradation().to(photo.device), blur.gamma, noise)
         small = blurred if self._keeps_fitted else at_smaller_size(blurred)
         facts["noise_sigma"] = max(KERNEL_ERROR, small.noise_sigma)
-        is_mixed = blur.doubt >= IN_DOUBT and not self._keeps_fitted
-        made = self._undone(small, is_mixed=is_mixed, progress=progress)
+        made = self._undone(small, self._plan(small.photo, blur.doubt), progress)
         if _is_large(photo):
             give_freed_memory_back()
         if small is not blurred:
@@ -115,60 +114,86 @@ class BlindRestorer:
         maps = {"kernels": blur.kernels, "trust": made[3:4], **({"fitted": made[4:]} if self._keeps_fitted else {})}
         return Restored(made[:3], maps, facts)
 
-    def _undone(self, blurred: Blurred, *, is_mixed: bool, progress: Progress | None) -> Tensor:
-        """(4 or 7, H, W): the picture, the trust in it and what is kept of it; of a large photo in parts.  is_mixed:
-        with what is made where kernels are believed to be wrong by more."""
+    def _plan(self, photo: Tensor, doubt: float) -> "_Plan":
+        count, n_pixels = self._n_iterations or N_ITERATIONS, photo[0].numel()
+        if self._keeps_fitted:
+            return _Plan(count)
+        n_small, is_mixed = count - 1 if n_pixels >= _BEGUN_SMALL_FROM else 0, doubt >= IN_DOUBT
+        return _Plan(count, n_small, is_mixed=is_mixed, weak_at_half=n_pixels >= _WEAK_AT_HALF_FROM)
+
+    def _undone(self, blurred: Blurred, plan: "_Plan", progress: Progress | None) -> Tensor:
+        """(4 or 7, H, W): the picture, the trust in it and what is kept of it; of a large photo in parts."""
         photo, halo = blurred.photo[None], max(blurred.operator.kernels.shape[2:]) + 2 * self.denoiser.halo
         side = max(PART, 2 * smallest_side(halo))
-        n_steps = self._steps_for(photo)
-        steps = _Steps(progress, n_steps, n_steps * (1 + is_mixed) * n_tiles(photo, side=side, halo=halo))
-        part = functools.partial(self._part, of=blurred, is_mixed=is_mixed, steps=steps)
+        steps = _Steps(progress, plan.n_iterations * (1 + plan.is_mixed) * n_tiles(photo, side=side, halo=halo))
+        part = functools.partial(self._part, of=blurred, plan=plan, steps=steps)
         return run_at_places(part, photo, side=side, halo=halo)[0]
 
-    def _steps_for(self, photo: Tensor) -> int:
-        if self._n_iterations is not None:
-            return self._n_iterations
-        return N_FEWER if photo.shape[-2] * photo.shape[-1] >= _FEWER_FROM else N_ITERATIONS
-
     def _part(
-        self, pixels: Tensor, rows: slice, columns: slice, *, of: Blurred, is_mixed: bool, steps: "_Steps"
+        self, pixels: Tensor, rows: slice, columns: slice, *, of: Blurred, plan: "_Plan", steps: "_Steps"
     ) -> Tensor:
         """(1, 4 or 7, h, w) of the pixels (1, 3, h, w) there."""
-        part = of.at(pixels[0], rows, columns)
-        restored, fitted = self._at_error(part, KERNEL_ERROR, steps)
+        part, size = of.at(pixels[0], rows, columns), (pixels.shape[-2], pixels.shape[-1])
+        begun, half = part.photo, at_half_size(part) if plan.wants_half else part
+        if plan.n_small:
+            smooth = self._solved(half, KERNEL_ERROR, half.photo, plan.n_iterations, steps, until=plan.n_small)
+            begun = enlarged(without_margin(smooth, half.operator.margin), size).clamp(0, 1)
+        restored, fitted = self._refined(part, KERNEL_ERROR, begun, plan.n_iterations - plan.n_small, steps)
         inner = without_margin(restored, part.operator.margin)
-        if is_mixed:
-            weak = at_half_size(part) if of.photo[0].numel() >= _HALVED_FROM else part
-            error = noise_left(WEAK_ERROR, weak.photo.shape[-1] / part.photo.shape[-1])
-            smooth = without_margin(self._at_error(weak, error, steps)[0], weak.operator.margin)
-            inner.lerp_(enlarged(smooth, (inner.shape[-2], inner.shape[-1])).clamp(0, 1), WEAK_SHARE)
+        if plan.is_mixed:
+            weakly = half if plan.weak_at_half else part
+            smooth = self._refined(weakly, WEAK_ERROR, weakly.photo, plan.n_iterations, steps)[0]
+            weak = enlarged(without_margin(smooth, weakly.operator.margin), size).clamp(0, 1)
+            inner.lerp_(weak, WEAK_SHARE)
         trust = part.trust_in(restored)
         made = undone(inner, trust, fitted) if self._keeps_fitted else torch.cat([inner, trust])
         if _is_large(of.photo):
             give_freed_memory_back()  # the next part is of another size
         return made[None]
 
-    def _at_error(self, of: Blurred, error: float, steps: "_Steps") -> tuple[Tensor, Tensor]:
-        """The picture, refined, with its margin (3, h + n - 1, w + n - 1), and what the last denoising began from
-        (3, h, w), where kernels are wrong by as much as this noise."""
-        margin = of.operator.margin
-        restored = half_quadratic(
-            of.photo,
-            of.operator,
-            self.denoiser.at_any_level,
-            edge_padded(of.photo, margin),
-            noise_sigma=max(error, of.noise_sigma),
-            weigh=unclipped,
-            gamma=of.gamma,
-            n_iterations=steps.n_iterations,
-            tolerance=TOLERANCE,
-            on_step=steps.done,
-        ).clamp(0, 1)
+    def _refined(
+        self, of: Blurred, error: float, begun: Tensor, n_iterations: int, steps: "_Steps"
+    ) -> tuple[Tensor, Tensor]:
+        """What `_solved` gives, refined, and what the last denoising began from (3, h, w)."""
+        margin, restored = of.operator.margin, self._solved(of, error, begun, n_iterations, steps)
         inner, fitted = without_margin(restored, margin), without_margin(steps.fitted(), margin).clamp(0, 1)
         if self._refiner is not None:
             planes = undone(inner, of.trust_in(restored), fitted)
             inner.copy_(self._refiner(of.photo, planes=planes).clamp(0, 1))
         return restored, fitted
+
+    def _solved(
+        self, of: Blurred, error: float, begun: Tensor, n_iterations: int, steps: "_Steps", until: int | None = None
+    ) -> Tensor:
+        """The picture with its margin (3, h + n - 1, w + n - 1).  error: what kernels are wrong by, as noise of the
+        whole photo;  begun: (3, h, w), the first guess;  until: the iteration to stop after."""
+        return half_quadratic(
+            of.photo,
+            of.operator,
+            self.denoiser.at_any_level,
+            edge_padded(begun, of.operator.margin),
+            noise_sigma=max(of.noise_left * error, of.noise_sigma),
+            weigh=unclipped,
+            gamma=of.gamma,
+            n_iterations=n_iterations,
+            tolerance=TOLERANCE,
+            on_step=lambda step: steps.done(step) and step.iteration != until,
+        ).clamp(0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """How a photo is undone: the first `n_small` iterations at half its size;  is_mixed: weakly as well, at half its
+    size perhaps."""
+
+    n_iterations: int
+    n_small: int = 0
+    is_mixed: bool = False
+    weak_at_half: bool = False
+
+    @property
+    def wants_half(self) -> bool:
+        return self.n_small > 0 or (self.is_mixed and self.weak_at_half)
 
 
 def _is_large(photo: Tensor) -> bool:
@@ -178,16 +203,16 @@ def _is_large(photo: Tensor) -> bool:
 class _Steps:
     """Counts iterations of all parts, and tells of them."""
 
-    def __init__(self, progress: Progress | None, n_iterations: int, total: int) -> None:
-        self.n_iterations, self._progress, self._total, self._done = n_iterations, progress, total, 0
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
         self._fitted: Tensor | None = None
 
-    def done(self, step: Step) -> None:
-        """Raises StoppedError."""
-        if step.iteration == self.n_iterations:
-            self._fitted = step.fitted
+    def done(self, step: Step) -> bool:
+        """True, to go on.  Raises StoppedError."""
+        self._fitted = step.fitted
         self._done += 1
         told(self._progress, self._done, self._total)
+        return True
 
     def fitted(self) -> Tensor:
         """What the last denoising began from, once."""

@@ -16,12 +16,16 @@ _LEAST_NOISE = 0.01  # below, kernels and denoiser are no better
 
 @dataclasses.dataclass(frozen=True)
 class Blurred:
-    """A photo (3, H, W), its blur, which happened in pixel values ** gamma, and its noise; or a part of one."""
+    """A photo (3, H, W), its blur, which happened in pixel values ** gamma, and its noise; or a part of one.
+
+    noise_left: of a photo at a smaller size than it is undone at otherwise, the share of white noise that it has left.
+    """
 
     photo: Tensor
     operator: VaryingBlur
     gamma: float
     noise_sigma: float
+    noise_left: float = 1.0
 
     def at(self, pixels: Tensor, rows: slice, columns: slice) -> Self:
         """The part there, of these pixels (3, h, w)."""

@@ -4,6 +4,8 @@ A shaken photo of 4000x3000 pixels, kernels of 75, gains 4.0 dB as it is and 4.5
 time (docs/decisions/0013).
 """
 
+import dataclasses
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -40,9 +42,12 @@ def at_smaller_size(of: Blurred) -> Blurred:
 
 
 def at_half_size(of: Blurred) -> Blurred:
-    """A photo at about half its size, whatever its kernels let pass."""
+    """A photo at about half its size, whatever its kernels let pass, with what is left of its noise."""
     side = of.operator.kernels.shape[-1]
-    return of if side <= _NARROWEST else _shrunk(of, 2 * round((side - 2) / 4) + 1)
+    if side <= _NARROWEST:
+        return of
+    half = 2 * round((side - 2) / 4) + 1
+    return dataclasses.replace(_shrunk(of, half), noise_left=_KEPT_OF_NOISE * half / side)
 
 
 def _shrunk(of: Blurred, widest: int) -> Blurred:
@@ -55,12 +60,7 @@ def _shrunk(of: Blurred, widest: int) -> Blurred:
     kernels = _resized(of.operator.kernels, (widest, widest)).clamp(min=0)
     kernels = kernels / kernels.sum((-2, -1), keepdim=True)
     operator = VaryingBlur(kernels, of.operator.rows, of.operator.columns)
-    return Blurred(small, operator, of.gamma, noise_left(of.noise_sigma, scale))
-
-
-def noise_left(sigma: float, scale: float) -> float:
-    """Standard deviation of white noise of a photo at this share of its size."""
-    return sigma if scale == 1 else _KEPT_OF_NOISE * scale * sigma
+    return Blurred(small, operator, of.gamma, _KEPT_OF_NOISE * scale * of.noise_sigma)
 
 
 def at_full_size(restored: Tensor, small: Tensor, photo: Tensor, noise_sigma: float) -> Tensor:
