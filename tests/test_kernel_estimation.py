@@ -1,5 +1,6 @@
 """Kernels found of blurred pictures whose kernels are known, and the pieces of the way there against closed forms."""
 
+import dataclasses
 import math
 import threading
 
@@ -23,7 +24,7 @@ from resharp.kernel_estimation import (
     sharpness,
 )
 from resharp.kernel_estimation.explaining import doubt, left_over, power_in_nulls, roundness
-from resharp.kernel_estimation.field import _candidates, kernels_of_windows
+from resharp.kernel_estimation.field import _candidates, _of_print, _seen, kernels_of_windows
 from resharp.kernel_estimation.fitting import fitted_kernels, seen_gradients
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
 from resharp.kernel_estimation.layout import Layout, laid_out
@@ -258,6 +259,42 @@ def test_wider_kernels_are_tried_in_larger_photos_where_little_speaks_for_others
         in_turn(monkeypatch, first, 0.2)
         sides.append(_candidates(photo, None)[0].view.side)
     assert sides[0] == viewed(photo, 1.0, None).side < sides[1]
+
+
+@pytest.mark.parametrize(
+    ("first", "doubts", "expected"),
+    [
+        (
+            0.3,
+            [0.25, 0.2, 0.28],
+            [0.64, 1],
+        ),  # the second try leaves least doubt, and what was seen first stays behind it
+        (0.3, [0.28, 0.29, 0.29], [1]),  # not clearly less
+        (0.07, [0.01, 0.01, 0.01], [1]),  # beyond doubt
+    ],
+)
+def test_narrower_kernels_are_tried_of_print(
+    monkeypatch: pytest.MonkeyPatch, first: float, doubts: list[float], expected: list[float]
+) -> None:
+    page = blurred(printed_page()[None], shaken_hand())
+    seen = _seen(page, 2.2, 25)
+    seen.__dict__["doubt"] = first
+    monkeypatch.setattr("resharp.kernel_estimation.field.doubt", lambda *_: doubts.pop(0))
+    candidates = _of_print(seen, page)
+    assert [candidate.view.side for candidate in candidates] == pytest.approx([25 * share for share in expected], abs=2)
+    assert [candidate.most_doubt for candidate in candidates] == ([0.3] if len(expected) == 2 else []) + [0.85]
+
+
+def test_narrower_kernels_that_are_in_doubt_in_all_windows_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20))
+    first, second = _seen(photo, 1.0, 15).as_candidate(), _seen(photo, 1.0, 21).as_candidate()
+    assert first.found is not None
+    for most, side in ((1.01 * first.found[1], 15), (0.99 * first.found[1], 21)):
+        tried = [dataclasses.replace(first, most_doubt=most), second]
+        monkeypatch.setattr("resharp.kernel_estimation.field._candidates", lambda *_, tried=tried: list(tried))
+        found = find_blur(photo)
+        assert found.field is not None
+        assert found.field.kernels.shape[-1] == side
 
 
 def test_pixel_values_are_asked_where_light_shows_no_blur(monkeypatch: pytest.MonkeyPatch) -> None:
