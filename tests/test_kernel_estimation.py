@@ -285,16 +285,34 @@ def test_narrower_kernels_are_tried_of_print(
     assert [candidate.most_doubt for candidate in candidates] == ([0.3] if len(expected) == 2 else []) + [0.85]
 
 
+def test_of_print_out_of_focus_nothing_narrower_is_tried() -> None:
+    """Nothing can tell, as round kernels are the same when turned."""
+    page = blurred(printed_page()[None], disk_kernel(3.5), gamma=2.2)
+    seen = _seen(page, 2.2, 17)
+    assert not seen.shows_a_motion
+    assert [candidate.view.side for candidate in _of_print(seen, page)] == [17]
+
+
 def test_narrower_kernels_that_are_in_doubt_in_all_windows_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20))
     first, second = _seen(photo, 1.0, 15).as_candidate(), _seen(photo, 1.0, 21).as_candidate()
     assert first.found is not None
     for most, side in ((1.01 * first.found[1], 15), (0.99 * first.found[1], 21)):
-        tried = [dataclasses.replace(first, most_doubt=most), second]
+        tried = [dataclasses.replace(first, found=None, most_doubt=most), second]
         monkeypatch.setattr("resharp.kernel_estimation.field._candidates", lambda *_, tried=tried: list(tried))
         found = find_blur(photo)
         assert found.field is not None
         assert found.field.kernels.shape[-1] == side
+
+
+@pytest.mark.parametrize(("its_doubt", "page", "is_taken"), [(0.42, 1, True), (0.44, 1, False), (0.44, 0, True)])
+def test_print_in_doubt_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, its_doubt: float, page: int, is_taken: bool
+) -> None:
+    photo = blurred((printed_page() if page else scene(150, 200, n_boxes=120))[None], shaken_hand())
+    monkeypatch.setattr("resharp.kernel_estimation.field.doubt", lambda *_: its_doubt)
+    monkeypatch.setattr("resharp.kernel_estimation.field._is_blur", lambda *_: True)
+    assert (find_blur(photo, gamma=1.0).field is not None) == is_taken
 
 
 def test_pixel_values_are_asked_where_light_shows_no_blur(monkeypatch: pytest.MonkeyPatch) -> None:

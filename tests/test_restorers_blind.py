@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.testing import assert_close
 
 import resharp
+from resharp.data.manifest import MANIFEST, load_manifest
 from resharp.data.sources import open_source
 from resharp.degradations import (
     Blur,
@@ -38,7 +40,7 @@ from resharp.restorers import (
     open_restorer,
     restore_photo,
 )
-from resharp.restorers.blind import N_ITERATIONS, WEAK_ERROR, WEAK_SHARE, undone
+from resharp.restorers.blind import N_ITERATIONS, WEAK_ERROR, WEAK_SHARE
 from resharp.restorers.blurred import trust_in
 from resharp.restorers.laying import laid_onto, moved
 from resharp.restorers.undoing import open_plain, undo_pairs
@@ -63,7 +65,7 @@ def test_a_given_blur_is_undone_by_the_solver(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("resharp.restorers.blind.TOLERANCE", 1e-2)
     image, field = photo(), uniform_field(KERNEL, (60, 64))
     heard: list[tuple[int, int]] = []
-    restorer = BlindRestorer(denoiser(), n_iterations=3, keeps_fitted=True)
+    restorer = BlindRestorer(denoiser(), n_iterations=3, keeps_undone=True)
     restored = restorer(image, blur=field, progress=lambda *now: heard.append(now))
     margin = field.degradation().margin
     steps: list[Step] = []
@@ -80,7 +82,7 @@ def test_a_given_blur_is_undone_by_the_solver(monkeypatch: pytest.MonkeyPatch) -
     )
     assert steps[-1].fitted is not None
     fitted = without_margin(steps[-1].fitted, margin).clamp(0, 1)
-    assert_close(restored.maps["fitted"], fitted, rtol=0, atol=0.02)
+    assert_close(restored.maps["undone"][4:], fitted, rtol=0, atol=0.02)
     assert not torch.allclose(fitted, restored.image, rtol=0, atol=0.02), "the denoiser did something"
     assert_close(restored.image, without_margin(expected, margin).clamp(0, 1), rtol=0, atol=0.02)
     assert heard == [(1, 3), (2, 3), (3, 3)]
@@ -106,17 +108,22 @@ def test_a_large_photo_is_undone_in_parts(monkeypatch: pytest.MonkeyPatch) -> No
     assert_close(parts.image, whole.image, rtol=0, atol=0.1)
     assert float((parts.image - whole.image).square().mean()) ** 0.5 < 6e-3
     assert float((parts.maps["trust"] - whole.maps["trust"]).abs().mean()) < 0.02
-    assert float((parts.maps["fitted"] - whole.maps["fitted"]).square().mean()) ** 0.5 < 6e-3
+    assert float((parts.maps["undone"][4:] - whole.maps["undone"][4:]).square().mean()) ** 0.5 < 6e-3
     assert parts.facts == whole.facts
 
 
-def solved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Size, float, int]]:
-    """What the solver will be given: size, noise, the number of iterations."""
+def solved(
+    monkeypatch: pytest.MonkeyPatch, pictures: list[Tensor] | None = None
+) -> list[tuple[torch.Size, float, int]]:
+    """What the solver will be given: size, noise, the number of iterations;  pictures: what it began from, and made."""
     solve, seen = resharp.restorers.blind.half_quadratic, []
 
-    def noted(photo: Tensor, *arguments: object, **options: object) -> Tensor:
+    def noted(photo: Tensor, operator: Tensor, denoise: object, initial: Tensor, **options: object) -> Tensor:
         seen.append((photo.shape[-2:], options["noise_sigma"], options["n_iterations"]))
-        return solve(photo, *arguments, **options)
+        made = solve(photo, operator, denoise, initial, **options)
+        if pictures is not None:
+            pictures.extend((initial.clone(), made.clone()))
+        return made
 
     monkeypatch.setattr("resharp.restorers.blind.half_quadratic", noted)
     return seen
@@ -124,18 +131,26 @@ def solved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Size, float, int
 
 def test_larger_photos_are_begun_at_half_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     image = demo_inputs()[0][:, 40:160, 100:230]
-    field, seen = uniform_field(KERNEL, (120, 130)), solved(monkeypatch)
+    pictures: list[Tensor] = []
+    field, seen = uniform_field(KERNEL, (120, 130)), solved(monkeypatch, pictures)
     restorer = open_restorer("blind-refined", precision="float32")
-    whole = restorer(image, blur=field)
+    restorer(image, blur=field)
     assert seen == [((120, 130), 0.025, 3)]
     seen.clear()
+    pictures.clear()
     heard: list[tuple[int, int]] = []
     monkeypatch.setattr("resharp.restorers.blind._BEGUN_SMALL_FROM", 120 * 130)
-    begun_small = restorer(image, blur=field, progress=lambda *now: heard.append(now))
+    restorer(image, blur=field, progress=lambda *now: heard.append(now))
     half = (round(120 * HALF), round(130 * HALF))
     assert seen == [(half, pytest.approx(0.025 * 0.82 * HALF), 3), ((120, 130), 0.025, 1)]
     assert heard == [(1, 3), (2, 3), (3, 3)]
-    assert 0 < float((begun_small.image - whole.image).square().mean()) ** 0.5 < 0.06
+    smooth = without_margin(pictures[1].clamp(0, 1), (1, 1))
+    assert smooth.shape[-2:] == half
+    begun = functional.interpolate(smooth[None], (120, 130), mode="bicubic", align_corners=False)[0]
+    assert_close(pictures[2], edge_padded(begun.clamp(0, 1), field.degradation().margin))
+    seen.clear()
+    BlindRestorer(denoiser(), n_iterations=2)(image, blur=field)
+    assert seen == [((120, 130), 0.025, 2)], "what is asked for is made of the whole photo"
 
 
 def test_what_was_undone_is_refined(tmp_path: Path) -> None:
@@ -144,7 +159,7 @@ def test_what_was_undone_is_refined(tmp_path: Path) -> None:
     refining = open_restorer(path, precision="float32", gamma=1.0)
     plain = open_plain("cpu", "float32")(image, blur=field)
     refined = refining(image, blur=field)
-    planes = undone(plain.image, plain.maps["trust"], plain.maps["fitted"])[None]
+    planes = plain.maps["undone"][None]
     assert_close(refined.image, network(image[None], undone=planes)[0].clamp(0, 1))
     assert not torch.equal(refined.maps["trust"], plain.maps["trust"])
     with pytest.raises(WeightsError, match="refines what blind deblurring made"):
@@ -159,18 +174,30 @@ def test_pairs_are_kept_with_what_was_undone_of_them(tmp_path: Path, monkeypatch
         (tmp_path / "pairs" / half).mkdir(parents=True)
         for name in ("a", "b"):
             write_photo(resharp.Photo(image, grey=False), tmp_path / "pairs" / half / f"{name}.png")
-    found = [FoundBlur(None, "the photo is sharp"), FoundBlur(uniform_field(KERNEL, (60, 64)))]
+    field = uniform_field(KERNEL, (60, 64))
+    found = [FoundBlur(None, "the photo is sharp"), FoundBlur(field)]
     monkeypatch.setattr("resharp.restorers.blind.find_blur", lambda *_, **__: found.pop(0))
     source, out = open_source(tmp_path / "pairs"), tmp_path / "undone"
-    restorer = BlindRestorer(denoiser(), n_iterations=1, keeps_fitted=True)
+    restorer = BlindRestorer(denoiser(), n_iterations=1, keeps_undone=True)
     for _ in range(2):  # the second time nothing is done again
         assert undo_pairs(source, out, lambda: restorer) == 1
     kept = np.load(out / "undone" / "000001.npy")
     assert kept.shape == (7, 36, 40)
     np.save(out / "undone" / "000001.npy", kept[:4])  # as versions before wrote them
-    found.append(FoundBlur(uniform_field(KERNEL, (60, 64))))
+    found.append(FoundBlur(dataclasses.replace(field, doubt=0.3)))
     assert undo_pairs(source, out, lambda: restorer) == 1
     assert np.array_equal(np.load(out / "undone" / "000001.npy"), kept)
+    weakly = np.load(out / "undone" / "000001-weakly.npy").astype(float)
+    assert np.square(np.diff(weakly[:3])).mean() < 0.8 * np.square(np.diff(kept[:3].astype(float))).mean()
+    for half in ("blur", "sharp"):
+        whole, again = (out / half / f"000001{end}.png" for end in ("", "-weakly"))
+        assert whole.read_bytes() == again.read_bytes()
+    assert undo_pairs(source, out, lambda: restorer) == 1
+    entries = load_manifest(out / MANIFEST).items
+    assert [(entry.degraded, entry.group) for entry in entries] == [
+        ("blur/000001.png", "sharp/b.png"),
+        ("blur/000001-weakly.png", "sharp/b.png"),
+    ]
     assert (out / "untouched" / "000000").read_text() == "the photo is sharp\n"
 
 

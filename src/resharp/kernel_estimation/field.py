@@ -53,7 +53,7 @@ _MOTION = 0.5  # roundness of kernels that are a motion beyond doubt; 1 of 59 ph
 _LACKS_ALL_OVER = 0.8  # of `missing` of all windows, of photos that steep: that one .99
 _LACKS_NOTHING = 1.0  # of `missing` of the windows asked, of photos that steep: shaken lettering had .64 to .87
 _PRINT_IS_SOFT = 0.29  # edges of print: shaken pages had up to .275, soft ones that would have been spoiled .3
-_PRINT_IS_SURE = 0.45  # of `doubt`, of print that steep; shaken pages with .34 to .45 gained .2 to 4.6 dB
+_MOST_OF_PRINT = 0.43  # doubt: of 17 shaken pages those with up to .39 gained .6 to 9 dB, two with .44 and .45 lost .2
 _BEST_AS_IT_IS = "no blur explains the photo better than none"
 
 
@@ -136,7 +136,7 @@ def _blur_of(candidate: "_Candidate", size: tuple[int, int]) -> FoundBlur:
     if not _is_blur(view, kernels, lacking):
         return FoundBlur(None, _BEST_AS_IT_IS, grid)
     its_doubt = _doubt(view, kernels, None if candidate.found is None else candidate.found[1])
-    if its_doubt > candidate.most_doubt:
+    if its_doubt > min(candidate.most_doubt, _MOST_OF_PRINT if view.shows_print else _MOST_DOUBT):
         return FoundBlur(None, _BEST_AS_IT_IS, grid)
     field = dataclasses.replace(_as_field(kernels, view), size=size, gamma=candidate.gamma, doubt=its_doubt)
     return FoundBlur(field, missing=grid)
@@ -144,7 +144,8 @@ def _blur_of(candidate: "_Candidate", size: tuple[int, int]) -> FoundBlur:
 
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
-    """A gamma to look for the blur at; found: the kernels of all windows and the doubt about them, if known."""
+    """A gamma to look for the blur at; found: the kernels of all windows and the doubt about them, if known;
+    most_doubt: with more of it the kernels are not taken."""
 
     gamma: float
     view: View
@@ -153,15 +154,17 @@ class _Candidate:
 
 
 def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
-    """The gammas to be tried in turn, by how kernels of the windows that show most fit in each: the one that fits
-    better; light and then pixel values where these fit about as well, or a little better and something hides that."""
+    """What is to be tried in turn, by how kernels of the windows that show most fit in each gamma: the one that fits
+    better; light and then pixel values where these fit about as well, or a little better and something hides that; of
+    print two widths of kernels."""
     with side_by_side(lambda: _seen(photo, 1.0, largest), lambda: _seen(photo, _LIGHT, largest)) as (pixels, light):
         try:
             in_pixels = pixels()
         except NoBlurError:  # lines of print may look like a wide blur
-            if not (view := viewed(photo, _LIGHT, largest)).shows_print:
+            in_light = light()
+            if not in_light.view.shows_print:
                 raise
-            return [_Candidate(_LIGHT, view)]
+            return _of_print(in_light, photo) if largest is None else [in_light.as_candidate()]
         is_print = in_pixels.asked.shows_print  # its kernels are often made up in pixel values, and right in light
         if not is_print:
             in_pixels.check_that_it_is_worth_while()
@@ -216,14 +219,17 @@ def _wider(seen: _Seen, photo: Tensor) -> _Seen:
 
 
 def _of_print(seen: _Seen, photo: Tensor) -> list[_Candidate]:
-    """What was seen of print, and before it the same with narrower kernels, if there is clearly less doubt about these:
-    of the windows that show most, and then of all."""
+    """What was seen of print, and before it the same with narrower kernels, if these are a motion and there is clearly
+    less doubt about them: of the windows that show most, and then of all."""
+    if not seen.shows_a_motion or seen.doubt < _PRINT_BEYOND_DOUBT:
+        return [seen.as_candidate()]
     narrower, side = seen, seen.view.side * seen.view.shrink
     for width in (odd(round(share * side)) for share in _NARROWER):
-        if width < _NARROWEST or seen.doubt < _PRINT_BEYOND_DOUBT:
+        if width < _NARROWEST:
             break
         with contextlib.suppress(NoBlurError):
-            narrower = min(narrower, _seen(photo, seen.gamma, width), key=lambda one: one.doubt)
+            tried = _seen(photo, seen.gamma, width)
+            narrower = tried if tried.shows_a_motion and tried.doubt < narrower.doubt else narrower
     if narrower.doubt >= _LESS_DOUBT * seen.doubt:
         return [seen.as_candidate()]
     return [dataclasses.replace(narrower.as_candidate(), most_doubt=seen.doubt), seen.as_candidate()]
@@ -260,8 +266,7 @@ def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
     alike, is_soft = float(roundness(kernels).median()), view.steepest < _SOFT
     if view.steepest > SHARP:
         if view.shows_print:  # a page's margins show nothing, so not all windows need to
-            is_motion = view.steepest < _PRINT_IS_SOFT and alike < _MOTION
-            return is_motion and _doubt(view, kernels, None) < _PRINT_IS_SURE
+            return view.steepest < _PRINT_IS_SOFT and alike < _MOTION
         return alike < _MOTION and float(lacking.max()) < _LACKS_ALL_OVER
     if alike > _ROUND:
         return is_soft

@@ -18,6 +18,7 @@ from resharp.errors import ArgumentError
 from resharp.image import as_image
 from resharp.kernel_estimation import FoundBlur, find_blur
 from resharp.models import Contract
+from resharp.networks import Refiner
 from resharp.solvers import Step, half_quadratic, unclipped
 from resharp.tiling import n_tiles, run_at_places, smallest_side
 
@@ -45,8 +46,9 @@ class BlindRestorer:
 
     gamma: blur is looked for and undone in pixel values ** gamma, None: see `find_blur`;  largest: side in pixels of
     the largest kernel that is looked for, None to find that, too;  refiner: a network that takes (photo, undone), see
-    `undone`, None for the solver's result as it is;  n_iterations: of the solver, None for three;  keeps_fitted: for
-    training refiners, whether what the last denoising began from is a map; photos are undone once, at their own size.
+    `undone`, None for the solver's result as it is;  n_iterations: of the solver, None for three, of large photos two
+    at half their size and one;  keeps_undone: for training refiners, whether what these are given of a photo, undone at
+    its own size, is a map; nothing is mixed then.
     """
 
     contract = Contract("deblur")
@@ -60,12 +62,12 @@ class BlindRestorer:
         largest: int | None = None,
         refiner: TiledNetwork | None = None,
         n_iterations: int | None = None,
-        keeps_fitted: bool = False,
+        keeps_undone: bool = False,
     ) -> None:
         if n_iterations is not None and n_iterations < 1:
             raise ArgumentError(f"{n_iterations} iterations; at least 1 is needed, {N_ITERATIONS} are usual")
         self.denoiser, self._gamma, self._largest, self._n_iterations = denoiser, gamma, largest, n_iterations
-        self._refiner, self._keeps_fitted = refiner, keeps_fitted
+        self._refiner, self._keeps_undone = refiner, keeps_undone
 
     def __call__(self, image: Tensor, *, seed: int = 0, progress: Progress | None = None, **known: Any) -> Restored:
         """blur: a `BlurField` or `FoundBlur` that was found before, for images of one size.
@@ -73,7 +75,8 @@ class BlindRestorer:
         Raises ArgumentError, KernelError for the blur of another photo, ResourceError and StoppedError.  facts:
         `kernel`, the side of the kernels, `noise_sigma`, and, where little speaks for the blur, `doubtful`, that in
         words; or `untouched`, why the photo came back as it was.
-        maps, of the first image: `kernels` and `trust`, see `trust_in`; and `fitted`, (3, H, W), if it is kept.
+        maps, of the first image: `kernels` and `trust`, see `trust_in`; and, if it is kept, `undone` (7, H, W), see
+        `undone`, and of kernels in doubt `undone_weakly`.
         """
         check_known(known, self.accepts, name="blind deblurring")
         checked_seed(seed)
@@ -100,10 +103,10 @@ class BlindRestorer:
         blur.check_fits(photo)
         facts: dict[str, float | str] = {"kernel": blur.kernels.shape[-1]}
         if blur.doubt >= DOUBTFUL:
-            facts["doubtful"] = "deblurred weakly, as little speaks for the blur that was found; look at both"
+            facts["doubtful"] = "little speaks for the blur that was found; look at both"
         noise = float(estimated_noise_sigma(photo))
         blurred = Blurred(photo, blur.degradation().to(photo.device), blur.gamma, noise)
-        small = blurred if self._keeps_fitted else at_smaller_size(blurred)
+        small = blurred if self._keeps_undone else at_smaller_size(blurred)
         facts["noise_sigma"] = max(KERNEL_ERROR, small.noise_sigma)
         made = self._undone(small, self._plan(small.photo, blur.doubt), progress)
         if _is_large(photo):
@@ -111,18 +114,22 @@ class BlindRestorer:
         if small is not blurred:
             whole, trust = at_full_size(made[:3], small.photo, photo, noise), enlarged(made[3:], blur.size).clamp(0, 1)
             made = torch.cat([whole, trust])
-        maps = {"kernels": blur.kernels, "trust": made[3:4], **({"fitted": made[4:]} if self._keeps_fitted else {})}
+        maps = {"kernels": blur.kernels, "trust": made[3:4]}
+        if self._keeps_undone:
+            maps |= dict(zip(("undone", "undone_weakly"), torch.split(made, Refiner.n_undone), strict=False))
         return Restored(made[:3], maps, facts)
 
     def _plan(self, photo: Tensor, doubt: float) -> "_Plan":
         count, n_pixels = self._n_iterations or N_ITERATIONS, photo[0].numel()
-        if self._keeps_fitted:
-            return _Plan(count)
-        n_small, is_mixed = count - 1 if n_pixels >= _BEGUN_SMALL_FROM else 0, doubt >= IN_DOUBT
+        is_mixed = doubt >= IN_DOUBT
+        if self._keeps_undone:
+            return _Plan(count, is_mixed=is_mixed)
+        n_small = count - 1 if self._n_iterations is None and n_pixels >= _BEGUN_SMALL_FROM else 0
         return _Plan(count, n_small, is_mixed=is_mixed, weak_at_half=n_pixels >= _WEAK_AT_HALF_FROM)
 
     def _undone(self, blurred: Blurred, plan: "_Plan", progress: Progress | None) -> Tensor:
-        """(4 or 7, H, W): the picture, the trust in it and what is kept of it; of a large photo in parts."""
+        """(4 or, if it is kept, 7 or 14, H, W): the picture, the trust in it, what is kept of it (`undone`), twice
+        where it is undone weakly as well; of a large photo in parts."""
         photo, halo = blurred.photo[None], max(blurred.operator.kernels.shape[2:]) + 2 * self.denoiser.halo
         side = max(PART, 2 * smallest_side(halo))
         steps = _Steps(progress, plan.n_iterations * (1 + plan.is_mixed) * n_tiles(photo, side=side, halo=halo))
@@ -132,35 +139,47 @@ class BlindRestorer:
     def _part(
         self, pixels: Tensor, rows: slice, columns: slice, *, of: Blurred, plan: "_Plan", steps: "_Steps"
     ) -> Tensor:
-        """(1, 4 or 7, h, w) of the pixels (1, 3, h, w) there."""
+        """(1, 4, 7 or 14, h, w) of the pixels (1, 3, h, w) there."""
         part, size = of.at(pixels[0], rows, columns), (pixels.shape[-2], pixels.shape[-1])
-        begun, half = part.photo, at_half_size(part) if plan.wants_half else part
-        if plan.n_small:
-            smooth = self._solved(half, KERNEL_ERROR, half.photo, plan.n_iterations, steps, until=plan.n_small)
-            begun = enlarged(without_margin(smooth, half.operator.margin), size).clamp(0, 1)
-        restored, fitted = self._refined(part, KERNEL_ERROR, begun, plan.n_iterations - plan.n_small, steps)
+        if self._keeps_undone:
+            errors = (KERNEL_ERROR, WEAK_ERROR) if plan.is_mixed else (KERNEL_ERROR,)
+            return torch.cat([self._kept(part, error, plan.n_iterations, steps) for error in errors])[None]
+        half = at_half_size(part) if plan.wants_half else part
+        begun = self._begun(half, plan, size, steps) if plan.n_small else part.photo
+        restored = self._refined(part, KERNEL_ERROR, begun, plan.n_iterations - plan.n_small, steps)
+        del begun
         inner = without_margin(restored, part.operator.margin)
         if plan.is_mixed:
             weakly = half if plan.weak_at_half else part
-            smooth = self._refined(weakly, WEAK_ERROR, weakly.photo, plan.n_iterations, steps)[0]
+            smooth = self._refined(weakly, WEAK_ERROR, weakly.photo, plan.n_iterations, steps)
             weak = enlarged(without_margin(smooth, weakly.operator.margin), size).clamp(0, 1)
             inner.lerp_(weak, WEAK_SHARE)
-        trust = part.trust_in(restored)
-        made = undone(inner, trust, fitted) if self._keeps_fitted else torch.cat([inner, trust])
+        made = torch.cat([inner, part.trust_in(restored)])
         if _is_large(of.photo):
             give_freed_memory_back()  # the next part is of another size
         return made[None]
 
-    def _refined(
-        self, of: Blurred, error: float, begun: Tensor, n_iterations: int, steps: "_Steps"
-    ) -> tuple[Tensor, Tensor]:
-        """What `_solved` gives, refined, and what the last denoising began from (3, h, w)."""
-        margin, restored = of.operator.margin, self._solved(of, error, begun, n_iterations, steps)
-        inner, fitted = without_margin(restored, margin), without_margin(steps.fitted(), margin).clamp(0, 1)
+    def _begun(self, half: Blurred, plan: "_Plan", size: tuple[int, int], steps: "_Steps") -> Tensor:
+        """(3, h, w): what the first iterations make of a photo at half its size."""
+        smooth = self._solved(half, KERNEL_ERROR, half.photo, plan.n_iterations, steps, until=plan.n_small)
+        return enlarged(without_margin(smooth, half.operator.margin), size).clamp(0, 1)
+
+    def _kept(self, of: Blurred, error: float, n_iterations: int, steps: "_Steps") -> Tensor:
+        """(7, h, w), see `undone`."""
+        return self._planes(of, self._solved(of, error, of.photo, n_iterations, steps), steps)
+
+    def _refined(self, of: Blurred, error: float, begun: Tensor, n_iterations: int, steps: "_Steps") -> Tensor:
+        """What `_solved` gives, refined."""
+        restored = self._solved(of, error, begun, n_iterations, steps)
         if self._refiner is not None:
-            planes = undone(inner, of.trust_in(restored), fitted)
-            inner.copy_(self._refiner(of.photo, planes=planes).clamp(0, 1))
-        return restored, fitted
+            refined = self._refiner(of.photo, planes=self._planes(of, restored, steps))
+            without_margin(restored, of.operator.margin).copy_(refined.clamp(0, 1))
+        return restored
+
+    def _planes(self, of: Blurred, restored: Tensor, steps: "_Steps") -> Tensor:
+        """(7, h, w), see `undone`, of what `_solved` gave just now."""
+        inner, fitted = (without_margin(one, of.operator.margin) for one in (restored, steps.fitted()))
+        return undone(inner, of.trust_in(restored), fitted.clamp(0, 1))
 
     def _solved(
         self, of: Blurred, error: float, begun: Tensor, n_iterations: int, steps: "_Steps", until: int | None = None
@@ -177,7 +196,7 @@ class BlindRestorer:
             gamma=of.gamma,
             n_iterations=n_iterations,
             tolerance=TOLERANCE,
-            on_step=lambda step: steps.done(step) and step.iteration != until,
+            on_step=functools.partial(steps.done, last=n_iterations if until is None else until),
         ).clamp(0, 1)
 
 
@@ -207,12 +226,13 @@ class _Steps:
         self._progress, self._total, self._done = progress, total, 0
         self._fitted: Tensor | None = None
 
-    def done(self, step: Step) -> bool:
-        """True, to go on.  Raises StoppedError."""
-        self._fitted = step.fitted
+    def done(self, step: Step, last: int) -> bool:
+        """Whether to go on.  Raises StoppedError."""
+        if step.iteration == last:
+            self._fitted = step.fitted
         self._done += 1
         told(self._progress, self._done, self._total)
-        return True
+        return step.iteration != last
 
     def fitted(self) -> Tensor:
         """What the last denoising began from, once."""

@@ -1,4 +1,5 @@
-"""A large or a widely blurred photo, undone at a smaller size: finer than its kernels let pass nothing comes back.
+"""A large or a widely blurred photo, undone at a smaller size: finer than its kernels let pass nothing comes back; and
+photos at half their size, for what needs no details.
 
 A shaken photo of 4000x3000 pixels, kernels of 75, gains 4.0 dB as it is and 4.5 dB at half its size, in a fifth of the
 time (docs/decisions/0013).
@@ -53,14 +54,14 @@ def at_half_size(of: Blurred) -> Blurred:
 def _shrunk(of: Blurred, widest: int) -> Blurred:
     """A photo at the size at which its kernels are so many pixels wide, an odd number."""
     scale = widest / of.operator.kernels.shape[-1]
-    height, width = (round(length * scale) for length in of.photo.shape[-2:])
+    height, width = (max(1, round(length * scale)) for length in of.photo.shape[-2:])
     light = _resized(to_light(of.photo, of.gamma)[None], (height, width))[0]
     small = to_pixels(light.clamp(0, 1), of.gamma)
     small = torch.where(small > WHITE, 1, small)  # cut off, whatever was rounded
     kernels = _resized(of.operator.kernels, (widest, widest)).clamp(min=0)
     kernels = kernels / kernels.sum((-2, -1), keepdim=True)
     operator = VaryingBlur(kernels, of.operator.rows, of.operator.columns)
-    return Blurred(small, operator, of.gamma, _KEPT_OF_NOISE * scale * of.noise_sigma)
+    return dataclasses.replace(of, photo=small, operator=operator, noise_sigma=_KEPT_OF_NOISE * scale * of.noise_sigma)
 
 
 def at_full_size(restored: Tensor, small: Tensor, photo: Tensor, noise_sigma: float) -> Tensor:

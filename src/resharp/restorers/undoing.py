@@ -3,8 +3,9 @@
     FOLDER/blur/000000.png  FOLDER/sharp/000000.png  FOLDER/undone/000000.npy  ...  FOLDER/manifest.json
 
 Borders of 12 pixels are left out, and the sharp photo is moved to where the undone one lies (`laying`): no network can
-know that shift, and one that is asked to hedges and draws edges twice.  A pair is done when its array is there, which
-is written last; one in which no blur is found, or whose halves do not meet, is noted in FOLDER/untouched.
+know that shift, and one that is asked to hedges and draws edges twice.  Of kernels in doubt there is a second pair,
+000000-weakly, with what was undone weakly.  A pair is done when its array is there, which is written last; one in which
+no blur is found, or whose halves do not meet, is noted in FOLDER/untouched.
 """
 
 import functools
@@ -27,14 +28,14 @@ from resharp.models import DEFAULT_DENOISER
 from resharp.networks import Refiner
 from resharp.photo import Photo, write_photo
 
-from .blind import BlindRestorer, undone
+from .blind import BlindRestorer
 from .laying import BORDER, FARTHEST, laid_onto
 from .opening import open_denoiser
 
 
 def open_plain(device: str, precision: str) -> BlindRestorer:
     """Blind deblurring without a refiner."""
-    return BlindRestorer(open_denoiser(DEFAULT_DENOISER, device=device, precision=precision), keeps_fitted=True)
+    return BlindRestorer(open_denoiser(DEFAULT_DENOISER, device=device, precision=precision), keeps_undone=True)
 
 
 def undo_pairs(
@@ -55,9 +56,10 @@ def undo_pairs(
             (folder / name).mkdir(parents=True, exist_ok=True)
     with exclusive(folder):
         clear_unfinished(folder)
-        entries = []
-        for entry in in_order(_Undoing(source, folder, open_restorer), range(len(source)), n_workers):
-            entries += [entry] if entry is not None else []
+        entries, n_pairs = [], 0
+        for found in in_order(_Undoing(source, folder, open_restorer), range(len(source)), n_workers):
+            entries += found
+            n_pairs += bool(found)
             on_pair()
         if not entries:
             raise DatasetError(f"{folder}: in none of the {len(source)} photos a blur was found; take shaken ones")
@@ -67,7 +69,7 @@ def undo_pairs(
             Manifest(layout="pairs", paired=True, source=made_by, counts=counts, items=tuple(entries)),
             folder / MANIFEST,
         )
-    return len(entries)
+    return n_pairs
 
 
 class _Undoing:
@@ -80,16 +82,22 @@ class _Undoing:
     def _restorer(self) -> BlindRestorer:
         return self._open()
 
-    def __call__(self, number: int) -> Entry | None:
+    def __call__(self, number: int) -> list[Entry]:
         name = f"{number:06d}"
         array, mark = self._folder / "undone" / f"{name}.npy", self._folder / "untouched" / name
         if mark.exists():
-            return None
+            return []
         if not _is_made(array) and not self._made(number, array, mark):
-            return None
+            return []
         height, width = (side - 2 * BORDER for side in self._source.size(number))
-        halves = {"degraded": f"blur/{name}.png", "clean": f"sharp/{name}.png"}
-        return Entry(**halves, group=self._source.group(number), height=height, width=width)
+        group = self._source.group(number)
+        return [
+            Entry(
+                degraded=f"blur/{one.stem}.png", clean=f"sharp/{one.stem}.png", group=group, height=height, width=width
+            )
+            for one in (array, _weakly(array))
+            if one.exists()
+        ]
 
     def _made(self, number: int, array: Path, mark: Path) -> bool:
         """Writes the pair and what was undone of it; False, and the reason in `mark`, where nothing was."""
@@ -107,20 +115,22 @@ class _Undoing:
                 file.write(f"{made.facts.get('untouched', 'the halves do not meet')}\n".encode())
             return False
         margin = (BORDER, BORDER)
-        for half, image in (("blur", blurry), ("sharp", laid)):
-            inner = Photo(without_margin(image, margin))
-            write_photo(inner, self._folder / half / f"{array.stem}.png", png_compression=1)
-        planes = (
-            without_margin(undone(made.image, made.maps["trust"], made.maps["fitted"]), margin)
-            .clamp(0, 1)
-            .mul(255)
-            .round()
-        )
-        buffer = io.BytesIO()
-        np.save(buffer, planes.to(torch.uint8).cpu().numpy())
-        with written_whole(array) as file:
-            file.write(buffer.getvalue())
+        for one, planes in ((_weakly(array), made.maps.get("undone_weakly")), (array, made.maps["undone"])):
+            if planes is None:
+                continue
+            for half, image in (("blur", blurry), ("sharp", laid)):
+                inner = Photo(without_margin(image, margin))
+                write_photo(inner, self._folder / half / f"{one.stem}.png", png_compression=1)
+            buffer = io.BytesIO()
+            whole = without_margin(planes, margin).clamp(0, 1).mul(255).round()
+            np.save(buffer, whole.to(torch.uint8).cpu().numpy())
+            with written_whole(one) as file:
+                file.write(buffer.getvalue())
         return True
+
+
+def _weakly(array: Path) -> Path:
+    return array.with_stem(f"{array.stem}-weakly")
 
 
 def _is_made(array: Path) -> bool:

@@ -26,7 +26,7 @@ from .ratings import create_ratings
 
 MOST_TRIALS = 150  # of one rater by default: some 20 minutes, as P.910 allows a session
 _REPEATED, _FEWEST_REPEATS = 0.1, 3  # of these, where they are no more than a quarter
-_PNG_LEVEL = 1  # of deflate: a third of the time of the usual 6, for files a tenth larger
+_PNG_LEVEL = 1  # of deflate: fast, for pictures that are read once or twice
 _LOG = logging.getLogger("resharp")
 
 
