@@ -53,7 +53,9 @@ _MOTION = 0.5  # roundness of kernels that are a motion beyond doubt; 1 of 59 ph
 _LACKS_ALL_OVER = 0.8  # of `missing` of all windows, of photos that steep: that one .99
 _LACKS_NOTHING = 1.0  # of `missing` of the windows asked, of photos that steep: shaken lettering had .64 to .87
 _PRINT_IS_SOFT = 0.29  # edges of print: shaken pages had up to .275, soft ones that would have been spoiled .3
-_MOST_OF_PRINT = 0.43  # doubt: of 17 shaken pages those with up to .39 gained .6 to 9 dB, two with .44 and .45 lost .2
+_MOST_OF_PRINT = (
+    0.38  # doubt: of shaken pages those with up to .37 gained .2 to 9.4 dB, five with .39 to .5 lost .2 to 1.5
+)
 _BEST_AS_IT_IS = "no blur explains the photo better than none"
 
 
