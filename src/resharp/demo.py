@@ -15,8 +15,9 @@ from torch import Tensor
 from .degradations import Resize, Shake, load_kernel
 from .figures import side_by_side, with_inset
 from .metrics import psnr, psnr_up_to_shift, ssim
+from .models import DEFAULT_DEBLUR
 from .photo import Photo, read_photo, write_photo
-from .restorers import Progress, blur, deblur, deconvolve
+from .restorers import Progress, blur, deconvolve, open_restorer
 
 SHAKE = Shake(extent=16.0, sway=1.0, roll=0.3, read_noise=0.002)
 NOISE_SIGMA = 2.55 / 255
@@ -58,18 +59,29 @@ def with_signs(photo: Tensor) -> Tensor:
 
 
 def run_demo(out: Path, *, progress: Progress | None = None) -> list[DemoRow]:
-    """Write degraded, restored and side-by-side PNGs into the folder `out`; returns what they measure."""
+    """Write degraded, restored and side-by-side PNGs into the folder `out`; returns what they measure.
+
+    Drawn in side by side: the kernel, and the one that was found in the shaken photo's middle.
+    """
     photo, kernel = demo_inputs()
     sharp = with_signs(photo)
     shaken = SHAKE(sharp, generator=torch.Generator().manual_seed(1)).clamp(0, 1)
     blurred = blur(sharp, kernel, NOISE_SIGMA, seed=0).clamp(0, 1)
+
+    drawn_in = {"blurred": kernel}
+
+    def deblurred() -> Tensor:
+        restored = open_restorer(DEFAULT_DEBLUR)(shaken, progress=progress)
+        if (found := restored.maps.get("kernels")) is not None:
+            drawn_in["blind"] = found[found.shape[0] // 2, found.shape[1] // 2]
+        return restored.image
 
     def deconvolved(noise_sigma: float | None) -> Tensor:
         return deconvolve(blurred, kernel, noise_sigma, progress=progress)
 
     restorers: list[tuple[str, str, Callable[[], Tensor] | None]] = [
         ("shaken", "shaken", None),
-        ("blind", "deblurred, nothing known", lambda: deblur(shaken, progress=progress)),
+        ("blind", "deblurred, nothing known", deblurred),
         ("blurred", "blurred and noisy", None),
         ("non-blind", "kernel and noise known", lambda: deconvolved(NOISE_SIGMA)),
         ("noise-blind", "kernel known", lambda: deconvolved(None)),
@@ -83,7 +95,7 @@ def run_demo(out: Path, *, progress: Progress | None = None) -> list[DemoRow]:
         at_best = float(psnr_up_to_shift(image, sharp))
         row = DemoRow(name, f"{name}.png", float(psnr(image, sharp)), at_best, float(ssim(image, sharp)), seconds)
         write_photo(Photo(image), out / row.file)
-        shown = with_inset(image, kernel) if name == "blurred" else image
+        shown = with_inset(image, drawn_in[name]) if name in drawn_in else image
         panels.append((title, f"PSNR {row.psnr:.2f} dB, {at_best:.2f} at the best shift", shown))
         rows.append(row)
     panels.insert(2, ("original", "Kodak test image 19, and signs", sharp))
