@@ -143,7 +143,8 @@ class BlindRestorer:
         part, size = of.at(pixels[0], rows, columns), (pixels.shape[-2], pixels.shape[-1])
         if self._keeps_undone:
             errors = (KERNEL_ERROR, WEAK_ERROR) if plan.is_mixed else (KERNEL_ERROR,)
-            return torch.cat([self._kept(part, error, plan.n_iterations, steps) for error in errors])[None]
+            solved = (self._solved(part, error, part.photo, plan.n_iterations, steps) for error in errors)
+            return torch.cat([self._planes(part, one, steps) for one in solved])[None]
         half = at_half_size(part) if plan.wants_half else part
         begun = self._begun(half, plan, size, steps) if plan.n_small else part.photo
         restored = self._refined(part, KERNEL_ERROR, begun, plan.n_iterations - plan.n_small, steps)
@@ -163,10 +164,6 @@ class BlindRestorer:
         """(3, h, w): what the first iterations make of a photo at half its size."""
         smooth = self._solved(half, KERNEL_ERROR, half.photo, plan.n_iterations, steps, until=plan.n_small)
         return enlarged(without_margin(smooth, half.operator.margin), size).clamp(0, 1)
-
-    def _kept(self, of: Blurred, error: float, n_iterations: int, steps: "_Steps") -> Tensor:
-        """(7, h, w), see `undone`."""
-        return self._planes(of, self._solved(of, error, of.photo, n_iterations, steps), steps)
 
     def _refined(self, of: Blurred, error: float, begun: Tensor, n_iterations: int, steps: "_Steps") -> Tensor:
         """What `_solved` gives, refined."""
