@@ -24,13 +24,14 @@ from resharp.kernel_estimation import (
     sharpness,
 )
 from resharp.kernel_estimation.explaining import doubt, left_over, power_in_nulls, roundness
-from resharp.kernel_estimation.field import _candidates, _of_print, _seen, kernels_of_windows
+from resharp.kernel_estimation.field import _candidates, _of_print, _overview, _seen
 from resharp.kernel_estimation.fitting import fitted_kernels, seen_gradients
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
 from resharp.kernel_estimation.layout import Layout, laid_out
 from resharp.kernel_estimation.noise import noise_sigma, smoothed
 from resharp.kernel_estimation.paper import paper_of
 from resharp.kernel_estimation.planes import gradient_power, gradients, gradients_transposed, kernel_spectra, kernels_of
+from resharp.kernel_estimation.pyramid import Guess
 from resharp.kernel_estimation.shapes import (
     centre_of_light,
     centred,
@@ -42,7 +43,9 @@ from resharp.kernel_estimation.shapes import (
 )
 from resharp.kernel_estimation.sharpness import SURELY_SHARP, sharpness_through
 from resharp.kernel_estimation.threads import one_thread, side_by_side, window_by_window
-from resharp.kernel_estimation.view import View, largest_kernel, steepest_edges, viewed
+from resharp.kernel_estimation.view import NoBlurError, Overview, View, largest_kernel, steepest_edges
+from resharp.kernel_estimation.windows import WindowKernels, kernels_of_windows
+from resharp.restorers.blind import IN_DOUBT
 from tests.conftest import rand
 
 
@@ -114,7 +117,8 @@ def test_kernels_are_the_same_on_any_number_of_threads() -> None:
         assert one.field.doubt == blurs[0].field.doubt
 
 
-def test_what_is_not_asked_for_is_given_up() -> None:
+@pytest.mark.parametrize("is_within_another", [False, True])
+def test_what_is_not_asked_for_is_given_up(is_within_another: bool) -> None:
     before, counted, begun = torch.get_num_threads(), [0], threading.Event()
 
     def counting() -> None:
@@ -123,13 +127,18 @@ def test_what_is_not_asked_for_is_given_up() -> None:
             counted[0] += 1
             begun.set()
 
+    def counting_beside() -> None:
+        with side_by_side(counting, counting) as (one, _):
+            one()
+
     def refused() -> None:
         begun.wait()
         raise KernelError("nothing to see")
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(4)
     try:
-        with one_thread(), pytest.raises(KernelError), side_by_side(refused, counting) as (first, _):
+        work = counting_beside if is_within_another else counting
+        with one_thread(), pytest.raises(KernelError), side_by_side(refused, work) as (first, _):
             first()
     finally:
         torch.set_num_threads(before)
@@ -174,11 +183,21 @@ def test_windows_share_evidence_unless_they_contradict() -> None:
     across, down = motion_kernel(11, 0), motion_kernel(11, 90)
     windows = [seen(scene(112, 112, seed), across) for seed in range(2)]
     windows += [seen(scene(112, 112, 2), down), seen(0.5 + 0.01 * scene(112, 112, 3), across, noise=0.002)]
-    kernels = kernels_of_windows(torch.stack(windows), torch.ones(4, 4), 17)
+    kernels = kernels_of_windows(torch.stack(windows), torch.ones(4, 4), 17).at(1.0).kernels
     for kernel, true in zip(kernels, (across, across, down, across), strict=True):
         assert similarity(kernel, true) > 0.7
-    alone = kernels_of_windows(windows[3][None], torch.ones(1, 1), 17)
-    assert similarity(alone[0], across) < 0.6
+    alone = kernels_of_windows(windows[3][None], torch.ones(1, 1), 17).at(1.0)
+    assert similarity(alone.kernels[0], across) < 0.6
+
+
+def test_kernels_may_be_carried_on_later() -> None:
+    """Up to .7 of the resolution and then to all of it, as at once."""
+    windows = torch.stack([seen(scene(96, 96, seed), motion_kernel(9, 30)) for seed in range(2)])
+    low = kernels_of_windows(windows, torch.ones(2, 2), 13)
+    halfway = low.at(0.8)
+    assert halfway.seen.shape == (2, 68, 68)
+    assert halfway.at(0.5) is halfway, "never back"
+    assert torch.equal(halfway.at(1.0).kernels, low.at(1.0).kernels)
 
 
 @pytest.mark.parametrize("gamma", [1.0, 2.2])
@@ -202,26 +221,55 @@ def doubted(monkeypatch: pytest.MonkeyPatch, photo: Tensor, in_pixels: float, in
 
 
 @pytest.mark.parametrize(
-    ("noise", "in_light", "gamma"), [(0.0, 0.49, 2.2), (0.0, 0.51, 1.0), (0.02, 0.6, 2.2), (0.02, 0.7, 1.0)]
+    ("noise", "in_light", "gamma"),
+    [(0.0, 0.44, 2.2), (0.0, 0.46, 1.3), (0.0, 0.59, 1.3), (0.0, 0.61, 1.0), (0.02, 0.64, 2.2), (0.02, 0.66, 1.0)],
 )
-def test_light_is_right_where_it_is_less_in_doubt_or_noise_hides_the_difference(
+def test_the_gamma_is_that_of_less_doubt_or_between_and_light_where_noise_hides_the_difference(
     monkeypatch: pytest.MonkeyPatch, noise: float, in_light: float, gamma: float
 ) -> None:
     photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20), gamma=2.2)
     photo += noise * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
     doubted(monkeypatch, photo, 0.5, in_light)
-    found = find_blur(photo.clamp(0, 1))
+    assert [candidate.gamma for candidate in _candidates(photo.clamp(0, 1), None)] == [gamma]
+
+
+def test_a_gamma_between_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20), gamma=2.2)
+    doubted(monkeypatch, photo, 0.1, 0.1)
+    found = find_blur(photo)
     assert found.field is not None
-    assert found.field.gamma == gamma
-    assert found.field.doubt == (in_light if gamma == 2.2 else 0.5)
+    assert (found.field.gamma, found.field.doubt) == (1.3, IN_DOUBT)
 
 
 def test_round_kernels_hide_their_gamma(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20), gamma=2.2)
-    doubted(monkeypatch, photo, 0.5, 0.6)
+    doubted(monkeypatch, photo, 0.5, 0.62)
     assert [candidate.gamma for candidate in _candidates(photo, None)] == [1.0]
     monkeypatch.setattr("resharp.kernel_estimation.field.roundness", lambda kernels: torch.full((len(kernels),), 0.9))
-    assert [candidate.gamma for candidate in _candidates(photo, None)] == [2.2, 1.0]
+    assert [candidate.gamma for candidate in _candidates(photo, None)] == [2.2]
+
+
+def test_how_wide_kernels_may_be_is_seen_in_both_gammas_of_small_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And in light alone of larger ones; what one of them refuses the other may tell."""
+    photo, sides = rand(3, 60, 60), {1.0: 21, 2.2: 11}
+
+    def looked(_: Tensor, gamma: float, __: int | None) -> Overview:
+        if gamma not in sides:
+            raise NoBlurError(f"too wide in {gamma}")
+        return Overview(0.1, sides[gamma])
+
+    monkeypatch.setattr("resharp.kernel_estimation.field.overview", looked)
+    assert _overview(photo, None).side == 21
+    assert _overview(photo, 15).side == 11
+    monkeypatch.setattr("resharp.kernel_estimation.field._SMALL", 3599)
+    assert _overview(photo, None).side == 11
+    monkeypatch.undo()
+    monkeypatch.setattr("resharp.kernel_estimation.field.overview", looked)
+    del sides[1.0]
+    assert _overview(photo, None).side == 11
+    del sides[2.2]
+    with pytest.raises(NoBlurError, match=r"too wide in 1\.0"):
+        _overview(photo, None)
 
 
 def in_turn(monkeypatch: pytest.MonkeyPatch, first: float, wider: float) -> None:
@@ -242,7 +290,7 @@ def test_wider_kernels_are_tried_in_small_photos(
     monkeypatch: pytest.MonkeyPatch, first: float, wider: float, times: float
 ) -> None:
     photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20))
-    side = viewed(photo, 1.0, None).side
+    side = _overview(photo, None).side
     in_turn(monkeypatch, first, wider)
     assert _candidates(photo, None)[0].view.side == pytest.approx(times * side, abs=1)
     in_turn(monkeypatch, first, wider)
@@ -255,10 +303,10 @@ def test_wider_kernels_are_tried_in_larger_photos_where_little_speaks_for_others
     monkeypatch.setattr("resharp.kernel_estimation.field._SMALL", 0)
     photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20))
     sides = []
-    for first in (0.39, 0.41):
+    for first in (0.32, 0.34):
         in_turn(monkeypatch, first, 0.2)
         sides.append(_candidates(photo, None)[0].view.side)
-    assert sides[0] == viewed(photo, 1.0, None).side < sides[1]
+    assert sides[0] == _overview(photo, None).side < sides[1]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +325,7 @@ def test_narrower_kernels_are_tried_of_print(
     monkeypatch: pytest.MonkeyPatch, first: float, doubts: list[float], expected: list[float]
 ) -> None:
     page = blurred(printed_page()[None], shaken_hand())
-    seen = _seen(page, 2.2, 25)
+    seen = _seen(page, 2.2, Overview(0.2, 25))
     seen.__dict__["doubt"] = first
     monkeypatch.setattr("resharp.kernel_estimation.field.doubt", lambda *_: doubts.pop(0))
     candidates = _of_print(seen, page)
@@ -288,17 +336,18 @@ def test_narrower_kernels_are_tried_of_print(
 def test_of_print_out_of_focus_nothing_narrower_is_tried() -> None:
     """Nothing can tell, as round kernels are the same when turned."""
     page = blurred(printed_page()[None], disk_kernel(3.5), gamma=2.2)
-    seen = _seen(page, 2.2, 17)
+    seen = _seen(page, 2.2, Overview(0.2, 17))
     assert not seen.shows_a_motion
     assert [candidate.view.side for candidate in _of_print(seen, page)] == [17]
 
 
 def test_narrower_kernels_that_are_in_doubt_in_all_windows_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20))
-    first, second = _seen(photo, 1.0, 15).as_candidate(), _seen(photo, 1.0, 21).as_candidate()
-    assert first.found is not None
-    for most, side in ((1.01 * first.found[1], 15), (0.99 * first.found[1], 21)):
-        tried = [dataclasses.replace(first, found=None, most_doubt=most), second]
+    first, second = (_seen(photo, 1.0, Overview(0.1, side)).as_candidate() for side in (15, 21))
+    alone = find_blur(photo, gamma=1.0, largest=15).field
+    assert alone is not None
+    for most, side in ((1.01 * alone.doubt, 15), (0.99 * alone.doubt, 21)):
+        tried = [dataclasses.replace(first, most_doubt=most), second]
         monkeypatch.setattr("resharp.kernel_estimation.field._candidates", lambda *_, tried=tried: list(tried))
         found = find_blur(photo)
         assert found.field is not None
@@ -313,17 +362,6 @@ def test_print_in_doubt_is_left_alone(
     monkeypatch.setattr("resharp.kernel_estimation.field.doubt", lambda *_: its_doubt)
     monkeypatch.setattr("resharp.kernel_estimation.field._is_blur", lambda *_: True)
     assert (find_blur(photo, gamma=1.0).field is not None) == is_taken
-
-
-def test_pixel_values_are_asked_where_light_shows_no_blur(monkeypatch: pytest.MonkeyPatch) -> None:
-    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20), gamma=2.2)
-    doubted(monkeypatch, photo, 0.5, 0.49)
-    answers = [False, True]
-    monkeypatch.setattr("resharp.kernel_estimation.field._is_blur", lambda *_: answers.pop(0))
-    found = find_blur(photo)
-    assert found.field is not None
-    assert found.field.gamma == 1.0
-    assert not answers
 
 
 def test_light_is_told_by_some_windows_and_found_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +379,7 @@ def test_windows_that_show_most_show_different_things() -> None:
     plane = scene(300, 400)
     plane[:, :250] += 0.2 * rand(300, 250)
     layout = Layout(200, 200, [0, 100], [0, 50, 200])
-    view = View(plane, layout, layout.windows(plane), 9, 1.0, 0.1)
+    view = View(Overview(0.1, 9), plane, layout, layout.windows(plane), 9, 1.0)
     taken = [view.windows_that_show_most(count).layout.only for count in (2, 6)]
     assert taken[0] is not None
     assert layout.are_apart(*taken[0])
@@ -470,12 +508,13 @@ def test_photos_without_blur_are_told_by_few_windows(
     """Where kernels leave steep edges, and where a photo of steep edges lacks nothing that its kernels take away."""
     looked = list[int]()
 
-    def found(view: View) -> Tensor:
-        looked.append(len(view.windows))
-        side = max(kernel.shape)
+    def found(view: View) -> WindowKernels:
+        n_windows, side = len(view.windows), max(kernel.shape)
+        looked.append(n_windows)
         across, down = (side - kernel.shape[1]) // 2, (side - kernel.shape[0]) // 2
         square = torch.nn.functional.pad(kernel, (across, across, down, down))
-        return square.expand(len(view.windows), -1, -1)
+        guess = Guess(square.expand(n_windows, -1, -1), 1.0, torch.ones(n_windows), 0.0)
+        return WindowKernels(view.windows, 15, torch.eye(n_windows), guess)
 
     picture = torch.from_numpy(cv2.GaussianBlur(scene(300, 640, 3).numpy(), (0, 0), 1.6 if is_soft else 1.0))
     monkeypatch.setattr("resharp.kernel_estimation.field._sought", found)

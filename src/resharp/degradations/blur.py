@@ -4,6 +4,7 @@ The kernel is a point spread function: the picture that a point of light leaves.
 kernel enters as it looks.  (The DMSP authors' code correlates; a kernel made for it is turned by 180 degrees first.)
 """
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -253,15 +254,16 @@ def version_of(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
+@functools.cache
 def fast_length(length: int) -> int:
-    """The smallest number of the form 2^a 3^b 5^c that is at least `length`: the sizes that FFTs are fast on."""
-    best = 1 << (length - 1).bit_length()
-    five = 1
-    while five < best:
-        three = five
-        while three < best:
-            two = three << max(0, (-(-length // three) - 1).bit_length())
-            best = min(best, two)
-            three *= 3
-        five *= 5
-    return best
+    """The smallest even number of the form 2^a 3^b 5^c 7^d that is at least `length`, above 32 a multiple of 8: the
+    sizes that FFTs are fast on.  (Two transforms of MKL's on 375x376 pixels take 1.9 ms, on 384x384 0.65.)"""
+    step = 8 if length > 32 else 2
+    return next(size for size in itertools.count(-(-length // step) * step, step) if _is_regular(size))
+
+
+def _is_regular(number: int) -> bool:
+    for prime in (2, 3, 5, 7):
+        while number % prime == 0:
+            number //= prime
+    return number == 1

@@ -9,34 +9,33 @@ up needs no focal length.)
 import contextlib
 import dataclasses
 import functools
+import math
 
-import torch
 from torch import Tensor
 
 from resharp.degradations.blur_field import BlurField
 from resharp.degradations.noise_level import estimated_noise_sigma
 
-from .explaining import doubt, explained, missing, power_in_nulls, roundness
-from .planes import resized
-from .pyramid import Guess, evidence_of, first_guess, refined, scales
-from .shapes import enlarged, odd, resampled
+from .explaining import doubt, missing, power_in_nulls, roundness
+from .pyramid import evidence_of
+from .shapes import enlarged, odd
 from .sharpness import SHARP, sharpness_through
 from .threads import one_thread, side_by_side
-from .view import IS_SHARP, NoBlurError, View, check_reach, largest_in, viewed
+from .view import IS_SHARP, NoBlurError, Overview, View, check_reach, largest_in, overview, viewed
+from .windows import WindowKernels, kernels_of_windows
 
 _NEAR, _LEAST_NEAR = 0.1, 128  # of the photo's longer side, and pixels: as far windows share their evidence
-_SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels of their own as well
-_MUCH_LESS = 0.85  # of what the shared kernel leaves unexplained: what one's own must leave at most
-_ALIKE = 0.7  # correlation of kernels that may belong to one motion
-_NO_WIDER = 0.5  # of the shared kernel's sum of squares: what one's own must have
 _LIGHT = 2.2  # a camera's usual gamma
-_ASKED = 4  # windows by which the gamma is chosen
-_CLEARLY = 0.95  # doubt in light as a share of that in pixel values: below, these are not tried as well
+_ASKED, _ASKED_AT = 4, 2**-0.5  # windows by which the gamma is chosen, and up to which resolution
+_IN_LIGHT, _IN_PIXELS = 0.9, 1.2  # doubt in light as a share of that in pixel values: below the one, above the other
+_BETWEEN = 1.3  # gamma where neither is clear: of 24 such photos 1.25 cost .04 dB where 1 was right, .1 where light was
+_DOUBT_BETWEEN = 0.25  # that there is then, at least: such photos are undone weakly as well (`BlindRestorer`)
 _NOISY = 0.007  # standard deviation of a camera's noise, which blurs light: where frames were averaged, so was noise
 _HIDDEN_IN_LIGHT = 1.3  # the same share where noise, or kernels that are round, hide the difference: light below it
 _PRINT_IN_LIGHT = 2.0  # the same share of print: six pages of six gained more in light, by up to 3.3 dB
-_IN_DOUBT = 0.4  # of the smaller of both doubts: beyond, wider kernels are tried as well
-_SMALL, _BEYOND_DOUBT = 2**18, 0.05  # pixels of a photo in which they are tried unless there is hardly any doubt
+_IN_DOUBT = 0.33  # of the smaller of both doubts: beyond, wider kernels are tried as well
+_SMALL = 2**18  # pixels of a photo that may wait
+_BEYOND_DOUBT = 0.05  # the same in a small photo
 _WIDER, _LESS_DOUBT = 1.28, 0.9  # times; and what they are taken for, as a share
 _NARROWER, _NARROWEST = (0.8, 0.64, 0.51), 9  # times, of print, whose strokes side by side widen kernels; pixels
 _PRINT_BEYOND_DOUBT = 0.08  # below, none are tried
@@ -74,35 +73,38 @@ class FoundBlur:
 
 @dataclasses.dataclass(frozen=True)
 class _Seen:
-    """A photo in pixel values ** gamma, the windows of it that show most, and their kernels."""
+    """A photo in pixel values ** gamma, the windows of it that show most, and their kernels up to some resolution."""
 
     gamma: float
     view: View
     asked: View
-    kernels: Tensor
+    sought: WindowKernels
 
     @property
-    def shows_all(self) -> bool:
-        return len(self.kernels) == len(self.view.windows)
+    def kernels(self) -> Tensor:
+        return self.sought.kernels
 
     @functools.cached_property
     def doubt(self) -> float:
-        return doubt(self.asked.windows, self.kernels)
+        return doubt(self.sought.seen, self.kernels)
 
     @property
     def shows_a_motion(self) -> bool:
         return not _are_round(self.kernels)
 
     def as_candidate(self) -> "_Candidate":
-        return _Candidate(self.gamma, self.view, (self.kernels, self.doubt) if self.shows_all else None)
+        return _Candidate(self.gamma, self.view, self.sought if len(self.kernels) == len(self.view.windows) else None)
 
     def check_that_it_is_worth_while(self) -> None:
         """Raises NoBlurError where these windows rule a blur out, which saves two thirds of the time."""
-        is_steep = self.asked.steepest > SHARP
-        if is_steep and float(roundness(self.kernels).median()) > _MOTION:
+        is_steep = self.view.overview.steepest > SHARP
+        if not is_steep and float(sharpness_through(self.kernels).median()) <= _FAR_TOO_STEEP:
+            return  # finer kernels leave no steeper edges
+        kernels = self.sought.at(1.0).kernels
+        if is_steep and float(roundness(kernels).median()) > _MOTION:
             raise NoBlurError(IS_SHARP)
-        lacks_nothing = is_steep and float(missing(self.asked.windows, self.kernels).median()) > _LACKS_NOTHING
-        if lacks_nothing or float(sharpness_through(self.kernels).median()) > _FAR_TOO_STEEP:
+        lacks_nothing = is_steep and float(missing(self.asked.windows, kernels).median()) > _LACKS_NOTHING
+        if lacks_nothing or float(sharpness_through(kernels).median()) > _FAR_TOO_STEEP:
             raise NoBlurError(_BEST_AS_IT_IS)
 
 
@@ -110,15 +112,15 @@ class _Seen:
 def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None = None) -> FoundBlur:
     """The blur of a photo (3 or 1, H, W) in [0, 1], looked for in pixel values ** gamma.
 
-    gamma: None: 2.2 (light) or, where kernels that are found in pixel values fit better, 1; of noisy photos and round
-    kernels, which hide that, clearly better;  largest: side of the largest kernel in pixels; None: found.
+    gamma: None: 2.2 (light) or 1, by which kernels fit better in, or between both, 1.3, where that is not clear;
+    largest: side of the largest kernel in pixels; None: found.
     Deterministic, on any number of threads.
     """
     try:
         if gamma is None:
             candidates = _candidates(photo, largest)
         else:
-            candidates = [_Candidate(gamma, viewed(photo, gamma, largest))]
+            candidates = [_Candidate(gamma, viewed(photo, gamma, overview(photo, gamma, largest)))]
     except NoBlurError as reason:
         return FoundBlur(None, str(reason))
     found = _blur_of(candidates.pop(0), (photo.shape[-2], photo.shape[-1]))
@@ -128,45 +130,45 @@ def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None 
 
 
 def _blur_of(candidate: "_Candidate", size: tuple[int, int]) -> FoundBlur:
-    view, kernels = candidate.view, _sought(candidate.view) if candidate.found is None else candidate.found[0]
+    view = candidate.view
+    kernels = (candidate.sought or _sought(view)).at(1.0).kernels
     try:
         check_reach(kernels)
     except NoBlurError as reason:
         return FoundBlur(None, str(reason))
-    lacking = missing(view.windows, kernels)
-    grid = lacking.view(len(view.layout.tops), len(view.layout.lefts))
-    if not _is_blur(view, kernels, lacking):
-        return FoundBlur(None, _BEST_AS_IT_IS, grid)
-    its_doubt = _doubt(view, kernels, None if candidate.found is None else candidate.found[1])
+
+    def looked() -> tuple[bool, Tensor]:
+        lacking = missing(view.windows, kernels)
+        return _is_blur(view, kernels, lacking), lacking.view(len(view.layout.tops), len(view.layout.lefts))
+
+    with side_by_side(looked, lambda: _doubt(view, kernels)) as (looks, doubts):
+        is_blur, grid = looks()
+        its_doubt = doubts() if is_blur else math.inf
     if its_doubt > min(candidate.most_doubt, _MOST_OF_PRINT if view.shows_print else _MOST_DOUBT):
         return FoundBlur(None, _BEST_AS_IT_IS, grid)
+    its_doubt = max(its_doubt, candidate.least_doubt)
     field = dataclasses.replace(_as_field(kernels, view), size=size, gamma=candidate.gamma, doubt=its_doubt)
     return FoundBlur(field, missing=grid)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
-    """A gamma to look for the blur at; found: the kernels of all windows and the doubt about them, if known;
-    most_doubt: with more of it the kernels are not taken."""
+    """A gamma to look for the blur at;  sought: what is known of the kernels of all windows;  most_doubt: with more of
+    it the kernels are not taken;  least_doubt: that there is whatever they leave."""
 
     gamma: float
     view: View
-    found: tuple[Tensor, float] | None = None
+    sought: WindowKernels | None = None
     most_doubt: float = _MOST_DOUBT
+    least_doubt: float = 0.0
 
 
 def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
-    """What is to be tried in turn, by how kernels of the windows that show most fit in each gamma: the one that fits
-    better; light and then pixel values where these fit about as well, or a little better and something hides that; of
-    print two widths of kernels."""
-    with side_by_side(lambda: _seen(photo, 1.0, largest), lambda: _seen(photo, _LIGHT, largest)) as (pixels, light):
-        try:
-            in_pixels = pixels()
-        except NoBlurError:  # lines of print may look like a wide blur
-            in_light = light()
-            if not in_light.view.shows_print:
-                raise
-            return _of_print(in_light, photo) if largest is None else [in_light.as_candidate()]
+    """What is to be tried in turn: the gamma in which kernels of the windows that show most fit better, or the one
+    between; of print two widths of kernels."""
+    whole = _overview(photo, largest)
+    with side_by_side(lambda: _seen(photo, 1.0, whole), lambda: _seen(photo, _LIGHT, whole)) as (pixels, light):
+        in_pixels = pixels()
         is_print = in_pixels.asked.shows_print  # its kernels are often made up in pixel values, and right in light
         if not is_print:
             in_pixels.check_that_it_is_worth_while()
@@ -180,41 +182,61 @@ def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
         seen = in_light if is_for_light else in_pixels
         seen.check_that_it_is_worth_while()
         return _of_print(seen, photo) if largest is None else [seen.as_candidate()]
-    is_small = photo.shape[-2] * photo.shape[-1] <= _SMALL
     least = min(in_doubt, in_light.doubt)
-    if largest is None and (_BEYOND_DOUBT if is_small else _IN_DOUBT) < least <= _MOST_DOUBT:
+    if largest is None and (_BEYOND_DOUBT if _is_small(photo) else _IN_DOUBT) < least <= _MOST_DOUBT:
         with side_by_side(lambda: _wider(in_pixels, photo), lambda: _wider(in_light, photo)) as (pixels, light):
             in_pixels, in_light = pixels(), light()
-    return _by_doubt(photo, in_pixels, in_light)
+    return [_by_doubt(photo, in_pixels, in_light)]
 
 
-def _by_doubt(photo: Tensor, in_pixels: _Seen, in_light: _Seen) -> list[_Candidate]:
-    try_light, try_pixels = in_light.as_candidate(), in_pixels.as_candidate()
+def _by_doubt(photo: Tensor, in_pixels: _Seen, in_light: _Seen) -> _Candidate:
     share = in_light.doubt / max(in_pixels.doubt, 1e-9)
-    if share < _CLEARLY:
-        return [try_light]
-    is_for_light = share < 1 or (share < _HIDDEN_IN_LIGHT and _hides_its_gamma(photo, in_pixels))
-    return [try_light, try_pixels] if is_for_light else [try_pixels]
+    if share < _IN_LIGHT or (share < _HIDDEN_IN_LIGHT and _hides_its_gamma(photo, in_pixels)):
+        return in_light.as_candidate()
+    if share > _IN_PIXELS:
+        return in_pixels.as_candidate()
+    likely = in_light if share < 1 else in_pixels  # they differ where wider kernels were tried
+    return _Candidate(_BETWEEN, viewed(photo, _BETWEEN, likely.view.overview), least_doubt=_DOUBT_BETWEEN)
 
 
 def _hides_its_gamma(photo: Tensor, seen: _Seen) -> bool:
     return not seen.shows_a_motion or float(estimated_noise_sigma(photo)) > _NOISY
 
 
-def _seen(photo: Tensor, gamma: float, largest: int | None) -> _Seen:
+def _overview(photo: Tensor, largest: int | None) -> Overview:
+    """In light; of a small photo, where that errs by half for a blur in pixel values, the wider one of both."""
+    if largest is not None or not _is_small(photo):
+        return overview(photo, _LIGHT, largest)
+    with side_by_side(lambda: overview(photo, 1.0, None), lambda: overview(photo, _LIGHT, None)) as both:
+        found, refused = list[Overview](), list[NoBlurError]()
+        for of_gamma in both:
+            try:
+                found.append(of_gamma())
+            except NoBlurError as reason:
+                refused.append(reason)
+    if not found:
+        raise refused[0]
+    return max(found, key=lambda one: one.side)
+
+
+def _is_small(photo: Tensor) -> bool:
+    return photo.shape[-2] * photo.shape[-1] <= _SMALL
+
+
+def _seen(photo: Tensor, gamma: float, whole: Overview) -> _Seen:
     """Raises NoBlurError."""
-    view = viewed(photo, gamma, largest)
+    view = viewed(photo, gamma, whole)
     asked = view.windows_that_show_most(_ASKED)
-    return _Seen(gamma, view, asked, _sought(asked))
+    return _Seen(gamma, view, asked, _sought(asked).at(1.0 if asked.shows_print else _ASKED_AT))
 
 
 def _wider(seen: _Seen, photo: Tensor) -> _Seen:
     """With wider kernels, and larger windows for them, if these are a motion and clearly less in doubt."""
     if not seen.shows_a_motion:
         return seen
-    side, most = seen.view.side * seen.view.shrink, largest_in((photo.shape[-2], photo.shape[-1]))
+    side = min(odd(round(_WIDER * seen.view.overview.side)), largest_in((photo.shape[-2], photo.shape[-1])))
     try:
-        wider = _seen(photo, seen.gamma, min(odd(round(_WIDER * side)), most))
+        wider = _seen(photo, seen.gamma, dataclasses.replace(seen.view.overview, side=side))
     except NoBlurError:
         return seen
     return wider if wider.doubt < _LESS_DOUBT * seen.doubt else seen
@@ -225,12 +247,12 @@ def _of_print(seen: _Seen, photo: Tensor) -> list[_Candidate]:
     less doubt about them: of the windows that show most, and then of all."""
     if not seen.shows_a_motion or seen.doubt < _PRINT_BEYOND_DOUBT:
         return [seen.as_candidate()]
-    narrower, side = seen, seen.view.side * seen.view.shrink
+    narrower, side = seen, seen.view.overview.side
     for width in (odd(round(share * side)) for share in _NARROWER):
         if width < _NARROWEST:
             break
         with contextlib.suppress(NoBlurError):
-            tried = _seen(photo, seen.gamma, width)
+            tried = _seen(photo, seen.gamma, dataclasses.replace(seen.view.overview, side=width))
             narrower = tried if tried.shows_a_motion and tried.doubt < narrower.doubt else narrower
     if narrower.doubt >= _LESS_DOUBT * seen.doubt:
         return [seen.as_candidate()]
@@ -241,17 +263,15 @@ def _are_round(kernels: Tensor) -> bool:
     return float(roundness(kernels).median()) > _ROUND
 
 
-def _doubt(view: View, kernels: Tensor, known: float | None) -> float:
+def _doubt(view: View, kernels: Tensor) -> float:
     """Of the windows that show most; 0 of round kernels, which are the same when turned, so that nothing can tell."""
     if _are_round(kernels):
         return 0.0
-    if known is not None:
-        return known
     asked = view.windows_that_show_most(_ASKED)
     return doubt(asked.windows, kernels if asked.layout.only is None else kernels[asked.layout.only])
 
 
-def _sought(view: View) -> Tensor:
+def _sought(view: View) -> WindowKernels:
     return kernels_of_windows(view.windows, view.closeness(_NEAR, _LEAST_NEAR), view.side)
 
 
@@ -265,10 +285,10 @@ def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
     in_nulls = power_in_nulls(view.windows, kernels)
     if in_nulls > _MOST_IN_NULLS or float(sharpness_through(kernels).median()) > _STEEP:
         return False
-    alike, is_soft = float(roundness(kernels).median()), view.steepest < _SOFT
-    if view.steepest > SHARP:
+    alike, is_soft = float(roundness(kernels).median()), view.overview.steepest < _SOFT
+    if view.overview.steepest > SHARP:
         if view.shows_print:  # a page's margins show nothing, so not all windows need to
-            return view.steepest < _PRINT_IS_SOFT and alike < _MOTION
+            return view.overview.steepest < _PRINT_IS_SOFT and alike < _MOTION
         return alike < _MOTION and float(lacking.max()) < _LACKS_ALL_OVER
     if alike > _ROUND:
         return is_soft
@@ -285,38 +305,3 @@ def _as_field(kernels: Tensor, view: View) -> BlurField:
     evidence = evidence_of(view.windows)
     trust = (evidence / (evidence + evidence.median())).view(grid)
     return BlurField(kernels.view(*grid, *kernels.shape[1:]), rows, columns, trust, size)
-
-
-def kernels_of_windows(windows: Tensor, closeness: Tensor, largest: int) -> Tensor:
-    """Kernels (N, side, side) of the windows (N, H, W) of one photo, which share evidence unless they contradict."""
-    levels, closeness = scales(largest), closeness.to(windows)
-    low = [scale for scale in levels if scale <= _SEPARATE_UP_TO] or levels[:1]
-    start = first_guess(windows, largest, levels[0])
-    shared = refined(windows, start, low, largest=largest, closeness=closeness)
-    if len(windows) > 1:
-        own = refined(windows, start, low, largest=largest)
-        shared, closeness = _chosen(windows, shared, own, closeness)
-    return refined(windows, shared, levels[len(low) :], largest=largest, closeness=closeness).kernels
-
-
-def _chosen(windows: Tensor, shared: Guess, own: Guess, closeness: Tensor) -> tuple[Guess, Tensor]:
-    """Windows that a kernel of their own explains much better keep it, unless it is a mere cloud, and share only with
-    windows of a like kernel."""
-    height, width = (round(length * shared.scale) for length in windows.shape[-2:])
-    level = resized(windows, (height, width)).clamp(0, 1)
-    side = max(own.kernels.shape[-1], shared.kernels.shape[-1])
-    kernels = [resampled(guess.kernels, 1.0, side) for guess in (own, shared)]
-    left = [1 - explained(level, one) for one in kernels]
-    narrow = [one.square().sum((-2, -1)) for one in kernels]
-    apart = (left[0] < _MUCH_LESS * left[1]) & (narrow[0] > _NO_WIDER * narrow[1])
-    mixed = torch.where(apart[:, None, None], kernels[0], kernels[1])
-    room = torch.where(apart, own.room, shared.room)
-    joined = closeness * (~(apart[:, None] | apart) | (_alikeness(mixed) > _ALIKE))
-    return Guess(mixed, shared.scale, room, shared.price), joined
-
-
-def _alikeness(kernels: Tensor) -> Tensor:
-    """(N, N) correlations of centred kernels."""
-    flat = torch.nn.functional.normalize(kernels.flatten(1))
-    alikeness: Tensor = flat @ flat.T
-    return alikeness

@@ -6,7 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .planes import Grid, fast_even_length, gradients, kernel_spectra, kernels_of
+from resharp.degradations.blur import fast_length
+
+from .planes import Grid, gradients, kernel_spectra, kernels_of
 from .threads import window_by_window
 
 _STEPS = 20, 12  # under an even damping, then under one that spares bright pixels
@@ -34,19 +36,26 @@ def fitted_kernels(
 
 
 def seen_gradients(blurred: Tensor) -> Tensor:
-    """(N, 2, H, W // 2 + 1) spectra of the gradients of windows (N, H, W), to the right and downwards."""
-    spectra: Tensor = torch.fft.rfft2(torch.stack([_without_last(planes) for planes in gradients(blurred)], 1))
+    """(N, 2, height, width // 2 + 1) spectra of the gradients of windows (N, H, W), to the right and downwards, on a
+    grid that FFTs are fast on."""
+    planes = torch.stack([_without_last(planes) for planes in gradients(blurred)], 1)
+    spectra: Tensor = torch.fft.rfft2(planes, s=_grid(blurred))
     return spectra
+
+
+def _grid(planes: Tensor) -> Grid:
+    height, width = planes.shape[-2:]
+    return fast_length(height), fast_length(width)
 
 
 def _evidence(seen: Tensor, sharp: Tensor, threshold: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """The normal equations: correlations of the edges with themselves, at all shifts between two pixels of a kernel
     (N, 2 side - 1, 2 side - 1), and with the blurred gradients (N, side, side)."""
-    grid = (sharp.shape[-2], sharp.shape[-1])
+    grid = _grid(sharp)
     right, down = gradients(sharp)
     edges = torch.hypot(right, down) >= threshold[:, None, None]
     edges[:, -1], edges[:, :, -1] = False, False  # these differences reach around the border
-    spectra = [torch.fft.rfft2(strong * edges) for strong in (right, down)]
+    spectra = [torch.fft.rfft2(strong * edges, s=grid) for strong in (right, down)]
     power = spectra[0].abs().square() + spectra[1].abs().square()
     together = spectra[0].conj() * seen[:, 0] + spectra[1].conj() * seen[:, 1]
     return kernels_of(power.to(together.dtype), grid, 2 * side - 1), kernels_of(together, grid, side)
@@ -60,7 +69,7 @@ def _without_last(planes: Tensor) -> Tensor:
 def _solved(correlations: Tensor, products: Tensor, support: Tensor, ridge: float) -> tuple[Tensor]:
     """The matrix is Toeplitz, hence a part of a circulant one that is hardly larger than two kernels."""
     side = products.shape[-1]
-    length = fast_even_length(2 * side - 1)
+    length = fast_length(2 * side - 1)
     grid: Grid = (length, length)
     power = kernel_spectra(correlations, grid).real
     typical = power.mean((-2, -1), keepdim=True)

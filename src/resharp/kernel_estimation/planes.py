@@ -17,7 +17,7 @@ def made_periodic(planes: Tensor, reach: int) -> Tensor:
     """Planes grown by at least `reach` rows and columns in which opposite borders pass into each other, to a size that
     FFTs are fast on."""
     height, width = planes.shape[-2:]
-    down, right = fast_length(height + reach) - height, fast_even_length(width + reach) - width
+    down, right = fast_length(height + reach) - height, fast_length(width + reach) - width
     planes = torch.cat([planes, _passage(planes[..., -1:], planes[..., :1], right, -1)], -1)
     return torch.cat([planes, _passage(planes[..., -1:, :], planes[..., :1, :], down, -2)], -2)
 
@@ -26,11 +26,6 @@ def _passage(last: Tensor, first: Tensor, length: int, axis: int) -> Tensor:
     """From the last row (or column) of a plane to its first one, the ends left out."""
     shares = torch.arange(1, length + 1, device=last.device, dtype=last.dtype) / (length + 1)
     return torch.lerp(last, first, shares if axis == -1 else shares[:, None])
-
-
-def fast_even_length(length: int) -> int:
-    """Like `fast_length`, and even: what real transforms want of their last axis."""
-    return 2 * fast_length(-(-length // 2))
 
 
 def kernel_spectra(kernels: Tensor, grid: Grid) -> Tensor:

@@ -75,8 +75,8 @@ def refined(
 def _at(
     scale: float, windows: Tensor, paper: Tensor | None, guess: Guess, largest: int, closeness: Tensor | None
 ) -> Guess:
-    level = _shrunk(windows, scale)
-    beneath = None if paper is None else _shrunk(paper, scale)
+    level = shrunk(windows, scale)
+    beneath = None if paper is None else shrunk(paper, scale)
     most = max(1, int(largest * scale / 2))
     radius = (guess.room * scale).ceil().clamp(1, most)
     side = 2 * int(radius.max()) + 1
@@ -94,7 +94,8 @@ def _at(
     return Guess(kernels, scale, room, price)
 
 
-def _shrunk(windows: Tensor, scale: float) -> Tensor:
+def shrunk(windows: Tensor, scale: float) -> Tensor:
+    """Windows (N, H, W) at a resolution; 8x8 pixels at least."""
     height, width = (max(8, round(length * scale)) for length in windows.shape[-2:])
     return resized(windows, (height, width)).clamp(0, 1)
 

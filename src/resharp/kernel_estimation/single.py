@@ -10,7 +10,7 @@ from .pyramid import first_guess, refined, scales
 from .shapes import enlarged, extent, normalised, odd, resampled, trimmed
 from .sharpness import SHARP
 from .threads import one_thread
-from .view import IS_SHARP, NoBlurError, check_reach, viewed
+from .view import IS_SHARP, NoBlurError, check_reach, overview, viewed
 
 _SIZES = (31, 51, 81, 121)  # tried in turn, until the border of the kernel is dark
 _DARK = 0.9  # of the radius: light that reaches no further was not cut off
@@ -57,8 +57,8 @@ def estimate_kernel(photo: Tensor, *, gamma: float = 1.0, largest: int | None = 
 
     Raises KernelError where there is none to be found.
     """
-    view = viewed(photo, gamma, largest)
-    if view.steepest > SHARP and not view.shows_print:
+    view = viewed(photo, gamma, overview(photo, gamma, largest))
+    if view.overview.steepest > SHARP and not view.shows_print:
         raise NoBlurError(IS_SHARP)
     levels, alike = scales(view.side), torch.ones(len(view.windows), len(view.windows))
     start = first_guess(view.windows, view.side, levels[0])

@@ -15,11 +15,13 @@ from torch import Tensor
 from resharp.parallel import Pool, threads
 
 _Result = TypeVar("_Result")
+_Other = TypeVar("_Other")
+_Any = TypeVar("_Any")
 
 _PIXELS = 65_536  # of windows at once; how many does not depend on the cores
 _n_cores = ContextVar("_n_cores", default=1)
 _pool: ContextVar[Pool] = ContextVar("_pool", default=None)
-_is_over: ContextVar[threading.Event | None] = ContextVar("_is_over", default=None)
+_ends: ContextVar[tuple[threading.Event, ...]] = ContextVar("_ends", default=())  # any of them: nobody waits any more
 
 
 class _NotNeededError(Exception):
@@ -44,9 +46,9 @@ def window_by_window(function: Callable[..., tuple[Tensor, ...]], *tensors: Tens
     On a processor few windows at a time, which fit into its cache, on as many cores as `one_thread` found; elsewhere
     all at once.
     """
-    over, count = _is_over.get(), len(tensors[0])
-    if over is not None and over.is_set():
+    if any(end.is_set() for end in _ends.get()):
         raise _NotNeededError
+    count = len(tensors[0])
     at_once = max(1, _PIXELS // max(1, tensors[0][0].numel()))
     if tensors[0].device.type != "cpu" or count <= at_once:
         return function(*tensors)
@@ -61,16 +63,16 @@ def window_by_window(function: Callable[..., tuple[Tensor, ...]], *tensors: Tens
 
 @contextlib.contextmanager
 def side_by_side(
-    first: Callable[[], _Result], second: Callable[[], _Result]
-) -> Iterator[tuple[Callable[[], _Result], Callable[[], _Result]]]:
+    first: Callable[[], _Result], second: Callable[[], _Other]
+) -> Iterator[tuple[Callable[[], _Result], Callable[[], _Other]]]:
     """What gives the results of two functions, or raises what they raise: each works on half of the cores from now on;
     where there is one core, when it is asked for.  After the block nothing waits for a result that was not asked for.
     """
-    cores = _n_cores.get()
-    over = threading.Event()
+    cores, end = _n_cores.get(), threading.Event()
+    ends = *_ends.get(), end
 
-    def on_half(function: Callable[[], _Result]) -> _Result:
-        _is_over.set(over)
+    def on_half(function: Callable[[], _Any]) -> _Any:
+        _ends.set(ends)
         with _on(cores // 2), torch.no_grad():
             return function()
 
@@ -81,7 +83,7 @@ def side_by_side(
             else:
                 yield pool.submit(on_half, first).result, pool.submit(on_half, second).result
         finally:
-            over.set()
+            end.set()
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from .planes import resized
 from .pyramid import evidence_of, first_guess, refined, scales
 from .shapes import extent, odd, reach
 from .sharpness import SURELY_SHARP, sharpness
+from .threads import side_by_side
 
 _OVERVIEW = 384  # pixels of the longer side in which the extent of the blur is found
 _LARGEST_IN_VIEW, _SMALLEST_IN_VIEW = 31, 7  # pixels of the overview
@@ -38,16 +39,24 @@ class NoBlurError(KernelError):
 
 
 @dataclasses.dataclass(frozen=True)
+class Overview:
+    """What a whole photo shows: its edges (`sharpness`), and the side of a kernel in which its blur fits."""
+
+    steepest: float
+    side: int
+
+
+@dataclasses.dataclass(frozen=True)
 class View:
     """A photo as its blur is looked for: its plane (H, W), `shrink` times smaller, in windows (N, h, w), for kernels of
-    up to `side` pixels;  steepest: its edges (`sharpness`)."""
+    up to `side` pixels;  overview: of the photo as it is."""
 
+    overview: Overview
     plane: Tensor
     layout: Layout
     windows: Tensor
     side: int
     shrink: float
-    steepest: float
 
     @functools.cached_property
     def shows_print(self) -> bool:
@@ -73,30 +82,45 @@ class View:
         return self.layout.closeness(max(near * max(self.plane.shape), least))
 
 
-def viewed(photo: Tensor, gamma: float, largest: int | None) -> View:
-    """Of a photo (3 or 1, H, W) in [0, 1].  Raises NoBlurError where looking is in vain."""
+def overview(photo: Tensor, gamma: float, largest: int | None) -> Overview:
+    """Of a photo (3 or 1, H, W) in [0, 1], in pixel values ** gamma;  largest: the side of kernels, None: found.
+
+    Raises NoBlurError where looking is in vain, KernelError for kernels that are too large for the photo.
+    """
     luma = _luma(photo, checked_gamma(gamma))
     size = (luma.shape[0], luma.shape[1])
     if min(size) < _SMALLEST_PHOTO:
         raise NoBlurError(f"a photo of {size[1]}x{size[0]} is too small to find a blur in")
-    steepest = steepest_edges(photo)
-    if math.isnan(steepest):
-        raise NoBlurError("the photo shows too few edges to find a blur from")
-    if steepest > SURELY_SHARP:
-        raise NoBlurError(IS_SHARP)
-    if largest is not None and largest > (most := largest_in(size)):
-        found = f"a photo of {size[1]}x{size[0]}"
-        raise KernelError(f"kernels of up to {largest} pixels cannot be found in {found}; {most} is the most")
-    wanted = largest_kernel(luma) if largest is None else odd(largest)
-    if wanted is None:
+
+    def wanted() -> int | None:
+        return largest_kernel(luma) if largest is None else odd(largest)
+
+    with side_by_side(lambda: steepest_edges(photo), wanted) as (edges, found):
+        steepest = edges()
+        if math.isnan(steepest):
+            raise NoBlurError("the photo shows too few edges to find a blur from")
+        if steepest > SURELY_SHARP:
+            raise NoBlurError(IS_SHARP)
+        if largest is not None and largest > (most := largest_in(size)):
+            shown = f"a photo of {size[1]}x{size[0]}"
+            raise KernelError(f"kernels of up to {largest} pixels cannot be found in {shown}; {most} is the most")
+        side = found()
+    if side is None:
         raise NoBlurError("the blur is wider than can be found in a photo of this size")
-    shrink = max(1.0, wanted / WIDEST)
+    return Overview(steepest, side)
+
+
+def viewed(photo: Tensor, gamma: float, seen: Overview) -> View:
+    """A photo (3 or 1, H, W) in [0, 1] in pixel values ** gamma.  Raises NoBlurError for one of too little contrast."""
+    luma = _luma(photo, gamma)
+    size = (luma.shape[0], luma.shape[1])
+    shrink = max(1.0, seen.side / WIDEST)
     plane = resized(luma[None], (round(size[0] / shrink), round(size[1] / shrink)))[0].clamp(0, 1)
-    layout = laid_out((plane.shape[0], plane.shape[1]), min(wanted, WIDEST))
+    layout = laid_out((plane.shape[0], plane.shape[1]), min(seen.side, WIDEST))
     windows = smoothed(layout.windows(plane))
     if float(evidence_of(windows).sum()) < _LEAST_EVIDENCE:
         raise NoBlurError("the photo has too little contrast to find a blur from")
-    return View(plane, layout, windows, min(wanted, WIDEST), shrink, steepest)
+    return View(seen, plane, layout, windows, min(seen.side, WIDEST), shrink)
 
 
 def largest_in(size: tuple[int, int]) -> int:
