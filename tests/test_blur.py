@@ -110,6 +110,7 @@ def test_fast_lengths_are_the_next_regular_multiples_of_eight() -> None:
                 n //= prime
         return n == 1
 
+    assert fast_length(0) == 2
     for length in [*range(1, 300), 1021, 1283]:
         multiple = 8 if length > 32 else 2
         expected = next(n for n in range(length, 2 * length + 2) if regular(n) and n % multiple == 0)

@@ -24,7 +24,7 @@ from resharp.kernel_estimation import (
     sharpness,
 )
 from resharp.kernel_estimation.explaining import doubt, left_over, power_in_nulls, roundness
-from resharp.kernel_estimation.field import _candidates, _of_print, _overview, _seen
+from resharp.kernel_estimation.field import _by_doubt, _candidates, _of_print, _overview, _seen
 from resharp.kernel_estimation.fitting import fitted_kernels, seen_gradients
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
 from resharp.kernel_estimation.layout import Layout, laid_out
@@ -43,7 +43,7 @@ from resharp.kernel_estimation.shapes import (
 )
 from resharp.kernel_estimation.sharpness import SURELY_SHARP, sharpness_through
 from resharp.kernel_estimation.threads import one_thread, side_by_side, window_by_window
-from resharp.kernel_estimation.view import NoBlurError, Overview, View, largest_kernel, steepest_edges
+from resharp.kernel_estimation.view import NoBlurError, Overview, TooWideError, View, largest_kernel, steepest_edges
 from resharp.kernel_estimation.windows import WindowKernels, kernels_of_windows
 from resharp.restorers.blind import IN_DOUBT
 from tests.conftest import rand
@@ -233,6 +233,54 @@ def test_the_gamma_is_that_of_less_doubt_or_between_and_light_where_noise_hides_
     assert [candidate.gamma for candidate in _candidates(photo.clamp(0, 1), None)] == [gamma]
 
 
+def test_gammas_are_told_at_a_lower_resolution_and_those_of_print_at_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of print that is too dim in light to pass for it."""
+    sizes = list[int]()
+
+    def doubted(windows: Tensor, _: Tensor) -> float:
+        sizes.append(windows.shape[-1])
+        return 0.04
+
+    monkeypatch.setattr("resharp.kernel_estimation.field.doubt", doubted)
+    _candidates(blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20)), None)
+    assert sizes == [141, 141]
+    page = 0.6 * blurred(printed_page()[None], shaken_hand())
+    in_pixels, in_light = (_seen(page, gamma, Overview(0.2, 15)) for gamma in (1.0, 2.2))
+    assert in_pixels.asked.shows_print
+    assert not in_light.asked.shows_print
+    sizes.clear()
+    _candidates(page, 15)
+    assert sizes[-2:] == [in_pixels.view.windows.shape[-1]] * 2
+
+
+def test_the_gamma_between_is_looked_for_in_windows_of_the_likelier(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20))
+    in_pixels, in_light = (_seen(photo, gamma, Overview(0.1, side)) for gamma, side in ((1.0, 15), (2.2, 21)))
+    in_pixels.__dict__["doubt"], in_light.__dict__["doubt"] = 0.1, 0.11
+    assert _by_doubt(photo, in_pixels, in_light).view.side == 15
+    in_light.__dict__["doubt"] = 0.095
+    assert _by_doubt(photo, in_pixels, in_light).view.side == 21
+
+
+def test_light_alone_may_show_too_little() -> None:
+    """A dark photo, darker still there."""
+    photo = 0.5 * blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20))
+    with pytest.raises(NoBlurError, match="too little contrast"):
+        _seen(photo, 2.2, Overview(0.1, 17))
+    assert [candidate.gamma for candidate in _candidates(photo, 17)] == [1.0]
+
+
+def test_black_windows_know_nothing() -> None:
+    """A night's sky, or the bars of a film: no division by their nothing."""
+    photo = blurred(scene(256, 256, n_boxes=120)[None], motion_kernel(13, 20))
+    photo = torch.cat([photo, torch.zeros(1, 256, 256)], -1)
+    found = find_blur(photo, largest=17)
+    assert found.missing is not None
+    assert bool(found.missing.isfinite().all())
+    assert float(found.missing[0, -1]) == 1
+    assert np.isfinite(_seen(photo, 1.0, Overview(0.1, 17)).doubt)
+
+
 def test_a_gamma_between_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20), gamma=2.2)
     doubted(monkeypatch, photo, 0.1, 0.1)
@@ -255,7 +303,7 @@ def test_how_wide_kernels_may_be_is_seen_in_both_gammas_of_small_photos(monkeypa
 
     def looked(_: Tensor, gamma: float, __: int | None) -> Overview:
         if gamma not in sides:
-            raise NoBlurError(f"too wide in {gamma}")
+            raise TooWideError(f"too wide in {gamma}")
         return Overview(0.1, sides[gamma])
 
     monkeypatch.setattr("resharp.kernel_estimation.field.overview", looked)
@@ -263,7 +311,10 @@ def test_how_wide_kernels_may_be_is_seen_in_both_gammas_of_small_photos(monkeypa
     assert _overview(photo, 15).side == 11
     monkeypatch.setattr("resharp.kernel_estimation.field._SMALL", 3599)
     assert _overview(photo, None).side == 11
+    del sides[2.2]
+    assert _overview(photo, None).side == 21
     monkeypatch.undo()
+    sides[2.2] = 11
     monkeypatch.setattr("resharp.kernel_estimation.field.overview", looked)
     del sides[1.0]
     assert _overview(photo, None).side == 11
@@ -325,7 +376,7 @@ def test_narrower_kernels_are_tried_of_print(
     monkeypatch: pytest.MonkeyPatch, first: float, doubts: list[float], expected: list[float]
 ) -> None:
     page = blurred(printed_page()[None], shaken_hand())
-    seen = _seen(page, 2.2, Overview(0.2, 25))
+    seen = _seen(page, 2.2, Overview(0.2, 25)).whole
     seen.__dict__["doubt"] = first
     monkeypatch.setattr("resharp.kernel_estimation.field.doubt", lambda *_: doubts.pop(0))
     candidates = _of_print(seen, page)
@@ -513,7 +564,7 @@ def test_photos_without_blur_are_told_by_few_windows(
         looked.append(n_windows)
         across, down = (side - kernel.shape[1]) // 2, (side - kernel.shape[0]) // 2
         square = torch.nn.functional.pad(kernel, (across, across, down, down))
-        guess = Guess(square.expand(n_windows, -1, -1), 1.0, torch.ones(n_windows), 0.0)
+        guess = Guess(square.expand(n_windows, -1, -1), 1.0, torch.ones(n_windows), 0.0)  # at all of the resolution
         return WindowKernels(view.windows, 15, torch.eye(n_windows), guess)
 
     picture = torch.from_numpy(cv2.GaussianBlur(scene(300, 640, 3).numpy(), (0, 0), 1.6 if is_soft else 1.0))

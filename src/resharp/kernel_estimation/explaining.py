@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .latent import few_edges
-from .planes import gradients, kernel_spectra, made_periodic
+from .planes import Grid, fast_grid, gradients, kernel_spectra, made_periodic
 from .shapes import turned
 
 _PRICE = 2e-3  # of an edge: high, so that few edges must do
@@ -53,7 +53,7 @@ def doubt(windows: Tensor, kernels: Tensor) -> float:
 
     Of 21 shaken crops, `missing` alone takes the gamma that gains more for 19, `left_over` for 18, both for all.
     """
-    return float(missing(windows, kernels).mean() * left_over(windows, kernels).mean() ** _SPEAKS_LOUDER)
+    return float(missing(windows, kernels).median() * left_over(windows, kernels).mean() ** _SPEAKS_LOUDER)
 
 
 def _energy(planes: Tensor, border: int) -> Tensor:
@@ -69,21 +69,21 @@ def missing(windows: Tensor, kernels: Tensor) -> Tensor:
     A blur takes away what its kernel lets not pass, so right kernels have .2 to .85; 1 says that the window knows
     nothing of the kernel, as sharp windows do of theirs, and all windows of round kernels.
     """
-    power = _power(windows)
-    grid = (windows.shape[-2], windows.shape[-1])
+    grid = fast_grid(windows)
+    power = _power(windows, grid)
     own, *others = (
         (power * (_DARK / (kernel_spectra(form, grid).abs().square() + _DARK)).square()).sum((-2, -1))
         for form in (kernels, *turned(kernels))
     )
-    lacking: Tensor = own / torch.stack(others).mean(0)
-    return lacking
+    usual = torch.stack(others).mean(0)
+    return torch.where(usual > 0, own / usual, 1)  # a black window knows nothing
 
 
-def _power(windows: Tensor) -> Tensor:
-    """(N, H, W // 2 + 1) of the gradients, of which natural pictures have about the same at all frequencies."""
+def _power(windows: Tensor, grid: Grid) -> Tensor:
+    """(N, height, width // 2 + 1) of gradients, of which natural pictures have about the same at all frequencies."""
     height, width = windows.shape[-2:]
     taper = torch.hann_window(height).to(windows)[:, None] * torch.hann_window(width).to(windows)
-    right, down = (torch.fft.rfft2(plane * taper).abs().square() for plane in gradients(windows))
+    right, down = (torch.fft.rfft2(plane * taper, s=grid).abs().square() for plane in gradients(windows))
     power: Tensor = right.add_(down)
     return power
 
@@ -96,8 +96,8 @@ def power_in_nulls(windows: Tensor, kernels: Tensor) -> float:
     Right kernels leave .01 to .14, by what the windows' borders mix; sharp photos, whose kernels are made up by what
     they show, mostly .2 and more.  NaN where kernels have no nulls to tell by.
     """
-    height, width = windows.shape[-2:]
-    passed = kernel_spectra(kernels, (height, width)).abs().square()
+    grid = height, width = fast_grid(windows)
+    passed = kernel_spectra(kernels, grid).abs().square()
     beyond = _AROUND // 2  # in rows frequencies go on from the other end
     around = torch.cat([passed[:, -beyond:], passed, passed[:, :beyond]], 1)
     around = functional.pad(functional.max_pool2d(around, (_AROUND, 1), stride=1), (beyond, beyond))
@@ -113,7 +113,7 @@ def power_in_nulls(windows: Tensor, kernels: Tensor) -> float:
         sums = planes.new_zeros(_RINGS * _SECTORS).index_add_(0, cells[where], planes[where])
         return sums.view(_RINGS, _SECTORS)
 
-    power, ones = _power(windows), torch.ones_like(passed)
+    power, ones = _power(windows, grid), torch.ones_like(passed)
     passing, null = inside & (passed > _PASSES), inside & (around < _NULL)
     counts = summed(ones, passing)
     seen = (summed(power, passing) / summed(passed, passing).clamp(min=1e-9)).clamp(min=1e-12).log()

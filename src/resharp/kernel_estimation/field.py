@@ -21,15 +21,15 @@ from .pyramid import evidence_of
 from .shapes import enlarged, odd
 from .sharpness import SHARP, sharpness_through
 from .threads import one_thread, side_by_side
-from .view import IS_SHARP, NoBlurError, Overview, View, check_reach, largest_in, overview, viewed
+from .view import IS_SHARP, NoBlurError, Overview, TooWideError, View, check_reach, largest_in, overview, viewed
 from .windows import WindowKernels, kernels_of_windows
 
 _NEAR, _LEAST_NEAR = 0.1, 128  # of the photo's longer side, and pixels: as far windows share their evidence
 _LIGHT = 2.2  # a camera's usual gamma
 _ASKED, _ASKED_AT = 4, 2**-0.5  # windows by which the gamma is chosen, and up to which resolution
 _IN_LIGHT, _IN_PIXELS = 0.9, 1.2  # doubt in light as a share of that in pixel values: below the one, above the other
-_BETWEEN = 1.3  # gamma where neither is clear: of 24 such photos 1.25 cost .04 dB where 1 was right, .1 where light was
-_DOUBT_BETWEEN = 0.25  # that there is then, at least: such photos are undone weakly as well (`BlindRestorer`)
+_BETWEEN = 1.3  # gamma where neither is clear: next to the best of 1 and 2.2 for a blur in either
+_DOUBT_BETWEEN = 0.25  # that there is then, at least: such photos are undone weakly as well (`blind.IN_DOUBT`)
 _NOISY = 0.007  # standard deviation of a camera's noise, which blurs light: where frames were averaged, so was noise
 _HIDDEN_IN_LIGHT = 1.3  # the same share where noise, or kernels that are round, hide the difference: light below it
 _PRINT_IN_LIGHT = 2.0  # the same share of print: six pages of six gained more in light, by up to 3.3 dB
@@ -92,15 +92,21 @@ class _Seen:
     def shows_a_motion(self) -> bool:
         return not _are_round(self.kernels)
 
+    @functools.cached_property
+    def whole(self) -> "_Seen":
+        """The same up to all of the resolution."""
+        return dataclasses.replace(self, sought=self.sought.at(1.0))
+
     def as_candidate(self) -> "_Candidate":
-        return _Candidate(self.gamma, self.view, self.sought if len(self.kernels) == len(self.view.windows) else None)
+        shows_all = len(self.asked.windows) == len(self.view.windows)
+        return _Candidate(self.gamma, self.view, self.whole.sought if shows_all else None)
 
     def check_that_it_is_worth_while(self) -> None:
-        """Raises NoBlurError where these windows rule a blur out, which saves two thirds of the time."""
+        """Raises NoBlurError where these windows rule a blur out, which saves most of the time."""
         is_steep = self.view.overview.steepest > SHARP
         if not is_steep and float(sharpness_through(self.kernels).median()) <= _FAR_TOO_STEEP:
             return  # finer kernels leave no steeper edges
-        kernels = self.sought.at(1.0).kernels
+        kernels = self.whole.kernels
         if is_steep and float(roundness(kernels).median()) > _MOTION:
             raise NoBlurError(IS_SHARP)
         lacks_nothing = is_steep and float(missing(self.asked.windows, kernels).median()) > _LACKS_NOTHING
@@ -112,8 +118,9 @@ class _Seen:
 def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None = None) -> FoundBlur:
     """The blur of a photo (3 or 1, H, W) in [0, 1], looked for in pixel values ** gamma.
 
-    gamma: None: 2.2 (light) or 1, by which kernels fit better in, or between both, 1.3, where that is not clear;
-    largest: side of the largest kernel in pixels; None: found.
+    gamma: None: 2.2 (light) or 1, whichever kernels fit better in, light where noise or round kernels hide that, and
+    1.3, between both, where it is not clear;  largest: side of the largest kernel in pixels; None: found, in the values
+    that are given, else in light, in small photos in both.
     Deterministic, on any number of threads.
     """
     try:
@@ -168,7 +175,13 @@ def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
     between; of print two widths of kernels."""
     whole = _overview(photo, largest)
     with side_by_side(lambda: _seen(photo, 1.0, whole), lambda: _seen(photo, _LIGHT, whole)) as (pixels, light):
-        in_pixels = pixels()
+        try:
+            in_pixels = pixels()
+        except NoBlurError:  # print may show less in pixel values
+            in_light = light()
+            if not in_light.view.shows_print:
+                raise
+            return _of_print(in_light.whole, photo) if largest is None else [in_light.as_candidate()]
         is_print = in_pixels.asked.shows_print  # its kernels are often made up in pixel values, and right in light
         if not is_print:
             in_pixels.check_that_it_is_worth_while()
@@ -178,6 +191,8 @@ def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
         except NoBlurError:
             return [in_pixels.as_candidate()]
     if is_print:
+        with side_by_side(lambda: in_pixels.whole, lambda: in_light.whole) as (pixels, light):
+            in_pixels, in_light = pixels(), light()
         is_for_light = in_light.doubt < _PRINT_IN_LIGHT * in_pixels.doubt
         seen = in_light if is_for_light else in_pixels
         seen.check_that_it_is_worth_while()
@@ -205,8 +220,13 @@ def _hides_its_gamma(photo: Tensor, seen: _Seen) -> bool:
 
 def _overview(photo: Tensor, largest: int | None) -> Overview:
     """In light; of a small photo, where that errs by half for a blur in pixel values, the wider one of both."""
-    if largest is not None or not _is_small(photo):
+    if largest is not None:
         return overview(photo, _LIGHT, largest)
+    if not _is_small(photo):
+        try:
+            return overview(photo, _LIGHT, None)
+        except TooWideError:
+            return overview(photo, 1.0, None)
     with side_by_side(lambda: overview(photo, 1.0, None), lambda: overview(photo, _LIGHT, None)) as both:
         found, refused = list[Overview](), list[NoBlurError]()
         for of_gamma in both:
@@ -227,7 +247,7 @@ def _seen(photo: Tensor, gamma: float, whole: Overview) -> _Seen:
     """Raises NoBlurError."""
     view = viewed(photo, gamma, whole)
     asked = view.windows_that_show_most(_ASKED)
-    return _Seen(gamma, view, asked, _sought(asked).at(1.0 if asked.shows_print else _ASKED_AT))
+    return _Seen(gamma, view, asked, _sought(asked).at(_ASKED_AT))
 
 
 def _wider(seen: _Seen, photo: Tensor) -> _Seen:
@@ -252,7 +272,7 @@ def _of_print(seen: _Seen, photo: Tensor) -> list[_Candidate]:
         if width < _NARROWEST:
             break
         with contextlib.suppress(NoBlurError):
-            tried = _seen(photo, seen.gamma, dataclasses.replace(seen.view.overview, side=width))
+            tried = _seen(photo, seen.gamma, dataclasses.replace(seen.view.overview, side=width)).whole
             narrower = tried if tried.shows_a_motion and tried.doubt < narrower.doubt else narrower
     if narrower.doubt >= _LESS_DOUBT * seen.doubt:
         return [seen.as_candidate()]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from resharp.degradations.blur import fast_length
 
-from .planes import Grid, gradients, kernel_spectra, kernels_of
+from .planes import Grid, fast_grid, gradients, kernel_spectra, kernels_of
 from .threads import window_by_window
 
 _STEPS = 20, 12  # under an even damping, then under one that spares bright pixels
@@ -39,19 +39,14 @@ def seen_gradients(blurred: Tensor) -> Tensor:
     """(N, 2, height, width // 2 + 1) spectra of the gradients of windows (N, H, W), to the right and downwards, on a
     grid that FFTs are fast on."""
     planes = torch.stack([_without_last(planes) for planes in gradients(blurred)], 1)
-    spectra: Tensor = torch.fft.rfft2(planes, s=_grid(blurred))
+    spectra: Tensor = torch.fft.rfft2(planes, s=fast_grid(blurred))
     return spectra
-
-
-def _grid(planes: Tensor) -> Grid:
-    height, width = planes.shape[-2:]
-    return fast_length(height), fast_length(width)
 
 
 def _evidence(seen: Tensor, sharp: Tensor, threshold: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """The normal equations: correlations of the edges with themselves, at all shifts between two pixels of a kernel
     (N, 2 side - 1, 2 side - 1), and with the blurred gradients (N, side, side)."""
-    grid = _grid(sharp)
+    grid = fast_grid(sharp)
     right, down = gradients(sharp)
     edges = torch.hypot(right, down) >= threshold[:, None, None]
     edges[:, -1], edges[:, :, -1] = False, False  # these differences reach around the border

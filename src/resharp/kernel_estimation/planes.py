@@ -28,6 +28,12 @@ def _passage(last: Tensor, first: Tensor, length: int, axis: int) -> Tensor:
     return torch.lerp(last, first, shares if axis == -1 else shares[:, None])
 
 
+def fast_grid(planes: Tensor) -> Grid:
+    """That FFTs are fast on and that planes fit in."""
+    height, width = planes.shape[-2:]
+    return fast_length(height), fast_length(width)
+
+
 def kernel_spectra(kernels: Tensor, grid: Grid) -> Tensor:
     """Transforms on a grid of kernels whose middle lies at the origin."""
     side = kernels.shape[-1]

@@ -38,6 +38,10 @@ class NoBlurError(KernelError):
     """Why no blur is found in a photo, in one line."""
 
 
+class TooWideError(NoBlurError):
+    """The blur is wider than can be found in a photo of its size."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Overview:
     """What a whole photo shows: its edges (`sharpness`), and the side of a kernel in which its blur fits."""
@@ -106,7 +110,7 @@ def overview(photo: Tensor, gamma: float, largest: int | None) -> Overview:
             raise KernelError(f"kernels of up to {largest} pixels cannot be found in {shown}; {most} is the most")
         side = found()
     if side is None:
-        raise NoBlurError("the blur is wider than can be found in a photo of this size")
+        raise TooWideError("the blur is wider than can be found in a photo of this size")
     return Overview(steepest, side)
 
 
@@ -147,7 +151,7 @@ def largest_kernel(luma: Tensor) -> int | None:
     """The side in which the blur of a photo (H, W) fits, seen at a resolution at which it is small; None: in none."""
     shrink = max(1.0, max(luma.shape) / _OVERVIEW)
     while True:
-        view = resized(luma[None], (round(luma.shape[0] / shrink), round(luma.shape[1] / shrink))).clamp(0, 1)
+        view = resized(luma[None], (max(1, round(luma.shape[0] / shrink)), round(luma.shape[1] / shrink))).clamp(0, 1)
         largest = odd(min(_LARGEST_IN_VIEW, min(view.shape[-2:]) // _VIEW_IN_KERNELS))
         if largest < _SMALLEST_IN_VIEW:
             return None

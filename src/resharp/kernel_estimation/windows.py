@@ -11,7 +11,7 @@ from .pyramid import Guess, first_guess, refined, scales, shrunk
 from .shapes import resampled
 from .threads import side_by_side
 
-_SEPARATE_UP_TO = 0.5  # resolution up to which windows are tried with kernels of their own as well
+_SEPARATE_UP_TO = 0.36  # resolution up to which windows are tried with kernels of their own as well
 _MUCH_LESS = 0.85  # of what the shared kernel leaves unexplained: what one's own must leave at most
 _ALIKE = 0.7  # correlation of kernels that may belong to one motion
 _NO_WIDER = 0.5  # of the shared kernel's sum of squares: what one's own must have
