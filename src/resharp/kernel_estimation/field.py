@@ -33,7 +33,7 @@ _DOUBT_BETWEEN = 0.25  # that there is then, at least: such photos are undone we
 _NOISY = 0.007  # standard deviation of a camera's noise, which blurs light: where frames were averaged, so was noise
 _HIDDEN_IN_LIGHT = 1.3  # the same share where noise, or kernels that are round, hide the difference: light below it
 _PRINT_IN_LIGHT = 2.0  # the same share of print: six pages of six gained more in light, by up to 3.3 dB
-_IN_DOUBT = 0.33  # of the smaller of both doubts: beyond, wider kernels are tried as well
+_IN_DOUBT, _HOPELESS = 0.33, 0.7  # of the smaller of both doubts: between these wider kernels are tried as well
 _SMALL = 2**18  # pixels of a photo that may wait
 _BEYOND_DOUBT = 0.05  # the same in a small photo
 _WIDER, _LESS_DOUBT = 1.28, 0.9  # times; and what they are taken for, as a share
@@ -198,7 +198,7 @@ def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
         seen.check_that_it_is_worth_while()
         return _of_print(seen, photo) if largest is None else [seen.as_candidate()]
     least = min(in_doubt, in_light.doubt)
-    if largest is None and (_BEYOND_DOUBT if _is_small(photo) else _IN_DOUBT) < least <= _MOST_DOUBT:
+    if largest is None and (_BEYOND_DOUBT if _is_small(photo) else _IN_DOUBT) < least <= _HOPELESS:
         with side_by_side(lambda: _wider(in_pixels, photo), lambda: _wider(in_light, photo)) as (pixels, light):
             in_pixels, in_light = pixels(), light()
     return [_by_doubt(photo, in_pixels, in_light)]
