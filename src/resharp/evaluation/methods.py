@@ -204,7 +204,7 @@ def _check_task(card: Card, protocol: Protocol) -> None:
         is_settable = protocol.scale is not None and contract.scale > 1
         way_out = f"--set scale={contract.scale} makes it do so" if is_settable else "see `bicubic`"
         raise WeightsError(f"{card.path}: {sizes}, which protocol {protocol.name} does not; {way_out}")
-    if contract.task in ("degrade", "kernels"):
+    if contract.task in ("degrade", "kernels", "detect-blur"):
         raise WeightsError(f"{card.path}: is for the task {contract.task!r}, which restores no photo")
     if contract.task == "denoise" and protocol.name not in ("dmsp", "denoise"):
         raise WeightsError(

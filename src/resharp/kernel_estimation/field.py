@@ -21,7 +21,7 @@ from .pyramid import evidence_of
 from .shapes import enlarged, odd
 from .sharpness import SHARP, sharpness_through
 from .threads import one_thread, side_by_side
-from .view import IS_SHARP, NoBlurError, Overview, TooWideError, View, check_reach, largest_in, overview, viewed
+from .view import IS_SHARP, NoBlurError, Overview, View, check_reach, largest_in, overview, viewed
 from .windows import WindowKernels, kernels_of_windows
 
 _NEAR, _LEAST_NEAR = 0.1, 128  # of the photo's longer side, and pixels: as far windows share their evidence
@@ -127,7 +127,7 @@ def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None 
         if gamma is None:
             candidates = _candidates(photo, largest)
         else:
-            candidates = [_Candidate(gamma, viewed(photo, gamma, overview(photo, gamma, largest)))]
+            candidates = [_Candidate(gamma, viewed(photo, gamma, overview(photo, [gamma], largest)))]
     except NoBlurError as reason:
         return FoundBlur(None, str(reason))
     found = _blur_of(candidates.pop(0), (photo.shape[-2], photo.shape[-1]))
@@ -219,24 +219,9 @@ def _hides_its_gamma(photo: Tensor, seen: _Seen) -> bool:
 
 
 def _overview(photo: Tensor, largest: int | None) -> Overview:
-    """In light; of a small photo, where that errs by half for a blur in pixel values, the wider one of both."""
-    if largest is not None:
-        return overview(photo, _LIGHT, largest)
-    if not _is_small(photo):
-        try:
-            return overview(photo, _LIGHT, None)
-        except TooWideError:
-            return overview(photo, 1.0, None)
-    with side_by_side(lambda: overview(photo, 1.0, None), lambda: overview(photo, _LIGHT, None)) as both:
-        found, refused = list[Overview](), list[NoBlurError]()
-        for of_gamma in both:
-            try:
-                found.append(of_gamma())
-            except NoBlurError as reason:
-                refused.append(reason)
-    if not found:
-        raise refused[0]
-    return max(found, key=lambda one: one.side)
+    """In light, where that is not too wide; of a small photo, where that errs by half for a blur in pixel values, the
+    wider one of both."""
+    return overview(photo, (_LIGHT, 1.0), largest, widest=_is_small(photo))
 
 
 def _is_small(photo: Tensor) -> bool:

@@ -57,7 +57,7 @@ def estimate_kernel(photo: Tensor, *, gamma: float = 1.0, largest: int | None = 
 
     Raises KernelError where there is none to be found.
     """
-    view = viewed(photo, gamma, overview(photo, gamma, largest))
+    view = viewed(photo, gamma, overview(photo, [gamma], largest))
     if view.overview.steepest > SHARP and not view.shows_print:
         raise NoBlurError(IS_SHARP)
     levels, alike = scales(view.side), torch.ones(len(view.windows), len(view.windows))

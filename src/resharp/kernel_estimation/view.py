@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from resharp.degradations.light import WHITE, checked_gamma, to_light
 from resharp.errors import ArgumentError, KernelError
 
+from .detection import blur_logit
 from .layout import Layout, laid_out
 from .noise import smoothed
 from .paper import paper_of
@@ -30,16 +32,13 @@ _LEAST_EVIDENCE = 5.0  # squared gradients of the strongest edges, all windows t
 _PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest kernel that one may ask for
 _LAMPS = 1e-3  # of the pixels: more that are clipped may be paper
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
-IS_SHARP = "the photo is sharp: it has edges that no blur would leave so steep"
+_BLURRED, _BLURRED_PRINT = -1.5, -2.5  # of `blur_logit`: Levin's photos have up from -1.4, sharp pages up to -3.4
+IS_SHARP = "the photo is sharp"
 _LUMA = (0.299, 0.587, 0.114)
 
 
 class NoBlurError(KernelError):
     """Why no blur is found in a photo, in one line."""
-
-
-class TooWideError(NoBlurError):
-    """The blur is wider than can be found in a photo of its size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,31 +85,41 @@ class View:
         return self.layout.closeness(max(near * max(self.plane.shape), least))
 
 
-def overview(photo: Tensor, gamma: float, largest: int | None) -> Overview:
-    """Of a photo (3 or 1, H, W) in [0, 1], in pixel values ** gamma;  largest: the side of kernels, None: found.
+def overview(photo: Tensor, gammas: Sequence[float], largest: int | None, *, widest: bool = False) -> Overview:
+    """Of a photo (3 or 1, H, W) in [0, 1].
+
+    largest: the side of kernels;  None: found in pixel values ** the first of these gammas in which the blur is not too
+    wide, or, if `widest`, in all of them.
 
     Raises NoBlurError where looking is in vain, KernelError for kernels that are too large for the photo.
     """
-    luma = _luma(photo, checked_gamma(gamma))
-    size = (luma.shape[0], luma.shape[1])
+    size = (photo.shape[-2], photo.shape[-1])
+    lumas = [_luma(photo, checked_gamma(gamma)) for gamma in gammas]
     if min(size) < _SMALLEST_PHOTO:
         raise NoBlurError(f"a photo of {size[1]}x{size[0]} is too small to find a blur in")
 
     def wanted() -> int | None:
-        return largest_kernel(luma) if largest is None else odd(largest)
+        if largest is not None:
+            return odd(largest)
+        sides = (side for luma in lumas if (side := largest_kernel(luma)) is not None)
+        return max(sides, default=None) if widest else next(sides, None)
 
-    with side_by_side(lambda: steepest_edges(photo), wanted) as (edges, found):
-        steepest = edges()
+    def looks() -> tuple[float, float]:
+        steepest = steepest_edges(photo)
+        return steepest, blur_logit(photo) if steepest <= SURELY_SHARP else -math.inf
+
+    with side_by_side(looks, wanted) as (told, found):
+        steepest, logit = told()
         if math.isnan(steepest):
             raise NoBlurError("the photo shows too few edges to find a blur from")
-        if steepest > SURELY_SHARP:
+        if logit < _BLURRED_PRINT or (logit < _BLURRED and paper_of(_luma(photo, 1.0)[None]) is None):
             raise NoBlurError(IS_SHARP)
         if largest is not None and largest > (most := largest_in(size)):
             shown = f"a photo of {size[1]}x{size[0]}"
             raise KernelError(f"kernels of up to {largest} pixels cannot be found in {shown}; {most} is the most")
         side = found()
     if side is None:
-        raise TooWideError("the blur is wider than can be found in a photo of this size")
+        raise NoBlurError("the blur is wider than can be found in a photo of this size")
     return Overview(steepest, side)
 
 

@@ -20,6 +20,7 @@ SHIPPED = {
     for name in (
         "bgan",
         "blind-refined",
+        "blur-detector",
         "dae-sigma11",
         "dbgan",
         "denoiser",
@@ -50,7 +51,7 @@ FORMAT = 2  # of the card; readers ignore keys that they do not know
 
 @dataclass(frozen=True)
 class Card:
-    """What a model's file says of itself.  network: a row of NETWORKS, or "package.module:Name"."""
+    """What a model's file says of itself.  network: a row of NETWORKS or DETECTORS, or "package.module:Name"."""
 
     network: str
     arguments: dict[str, int | float | bool | str | list[int]]

@@ -18,6 +18,7 @@ TASKS: dict[str, str] = {
     "inpaint": "a photo with lost pixels in, a whole one out",
     "degrade": "a sharp photo in, a realistically spoilt one out",
     "kernels": "a blurred photo in, its blur kernels out",
+    "detect-blur": "a photo in, how much speaks for its having been shaken out",
 }
 INPUTS = ("image", "sigma", "noise", "segmentation", "undone")
 """What networks take, the photo first, in the order in which `forward` names them."""

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from resharp.device import is_out_of_memory
 from resharp.errors import ArgumentError, WeightsError
 from resharp.files import written_whole
-from resharp.networks import NETWORKS
+from resharp.networks import DETECTORS, NETWORKS
 from resharp.own_code import imported, is_own
 
 from .cards import CARD_KEY, FORMAT, Card, read_card, read_model_file
+
+_KNOWN = {**NETWORKS, **DETECTORS}
 
 
 def load_model(
@@ -27,7 +29,7 @@ def load_model(
 ) -> tuple[nn.Module, Card]:
     """The network in eval mode, float32 on the CPU, and its card.  task: see `read_card`.  Raises WeightsError.
 
-    network: of weights whose network is none of NETWORKS, its class or "package.module:Name", which is then imported.
+    network: of weights whose network resharp does not know, its class or "package.module:Name", which is then imported.
     """
     card = read_card(name_or_file, task=task)
     build = _class_of(card, network)
@@ -46,7 +48,7 @@ def load_model(
 def _built(build: type[nn.Module], card: Card) -> nn.Module:
     """The network without its weights.  Of ours no memory is spent on what a card claims before its tensors bear it
     out; others may hold what no file has, and are built whole, apart from the random numbers of the caller."""
-    if card.network in NETWORKS:
+    if card.network in _KNOWN:
         with torch.device("meta"):
             return build(**card.arguments)
     with torch.random.fork_rng(devices=[]):
@@ -56,20 +58,20 @@ def _built(build: type[nn.Module], card: Card) -> nn.Module:
 def _class_of(card: Card, named: str | type[nn.Module] | None) -> type[nn.Module]:
     """The class that a card means.  Raises WeightsError where that is somebody's code which the caller did not name."""
     if isinstance(named, type):
-        if NETWORKS.get(card.network, named) is not named:
+        if _KNOWN.get(card.network, named) is not named:
             raise WeightsError(f"{card.path}: is of network {card.network!r}, not of {named.__qualname__!r}")
         return named
     if named is not None and named != card.network:
         raise WeightsError(f"{card.path}: is of network {card.network!r}, not of {named!r}")
-    if card.network in NETWORKS:
-        return NETWORKS[card.network]
+    if card.network in _KNOWN:
+        return _KNOWN[card.network]
     if named is None and is_own(card.network):
         raise WeightsError(
             f"{card.path}: is of a network of somebody's own; if you trust that code, name it: "
             f"--network {card.network} (in Python network={card.network!r})"
         )
     if named is None:
-        raise WeightsError(f"{card.path}: is of network {card.network!r}; known here: {', '.join(NETWORKS)}")
+        raise WeightsError(f"{card.path}: is of network {card.network!r}; known here: {', '.join(_KNOWN)}")
     try:
         found = imported(named)
     except ArgumentError as error:

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from .blur_detector import BlurDetector
 from .critics import CRITICS, DenseCritic, PatchCritic, PooledCritic
 from .dae import DAE
 from .dbgan import BGAN, DBGAN
@@ -29,16 +30,22 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "unet": UNet,
     "upscaler": LightUpscaler,
 }
+"""What makes photos of photos."""
+
+DETECTORS: dict[str, type[nn.Module]] = {"blur-detector": BlurDetector}
+"""What tells something of photos."""
 
 __all__ = [
     "BGAN",
     "CRITICS",
     "DAE",
     "DBGAN",
+    "DETECTORS",
     "FEATURE_NETWORKS",
     "NETWORKS",
     "NOISES",
     "NORMALISATIONS",
+    "BlurDetector",
     "DeblurGAN",
     "DenseCritic",
     "FeatureNetwork",
