@@ -153,7 +153,7 @@ def test_the_shipped_photo_is_sharp_and_shaken_it_is_not() -> None:
 
 def test_the_shipped_detector_has_the_quality_of_its_card() -> None:
     """Of Kodak's photos, which it has not seen."""
-    paths = [reference("kodak24", f"{number}.png") for number in (1, 7, 8, 19)]
+    paths = [reference("kodak24", f"{number}.png") for number in (1, 7, 19, 23)]
     photos = [read_photo(path).image[:, :, :512] for path in paths]
     with one_thread():
         sharp = [blur_logit(photo) for photo in photos]
