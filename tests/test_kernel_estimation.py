@@ -462,6 +462,8 @@ def test_photos_that_show_no_blur_get_a_reason(photo: Tensor, reason: str) -> No
 def test_what_is_no_photo_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"in a photo \(1 or 3, H, W\)"):
         find_blur(torch.zeros(2, 3, 64, 64))
+    with pytest.raises(ArgumentError, match=r"in a photo \(1 or 3, H, W\)"):
+        find_blur(torch.zeros(5), gamma=1.0)
 
 
 def test_the_extent_of_a_blur_is_seen_at_a_low_resolution() -> None:

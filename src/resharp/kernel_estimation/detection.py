@@ -14,11 +14,9 @@ from .layout import laid_out
 from .pyramid import evidence_of
 from .threads import window_by_window
 
-_MODEL = "blur-detector"
 _MOST = 12  # windows of 256x256, those that show most
 _FAR = 1  # places that light which was cut off reaches
 _MOSTLY = 0.5  # of the places
-_OF_POINT = 1  # side of a kernel for which windows are as small as they become
 
 
 def blur_logit(photo: Tensor) -> float:
@@ -26,7 +24,7 @@ def blur_logit(photo: Tensor) -> float:
     side at least.  Of photos that are out of focus all over it is about 0, and 0 where light that the sensor cut off
     stands all over, whose border is steep whatever the blur."""
     planes = photo.detach().float().expand(3, -1, -1)
-    layout = laid_out((planes.shape[-2], planes.shape[-1]), _OF_POINT)
+    layout = laid_out((planes.shape[-2], planes.shape[-1]), largest=1)  # the smallest windows
     height, width = (length - length % BlurDetector.multiple_of for length in (layout.height, layout.width))
     windows = torch.stack([layout.windows(plane)[:, :height, :width] for plane in planes], 1)
     if len(windows) > _MOST:
@@ -46,6 +44,6 @@ def _near_clipped(windows: Tensor) -> Tensor:
 
 @functools.cache
 def _detector() -> BlurDetector:
-    network, _ = load_model(_MODEL, task="detect-blur")
+    network, _ = load_model("blur-detector", task="detect-blur")
     assert isinstance(network, BlurDetector)
     return network.requires_grad_(False)

@@ -93,8 +93,8 @@ def overview(photo: Tensor, gammas: Sequence[float], largest: int | None, *, wid
 
     Raises NoBlurError where looking is in vain, KernelError for kernels that are too large for the photo.
     """
-    size = (photo.shape[-2], photo.shape[-1])
     lumas = [_luma(photo, checked_gamma(gamma)) for gamma in gammas]
+    size = (photo.shape[-2], photo.shape[-1])
     if min(size) < _SMALLEST_PHOTO:
         raise NoBlurError(f"a photo of {size[1]}x{size[0]} is too small to find a blur in")
 
