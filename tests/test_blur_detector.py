@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from resharp.degradations import Shake
+from resharp.degradations import Shake, blurred, disk_kernel
 from resharp.demo import demo_inputs
 from resharp.errors import WeightsError
 from resharp.evaluation import evaluate
@@ -18,11 +18,14 @@ from resharp.kernel_estimation import find_blur
 from resharp.kernel_estimation.detection import blur_logit
 from resharp.kernel_estimation.threads import one_thread
 from resharp.kernel_estimation.view import NoBlurError, overview
+from resharp.metrics import psnr
 from resharp.models import Card, Contract, load_model, model_path, read_card, save_model
 from resharp.networks import DETECTORS, BlurDetector
 from resharp.networks.blur_detector import pooled, seen
 from resharp.photo import Photo, read_photo, write_photo
+from resharp.restorers import open_restorer
 from tests.conftest import rand, reference
+from tests.test_kernel_estimation import printed_page
 
 SMALL = {"widths": [4, 4, 4, 8], "blocks": [1, 1, 1]}
 
@@ -99,7 +102,7 @@ def test_weights_that_tell_blur_restore_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(48, 48), (50, 700), (256, 300), (700, 900)])
 def test_photos_of_any_size_are_shown_alike_on_any_number_of_threads(size: tuple[int, int]) -> None:
-    photo = rand(3, *size, dtype=torch.float32)
+    photo = 0.9 * rand(3, *size, dtype=torch.float32)
     before, told = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
@@ -122,6 +125,34 @@ def test_windows_that_show_most_are_shown(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("resharp.kernel_estimation.detection._MOST", 1)
     with one_thread():
         assert blur_logit(photo) == pytest.approx(blur_logit(sharp), abs=1e-4)
+
+
+def test_nothing_is_known_where_light_was_cut_off_all_over_but_on_paper() -> None:
+    """The border of a lamp is steep whatever the blur; that of paper is a letter's."""
+    lamps = 0.5 * rand(3, 256, 256, dtype=torch.float32)
+    lamps[:, ::32, ::32] = 1
+    with one_thread():
+        assert math.isnan(blur_logit(lamps))
+        assert blur_logit(0.9 * lamps) < 0
+        page = printed_page(256, 320, paper=255)[None]
+        assert blur_logit(page) < -4
+        assert blur_logit(blurred(page, disk_kernel(2))) > 2
+    assert find_blur(0.2 * page).reason == "the photo is sharp"
+
+
+def test_print_that_looks_blurred_is_undone_however_steep_and_round_its_kernels_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Out of focus, it was left alone; so it is where nothing is known."""
+    sharp = printed_page(256, 320)[None]
+    soft = blurred(sharp, disk_kernel(2)).mul(255).round().div(255)
+    found = find_blur(soft).field
+    assert found is not None
+    restored = open_restorer("blind-refined")(soft.expand(3, -1, -1), blur=found).image
+    assert psnr(restored, sharp.expand_as(restored)) > psnr(soft, sharp) + 2
+    for logit in (math.nan, -0.1):
+        monkeypatch.setattr("resharp.kernel_estimation.view.blur_logit", lambda _, logit=logit: logit)
+        assert find_blur(soft).field is None
 
 
 def test_a_photo_that_does_not_look_blurred_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ up needs no focal length.)
 import contextlib
 import dataclasses
 import functools
-import math
 
 from torch import Tensor
 
@@ -103,6 +102,8 @@ class _Seen:
 
     def check_that_it_is_worth_while(self) -> None:
         """Raises NoBlurError where these windows rule a blur out, which saves most of the time."""
+        if self.view.shows_blurred_print:
+            return
         is_steep = self.view.overview.steepest > SHARP
         if not is_steep and float(sharpness_through(self.kernels).median()) <= _FAR_TOO_STEEP:
             return  # finer kernels leave no steeper edges
@@ -144,14 +145,10 @@ def _blur_of(candidate: "_Candidate", size: tuple[int, int]) -> FoundBlur:
     except NoBlurError as reason:
         return FoundBlur(None, str(reason))
 
-    def looked() -> tuple[bool, Tensor]:
-        lacking = missing(view.windows, kernels)
-        return _is_blur(view, kernels, lacking), lacking.view(len(view.layout.tops), len(view.layout.lefts))
-
-    with side_by_side(looked, lambda: _doubt(view, kernels)) as (looks, doubts):
-        is_blur, grid = looks()
-        its_doubt = doubts() if is_blur else math.inf
-    if its_doubt > min(candidate.most_doubt, _MOST_OF_PRINT if view.shows_print else _MOST_DOUBT):
+    lacking = missing(view.windows, kernels)
+    grid = lacking.view(len(view.layout.tops), len(view.layout.lefts))
+    most_doubt = min(candidate.most_doubt, _MOST_OF_PRINT if view.shows_print else _MOST_DOUBT)
+    if not _is_blur(view, kernels, lacking) or (its_doubt := _doubt(view, kernels)) > most_doubt:
         return FoundBlur(None, _BEST_AS_IT_IS, grid)
     its_doubt = max(its_doubt, candidate.least_doubt)
     field = dataclasses.replace(_as_field(kernels, view), size=size, gamma=candidate.gamma, doubt=its_doubt)
@@ -285,8 +282,11 @@ def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
     edges are left.
 
     A round kernel takes away the same when it is turned; then the photo's own edges must be soft enough, and of nearly
-    round ones both is asked.  Edges as steep as those of sharp photos are left by lettering, shaken all over.
+    round ones both is asked.  Edges as steep as those of sharp photos are left by lettering, shaken all over.  Of print
+    that surely is blurred nothing is asked.
     """
+    if view.shows_blurred_print:
+        return True
     in_nulls = power_in_nulls(view.windows, kernels)
     if in_nulls > _MOST_IN_NULLS or float(sharpness_through(kernels).median()) > _STEEP:
         return False

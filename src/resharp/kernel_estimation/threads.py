@@ -4,6 +4,7 @@ Every sum is made by one thread; all cores are used where windows do not ask eac
 """
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ _Result = TypeVar("_Result")
 _Other = TypeVar("_Other")
 _Any = TypeVar("_Any")
 
-_PIXELS = 65_536  # of windows at once; how many does not depend on the cores
+_PIXELS = 65_536  # of windows at once, at most
 _n_cores = ContextVar("_n_cores", default=1)
 _pool: ContextVar[Pool] = ContextVar("_pool", default=None)
 _ends: ContextVar[tuple[threading.Event, ...]] = ContextVar("_ends", default=())  # any of them: nobody waits any more
@@ -43,8 +44,8 @@ def one_thread() -> Iterator[None]:
 def window_by_window(function: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:
     """What a function makes of tensors (N, ...) that hold something of each of N windows, the first their pixels.
 
-    On a processor few windows at a time, which fit into its cache, on as many cores as `one_thread` found; elsewhere
-    all at once.
+    On a processor few windows at a time, which fit into its cache, on as many cores as `one_thread` found, all of which
+    have as many to do; elsewhere all at once.  How many at a time changes no bit of the result.
     """
     if any(end.is_set() for end in _ends.get()):
         raise _NotNeededError
@@ -56,7 +57,9 @@ def window_by_window(function: Callable[..., tuple[Tensor, ...]], *tensors: Tens
     def some(first: int) -> tuple[Tensor, ...]:
         return function(*(tensor[first : first + at_once] for tensor in tensors))
 
-    pool, starts = _pool.get(), range(0, count, at_once)
+    pool, cores = _pool.get(), _n_cores.get()
+    at_once = math.ceil(count / (cores * math.ceil(count / at_once / cores)))
+    starts = range(0, count, at_once)
     made = [some(first) for first in starts] if pool is None else list(pool.map(some, starts))
     return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
 

@@ -33,6 +33,7 @@ _PHOTO_IN_KERNELS = 3  # the shorter side of a photo in sides of the largest ker
 _LAMPS = 1e-3  # of the pixels: more that are clipped may be paper
 _POINT = 1.5  # pixels: a kernel that reaches no further is none
 _BLURRED, _BLURRED_PRINT = -1.5, -2.5  # of `blur_logit`: Levin's photos have up from -1.4, sharp pages up to -3.4
+_SURELY_BLURRED_PRINT = 0.0  # the same: pages softened by less than half a pixel have up to -2.1
 IS_SHARP = "the photo is sharp"
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -43,10 +44,12 @@ class NoBlurError(KernelError):
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
-    """What a whole photo shows: its edges (`sharpness`), and the side of a kernel in which its blur fits."""
+    """What a whole photo shows: its edges (`sharpness`), the side of a kernel in which its blur fits, and what speaks
+    for that (`blur_logit`), NaN where nothing is known."""
 
     steepest: float
     side: int
+    logit: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,11 @@ class View:
     def shows_print(self) -> bool:
         """Whether most windows are paper with strokes on it."""
         return paper_of(self.windows) is not None
+
+    @property
+    def shows_blurred_print(self) -> bool:
+        """Whether it is print that is blurred beyond doubt, whatever else its edges and kernels look like."""
+        return self.shows_print and self.overview.logit > _SURELY_BLURRED_PRINT
 
     def windows_that_show_most(self, count: int) -> "View":
         """The same with only so many windows, row by row; such that see the same only where there are no others, but
@@ -120,7 +128,7 @@ def overview(photo: Tensor, gammas: Sequence[float], largest: int | None, *, wid
         side = found()
     if side is None:
         raise NoBlurError("the blur is wider than can be found in a photo of this size")
-    return Overview(steepest, side)
+    return Overview(steepest, side, logit)
 
 
 def viewed(photo: Tensor, gamma: float, seen: Overview) -> View:
