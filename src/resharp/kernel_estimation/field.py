@@ -131,9 +131,11 @@ def find_blur(photo: Tensor, *, gamma: float | None = None, largest: int | None 
             candidates = [_Candidate(gamma, viewed(photo, gamma, overview(photo, [gamma], largest)))]
     except NoBlurError as reason:
         return FoundBlur(None, str(reason))
-    found = _blur_of(candidates.pop(0), (photo.shape[-2], photo.shape[-1]))
-    while found.field is None and candidates:
-        found = _blur_of(candidates.pop(0), (photo.shape[-2], photo.shape[-1]))
+    size = (photo.shape[-2], photo.shape[-1])
+    for candidate in candidates:  # one at least
+        found = _blur_of(candidate, size)
+        if found.field is not None:
+            break
     return found
 
 
