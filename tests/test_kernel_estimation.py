@@ -297,6 +297,16 @@ def test_round_kernels_hide_their_gamma(monkeypatch: pytest.MonkeyPatch) -> None
     assert [candidate.gamma for candidate in _candidates(photo, None)] == [2.2]
 
 
+def test_of_print_whose_kernels_are_round_in_light_light_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of focus: what pixel values tell then is made up, as page 02 of benchmarks/pages.py under a disk of 2 has it."""
+    page = blurred(0.8 * printed_page()[None], shaken_hand())
+    doubted(monkeypatch, page, 0.1, 0.9)
+    assert [candidate.gamma for candidate in _candidates(page, 17)] == [1.0]
+    page = blurred(0.8 * printed_page()[None], disk_kernel(2), gamma=2.2)
+    doubted(monkeypatch, page, 0.1, 0.9)
+    assert [candidate.gamma for candidate in _candidates(page, 17)] == [2.2]
+
+
 def test_how_wide_kernels_may_be_is_seen_in_both_gammas_of_small_photos(monkeypatch: pytest.MonkeyPatch) -> None:
     """And in light alone of larger ones; what one of them does not show the other may tell."""
     photo, sides = torch.full((3, 60, 60), 0.5), {1.0: 21, 2.2: 11}

@@ -31,7 +31,7 @@ _BETWEEN = 1.3  # gamma where neither is clear: next to the best of 1 and 2.2 fo
 _DOUBT_BETWEEN = 0.25  # that there is then, at least: such photos are undone weakly as well (`blind.IN_DOUBT`)
 _NOISY = 0.007  # standard deviation of a camera's noise, which blurs light: where frames were averaged, so was noise
 _HIDDEN_IN_LIGHT = 1.3  # the same share where noise, or kernels that are round, hide the difference: light below it
-_PRINT_IN_LIGHT = 2.0  # the same share of print: six pages of six gained more in light, by up to 3.3 dB
+_PRINT_IN_LIGHT = 2.0  # the same share of print whose kernels there are a motion: six pages of six gained more in light
 _IN_DOUBT, _HOPELESS = 0.33, 0.7  # of the smaller of both doubts: between these wider kernels are tried as well
 _SMALL = 2**18  # pixels of a photo that may wait
 _BEYOND_DOUBT = 0.05  # the same in a small photo
@@ -192,7 +192,7 @@ def _candidates(photo: Tensor, largest: int | None) -> list[_Candidate]:
     if is_print:
         with side_by_side(lambda: in_pixels.whole, lambda: in_light.whole) as (pixels, light):
             in_pixels, in_light = pixels(), light()
-        is_for_light = in_light.doubt < _PRINT_IN_LIGHT * in_pixels.doubt
+        is_for_light = not in_light.shows_a_motion or in_light.doubt < _PRINT_IN_LIGHT * in_pixels.doubt
         seen = in_light if is_for_light else in_pixels
         seen.check_that_it_is_worth_while()
         return _of_print(seen, photo) if largest is None else [seen.as_candidate()]
