@@ -24,7 +24,7 @@ from resharp.kernel_estimation import (
     sharpness,
 )
 from resharp.kernel_estimation.explaining import doubt, left_over, power_in_nulls, roundness
-from resharp.kernel_estimation.field import _by_doubt, _candidates, _of_print, _overview, _seen
+from resharp.kernel_estimation.field import _by_doubt, _candidates, _is_blur, _of_print, _overview, _seen
 from resharp.kernel_estimation.fitting import fitted_kernels, seen_gradients
 from resharp.kernel_estimation.latent import edge_threshold, few_edges
 from resharp.kernel_estimation.layout import Layout, laid_out
@@ -43,7 +43,7 @@ from resharp.kernel_estimation.shapes import (
 )
 from resharp.kernel_estimation.sharpness import SURELY_SHARP, sharpness_through
 from resharp.kernel_estimation.threads import one_thread, side_by_side, window_by_window
-from resharp.kernel_estimation.view import NoBlurError, Overview, View, largest_kernel, steepest_edges
+from resharp.kernel_estimation.view import NoBlurError, Overview, View, largest_kernel, steepest_edges, viewed
 from resharp.kernel_estimation.windows import WindowKernels, kernels_of_windows
 from resharp.restorers.blind import IN_DOUBT
 from tests.conftest import rand
@@ -298,13 +298,35 @@ def test_round_kernels_hide_their_gamma(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_of_print_whose_kernels_are_round_in_light_light_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Out of focus: what pixel values tell then is made up, as page 02 of benchmarks/pages.py under a disk of 2 has it."""
+    """Out of focus, what pixel values tell is made up, as of page 02 of benchmarks/pages.py under a disk of 2."""
     page = blurred(0.8 * printed_page()[None], shaken_hand())
     doubted(monkeypatch, page, 0.1, 0.9)
     assert [candidate.gamma for candidate in _candidates(page, 17)] == [1.0]
     page = blurred(0.8 * printed_page()[None], disk_kernel(2), gamma=2.2)
     doubted(monkeypatch, page, 0.1, 0.9)
     assert [candidate.gamma for candidate in _candidates(page, 17)] == [2.2]
+
+
+@pytest.mark.parametrize(
+    ("logit", "in_nulls", "lacks", "expected"),
+    [
+        (1.4, 0.17, 0.5, False),
+        (1.6, 0.17, 0.5, True),
+        (1.6, 0.41, 0.5, False),
+        (1.4, 0.04, 0.96, False),
+        (1.6, 0.09, 0.96, True),  # windows of sky
+        (1.6, 0.11, 0.96, False),
+        (1.6, math.nan, 0.96, False),
+    ],
+)
+def test_less_is_asked_of_kernels_of_a_photo_that_looks_blurred(
+    monkeypatch: pytest.MonkeyPatch, logit: float, in_nulls: float, lacks: float, expected: bool
+) -> None:
+    photo = blurred(scene(150, 200, n_boxes=120)[None], motion_kernel(13, 20))
+    view = viewed(photo, 1.0, Overview(0.21, 17, logit))
+    kernels = motion_kernel(13, 20).expand(len(view.windows), -1, -1)
+    monkeypatch.setattr("resharp.kernel_estimation.field.power_in_nulls", lambda *_: in_nulls)
+    assert _is_blur(view, kernels, torch.full((len(kernels),), lacks)) == expected
 
 
 def test_how_wide_kernels_may_be_is_seen_in_both_gammas_of_small_photos(monkeypatch: pytest.MonkeyPatch) -> None:
