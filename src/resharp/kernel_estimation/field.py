@@ -40,11 +40,8 @@ _NARROWER, _NARROWEST = (0.8, 0.64, 0.51), 9  # times, of print, whose strokes s
 _PRINT_BEYOND_DOUBT = 0.08  # below, none are tried
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
 _MOST_IN_NULLS = 0.16  # of `power_in_nulls`: blurred photos had up to .15, most sharp ones that passed all else more
-_SURELY_BLURRED = 1.5  # of `blur_logit`: of 250 sharp photos none had more, by networks that learned from the others
-_MOST_IN_NULLS_THEN = 0.4  # of `power_in_nulls`: kernels that a fence made up had .52, right ones .22 and .32
-_EMPTY_THEN = (
-    0.1  # the same: below, `missing` is not asked; three photos of sky and snow gained .9 to 6.6 dB, .88 to .96
-)
+_MOST_IN_NULLS_THEN = 0.4  # of photos that look blurred: kernels that a fence made up had .52, right ones .22 and .32
+_EMPTY_THEN = 0.1  # the same: below, `missing` is not asked; sky, snow and a street with .88 to .96 gained .9 to 6.6 dB
 _EMPTY, _FITS_THEN = 0.05, 0.95  # the same: nulls of a blur beyond doubt, and `missing` of all windows, sky among them
 _MOST_DOUBT = 0.85  # blurred photos that gained had up to .78
 _STEEP = 0.25  # edges through the kernels of a blur; blurred photos' kernels left up to .243
@@ -107,7 +104,7 @@ class _Seen:
 
     def check_that_it_is_worth_while(self) -> None:
         """Raises NoBlurError where these windows rule a blur out, which saves most of the time."""
-        if self.view.shows_blurred_print:
+        if self.view.looks_blurred and self.view.shows_print:
             return
         is_steep = self.view.overview.steepest > SHARP
         if not is_steep and float(sharpness_through(self.kernels).median()) <= _FAR_TOO_STEEP:
@@ -290,12 +287,12 @@ def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
 
     A round kernel takes away the same when it is turned; then the photo's own edges must be soft enough, and of nearly
     round ones both is asked.  Edges as steep as those of sharp photos are left by lettering, shaken all over.  Of print
-    that surely is blurred nothing is asked, of other photos less.
+    that looks blurred nothing is asked, of other photos that do less.
     """
-    if view.shows_blurred_print:
+    if view.looks_blurred and view.shows_print:
         return True
-    looks_blurred = view.overview.logit > _SURELY_BLURRED
-    in_nulls, most = power_in_nulls(view.windows, kernels), _MOST_IN_NULLS_THEN if looks_blurred else _MOST_IN_NULLS
+    in_nulls = power_in_nulls(view.windows, kernels)
+    most = _MOST_IN_NULLS_THEN if view.looks_blurred else _MOST_IN_NULLS
     if in_nulls > most or float(sharpness_through(kernels).median()) > _STEEP:
         return False
     alike, is_soft = float(roundness(kernels).median()), view.overview.steepest < _SOFT
@@ -306,7 +303,7 @@ def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
     if alike > _ROUND:
         return is_soft
     is_motion = alike < _ROUNDISH
-    if is_motion and looks_blurred and in_nulls < _EMPTY_THEN:
+    if is_motion and view.looks_blurred and in_nulls < _EMPTY_THEN:
         return True
     fits = _FITS_THEN if is_motion and in_nulls < _EMPTY else _FITS
     return float(lacking.median()) < fits and (is_motion or is_soft)
