@@ -79,6 +79,12 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
     assert json.loads(json.dumps(again.arguments)) == network.arguments
 
 
+def test_it_is_as_large_as_it_says() -> None:
+    size = f"{sum(one.numel() for one in BlurDetector().parameters()):,} parameters"
+    assert size in (BlurDetector.__doc__ or "")
+    assert size in model_path("blur-detector").with_suffix(".md").read_text(encoding="utf-8")
+
+
 def test_every_weight_learns() -> None:
     network = small().requires_grad_().train()
     network(rand(3, 3, 32, 32, dtype=torch.float32)).square().sum().backward()

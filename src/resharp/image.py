@@ -16,6 +16,9 @@ from .errors import ArgumentError
 
 Picture = TypeVar("Picture", Tensor, NDArray[Any])
 
+FULL_RANGE_LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in the brightness of BT.601, black 0 and white 1."""
+
 _SCALES = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 _LOWEST, _HIGHEST = -1.5, 2.5  # black and white under noise of sigma 0.2, and none of it in a lifetime of photos beyond
 _BLOCK, _MOST_BLOCKS = 8, 128  # pixels a side, blocks along a side of a large image

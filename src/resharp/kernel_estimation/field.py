@@ -40,8 +40,8 @@ _NARROWER, _NARROWEST = (0.8, 0.64, 0.51), 9  # times, of print, whose strokes s
 _PRINT_BEYOND_DOUBT = 0.08  # below, none are tried
 _FITS = 0.87  # of `missing`; blurred photos had up to .82, sharp ones whose kernel was not round .87 and more
 _MOST_IN_NULLS = 0.16  # of `power_in_nulls`: blurred photos had up to .15, most sharp ones that passed all else more
-_MOST_IN_NULLS_THEN = 0.4  # of photos that look blurred: kernels that a fence made up had .52, right ones .22 and .32
-_EMPTY_THEN = 0.1  # the same: below, `missing` is not asked; sky, snow and a street with .88 to .96 gained .9 to 6.6 dB
+_MOST_IN_NULLS_IF_BLURRED = 0.4  # as it looks: kernels that a fence made up had .52, right ones .22 and .32
+_EMPTY_IF_BLURRED = 0.1  # below, `missing` is not asked: sky, snow and a street with .88 to .96 gained .9 to 6.6 dB
 _EMPTY, _FITS_THEN = 0.05, 0.95  # the same: nulls of a blur beyond doubt, and `missing` of all windows, sky among them
 _MOST_DOUBT = 0.85  # blurred photos that gained had up to .78
 _STEEP = 0.25  # edges through the kernels of a blur; blurred photos' kernels left up to .243
@@ -292,7 +292,7 @@ def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
     if view.looks_blurred and view.shows_print:
         return True
     in_nulls = power_in_nulls(view.windows, kernels)
-    most = _MOST_IN_NULLS_THEN if view.looks_blurred else _MOST_IN_NULLS
+    most = _MOST_IN_NULLS_IF_BLURRED if view.looks_blurred else _MOST_IN_NULLS
     if in_nulls > most or float(sharpness_through(kernels).median()) > _STEEP:
         return False
     alike, is_soft = float(roundness(kernels).median()), view.overview.steepest < _SOFT
@@ -303,7 +303,7 @@ def _is_blur(view: View, kernels: Tensor, lacking: Tensor) -> bool:
     if alike > _ROUND:
         return is_soft
     is_motion = alike < _ROUNDISH
-    if is_motion and view.looks_blurred and in_nulls < _EMPTY_THEN:
+    if is_motion and view.looks_blurred and in_nulls < _EMPTY_IF_BLURRED:
         return True
     fits = _FITS_THEN if is_motion and in_nulls < _EMPTY else _FITS
     return float(lacking.median()) < fits and (is_motion or is_soft)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from resharp.degradations.light import WHITE, checked_gamma, to_light
 from resharp.errors import ArgumentError, KernelError
+from resharp.image import FULL_RANGE_LUMA
 
 from .detection import blur_logit
 from .layout import Layout, laid_out
@@ -37,7 +38,6 @@ _BLURRED, _BLURRED_PRINT = -1.5, -2.5  # of `blur_logit`: Levin's photos have up
 # were softened by half a pixel none more than -2.1
 _SURELY_BLURRED, _SURELY_BLURRED_PRINT = 1.5, 0.0
 IS_SHARP = "the photo is sharp"
-_LUMA = (0.299, 0.587, 0.114)
 
 
 class NoBlurError(KernelError):
@@ -185,4 +185,4 @@ def _luma(photo: Tensor, gamma: float) -> Tensor:
     if photo.ndim != 3 or photo.shape[0] not in (1, 3) or photo.numel() == 0:
         raise ArgumentError(f"blur is found in a photo (1 or 3, H, W), not {tuple(photo.shape)}")
     light = to_light(photo.detach().float(), gamma)
-    return light[0] if len(light) == 1 else torch.einsum("c,chw->hw", light.new_tensor(_LUMA), light)
+    return light[0] if len(light) == 1 else torch.einsum("c,chw->hw", light.new_tensor(FULL_RANGE_LUMA), light)

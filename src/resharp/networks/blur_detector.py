@@ -8,16 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from resharp.image import FULL_RANGE_LUMA
+
 from .blocks import check_ranges
 
 _REACH = 15
 _AROUND = 2 * _REACH + 1  # pixels of the squares whose contrast a pixel is measured by
 _LEAST_CONTRAST = 0.02
-_LUMA = (0.299, 0.587, 0.114)
 
 
 class BlurDetector(nn.Module):
-    """How much a photo speaks for having been shaken: a logit, above 0 for more likely than not; 275,666 parameters.
+    """How much a photo speaks for having been shaken: a logit, above 0 for more likely than not; 496,066 parameters.
 
     image: (N, 3, H, W) in [0, 1], sides that are multiples of 16;  returns (N,).  Brightness in units of the contrast
     around goes through four halvings; at the end each place has a logit and a weight (attention as Ilse, Tomczak,
@@ -65,7 +66,7 @@ def pooled(places: Tensor) -> Tensor:
 def seen(image: Tensor) -> Tensor:
     """(N, 2, H, W) of images (N, 3, H, W): luma less that around, in units of the contrast there, and that contrast's
     logarithm."""
-    luma = torch.einsum("c,nchw->nhw", image.new_tensor(_LUMA), image)[:, None]
+    luma = torch.einsum("c,nchw->nhw", image.new_tensor(FULL_RANGE_LUMA), image)[:, None]
     centred = luma - _around(luma)
     contrast = (_around(centred.square()) + 1e-4).sqrt()
     return torch.cat([centred / (contrast + _LEAST_CONTRAST), 0.5 * contrast.log() + 1.5], 1)
